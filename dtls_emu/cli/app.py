@@ -1,0 +1,56 @@
+"""The command line: every command registered, every expected error printed as one message."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dtls_emu import __version__
+from dtls_emu.cli.output import complain
+from dtls_emu.errors import DtlsEmuError
+
+
+__all__ = ["main"]
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="dtls-emu",
+    help="Emulate a cloud's virtual-network encryption: real DTLS 1.2 AES-256-GCM tunnels between emulated "
+    "SmartNICs. For labs and teaching; do not protect real traffic with it.",
+    epilog="Example: dtls-emu run two-vms",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dtls-emu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; exit 2 on a user's error, 130 on Ctrl-C, never a traceback for either."""
+    try:
+        app()
+    except DtlsEmuError as error:
+        complain(str(error))
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(EXIT_INTERRUPTED)

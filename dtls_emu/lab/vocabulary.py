@@ -1,0 +1,88 @@
+"""The words that a lab file, the policy, the counters and every report share.
+
+Spellings of :class:`Enforcement` are ARM's; those of :class:`FlowEncryption` are field 9 of a
+virtual-network flow log's tuple (Azure, "Virtual network flow logs").
+"""
+
+from enum import StrEnum
+
+
+__all__ = ["DropReason", "Enforcement", "FirstPacket", "FlowEncryption", "Verdict"]
+
+
+class Enforcement(StrEnum):
+    """What a virtual network does with traffic that cannot be encrypted."""
+
+    ALLOW_UNENCRYPTED = "AllowUnencrypted"
+    DROP_UNENCRYPTED = "DropUnencrypted"
+
+
+class FirstPacket(StrEnum):
+    """What happens to packets that arrive while their tunnel is being built."""
+
+    QUEUE = "queue"
+    DROP = "drop"
+    CLEAR = "clear"
+
+
+class Verdict(StrEnum):
+    """What the policy decides for a flow."""
+
+    ENCRYPT = "encrypt"
+    CLEAR = "clear"
+    DROP = "drop"
+
+
+class FlowEncryption(StrEnum):
+    """The flow-log code of a flow (field 9 of its tuple)."""
+
+    X = "X"
+    NX = "NX"
+    NX_HW_NOT_SUPPORTED = "NX_HW_NOT_SUPPORTED"
+    NX_SW_NOT_READY = "NX_SW_NOT_READY"
+    NX_NOT_ACCEPTED = "NX_NOT_ACCEPTED"
+    NX_NOT_SUPPORTED = "NX_NOT_SUPPORTED"
+    NX_LOCAL_DST = "NX_LOCAL_DST"
+    NX_FALLBACK = "NX_FALLBACK"
+
+
+class DropReason(StrEnum):
+    """Why a packet, record or datagram was dropped. Each counter and each `expect` uses these words."""
+
+    # From the guest, on its way out
+    MALFORMED = "malformed"  # truncated or lying headers
+    FRAGMENT = "fragment"  # an IP fragment on an encrypted flow
+    TOO_BIG = "too_big"  # does not fit the path with its overhead
+    SPOOFED_SOURCE = "spoofed_source"  # a VM sends from an address that is not its own
+    NO_ROUTE = "no_route"  # no private route between the ends
+    NOT_ACCEPTED = "not_accepted"  # cannot be encrypted, and an end has DropUnencrypted
+    SW_NOT_READY = "sw_not_ready"  # the flow table of an end is not ready (boot, servicing)
+    NOT_SUPPORTED = "not_supported"  # the peer's stack has no discovery
+    FIRST_PACKET = "first_packet"  # `first_packet: drop` while the tunnel is built
+    QUEUE_FULL = "queue_full"  # more waiting packets than the queue holds
+    TUNNEL_DOWN = "tunnel_down"  # waited for a tunnel that did not come up
+    FLOW_TABLE_FULL = "flow_table_full"  # the card's limit of flows
+
+    # On the fabric
+    LOST = "lost"  # the link lost it, as its `loss` says
+    LINK_MTU = "link_mtu"  # larger than the link's MTU; outer DF is set
+    LINK_QUEUE = "link_queue"  # a `rate` is set and the link's queue was full
+    SOCKET_BUFFER = "socket_buffer"  # the kernel's socket buffer was full
+    NO_LINK = "no_link"  # nobody has that underlay address
+
+    # From the fabric, on its way in
+    BAD_DATAGRAM = "bad_datagram"  # not a DTLS record, not VXLAN, runt, lying length
+    BAD_VERSION = "bad_version"  # a record of another protocol version
+    OVERSIZE_RECORD = "oversize_record"  # larger than 2^14 + 2048 bytes
+    UNKNOWN_PEER = "unknown_peer"  # from an address that is no host of the lab
+    NO_ASSOCIATION = "no_association"  # a protected record that no association is up for
+    WRONG_EPOCH = "wrong_epoch"  # plaintext after the handshake, or a future epoch
+    REPLAYED = "replayed"  # that sequence number was delivered before
+    LATE = "late"  # older than the replay window
+    AUTH_FAILED = "auth_failed"  # the tag does not verify
+    UNEXPECTED_CONTENT = "unexpected_content"  # authentic, but a content type nobody asked for
+    HANDSHAKE_NOISE = "handshake_noise"  # alerts and junk in clear during a handshake
+    CLEAR_NOT_ACCEPTED = "clear_not_accepted"  # in clear, but its flow is an encrypted one
+    FOREIGN_SOURCE = "foreign_source"  # the inner source does not live behind that peer
+    UNKNOWN_VNI = "unknown_vni"  # no such virtual network
+    UNKNOWN_DESTINATION = "unknown_destination"  # no such VM on this host

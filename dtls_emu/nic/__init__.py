@@ -1,0 +1,5 @@
+"""The card: pipeline, flow table, slow path, counters.
+
+Sans-I/O: bursts and the time go in, effects (:mod:`dtls_emu.nic.effects`) come out. The same card runs under
+a virtual clock in a test, under real sockets in a benchmark, and in a container.
+"""

@@ -1,0 +1,54 @@
+"""What a card asks its surroundings to do. Its edge (simulation, sockets, TUN) carries them out in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from dtls_emu.wire.burst import Burst
+
+
+__all__ = ["ClosePort", "Deliver", "Effect", "Transmit", "UnderlayAddress"]
+
+UnderlayAddress = tuple[str, int]
+"""IP address of a host on the fabric, and UDP port."""
+
+
+@dataclass(slots=True)
+class Transmit:
+    """Send every row as one UDP datagram, outer DF set. Rows touch: ``burst.wire`` holds.
+
+    Fields:
+        burst: the datagrams.
+        source_port: the local UDP port to send from; the edge binds it when it is new.
+        destination: underlay address and port of the peer, or of the gateway to the internet.
+    """
+
+    burst: Burst
+    source_port: int
+    destination: UnderlayAddress
+
+
+@dataclass(slots=True)
+class Deliver:
+    """Hand every row, an IP packet, to a VM.
+
+    Fields:
+        vm: name of the VM on this host.
+        burst: the packets.
+    """
+
+    vm: str
+    burst: Burst
+
+
+@dataclass(slots=True)
+class ClosePort:
+    """A local UDP port is no longer in use (its association has ended)."""
+
+    port: int
+
+
+Effect = Transmit | Deliver | ClosePort
