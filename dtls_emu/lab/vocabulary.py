@@ -82,6 +82,7 @@ class DropReason(StrEnum):
     AUTH_FAILED = "auth_failed"  # the tag does not verify
     UNEXPECTED_CONTENT = "unexpected_content"  # authentic, but a content type nobody asked for
     HANDSHAKE_NOISE = "handshake_noise"  # alerts and junk in clear during a handshake
+    HALF_OPEN_LIMIT = "half_open_limit"  # more unfinished handshakes than a card answers at once
     CLEAR_NOT_ACCEPTED = "clear_not_accepted"  # in clear, but its flow is an encrypted one
     FOREIGN_SOURCE = "foreign_source"  # the inner source does not live behind that peer
     UNKNOWN_VNI = "unknown_vni"  # no such virtual network

@@ -1,0 +1,61 @@
+"""Behaviour profiles: what the documents leave open or have changed over time, as named knobs.
+
+A profile is data. The decision table (:mod:`dtls_emu.policy`) and the cards read it; a lab file may override
+the knobs that are a card's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dtls_emu.lab.sizes import CURRENT_SIZES, SizeRow
+from dtls_emu.lab.vocabulary import FirstPacket, Verdict
+
+
+__all__ = ["PROFILES", "Profile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The knobs of one behaviour.
+
+    Fields:
+        name: as a lab file names it.
+        summary: one line for people.
+        sizes: rows of the size catalogue.
+        fragments: what happens to an IP fragment between two encrypted networks, DROP or CLEAR.
+        first_packet: what happens to packets that arrive while their tunnel is being built.
+        icmp_too_big: a packet that does not fit is answered by ICMP with the MTU that fits.
+        replay_window: records that a window remembers, a multiple of 64.
+        waiting_packets: most packets that wait for one tunnel.
+        link_queue: most packets that wait for one link that has a `rate`.
+        flow_table: most flows of one card.
+    """
+
+    name: str
+    summary: str
+    sizes: tuple[SizeRow, ...]
+    fragments: Verdict
+    first_packet: FirstPacket
+    icmp_too_big: bool
+    replay_window: int
+    waiting_packets: int
+    link_queue: int
+    flow_table: int
+
+
+_CURRENT: Final = Profile(
+    name="current",
+    summary="the newest documents: fragments dropped, v5 and newer D and E sizes",
+    sizes=CURRENT_SIZES,
+    fragments=Verdict.DROP,  # FAQ since 2025; the preview of 2023 sent them in clear
+    first_packet=FirstPacket.QUEUE,  # not documented; "minimal effect to an initial connection" fits best
+    icmp_too_big=True,  # not documented; without it a TCP flow over too small a fabric never recovers
+    replay_window=1024,  # RFC 6347 asks for 64; a burst of 64 rows over a reordering fabric needs more
+    waiting_packets=512,  # a TCP initial window of ten from fifty flows that start together
+    link_queue=1000,  # Linux's default txqueuelen
+    flow_table=1_000_000,  # AccelNet's flow cache in card memory, and Azure's flow limit of a VM
+)
+
+PROFILES: Final[dict[str, Profile]] = {_CURRENT.name: _CURRENT}

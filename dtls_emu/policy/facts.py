@@ -1,0 +1,80 @@
+"""The facts of a flow that a decision rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtls_emu.lab.topology import is_internet
+from dtls_emu.lab.vocabulary import Enforcement
+
+
+if TYPE_CHECKING:
+    from dtls_emu.lab.topology import Address, Host, Network, Topology, Vm
+
+
+__all__ = ["Endpoint", "Flow", "endpoint_of", "flow_to"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One end of a flow: a VM and where it lives."""
+
+    vm: Vm
+    network: Network
+    host: Host
+
+    @property
+    def can_encrypt(self) -> bool:
+        """The VM may be encrypted: size, accelerated networking, and started since encryption was enabled."""
+        return self.vm.size_capable and self.vm.accelerated_networking and self.vm.restarted
+
+    @property
+    def drops_unencrypted(self) -> bool:
+        """Its network is encrypted and enforces it."""
+        return self.network.encrypted and self.network.enforcement is Enforcement.DROP_UNENCRYPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What is known when a packet misses the flow table.
+
+    Fields:
+        source: the VM that sends.
+        destination: the VM that the packet is for; None when the address belongs to no VM that the source
+            has a private route to.
+        internet: the destination is a public address. Only without a ``destination``.
+        fragment: the packet is an IP fragment, of whatever shape.
+        tunnel_failed: a tunnel between the two hosts was tried and did not come up.
+    """
+
+    source: Endpoint
+    destination: Endpoint | None
+    internet: bool = False
+    fragment: bool = False
+    tunnel_failed: bool = False
+
+    @property
+    def ends(self) -> tuple[Endpoint, ...]:
+        """The one or two VMs of the flow."""
+        return (self.source,) if self.destination is None else (self.source, self.destination)
+
+
+def endpoint_of(topology: Topology, vm: Vm) -> Endpoint:
+    """A VM with its network and host."""
+    return Endpoint(vm, topology.networks[vm.network], topology.hosts[vm.host])
+
+
+def flow_to(
+    topology: Topology, source: Vm, address: Address, *, fragment: bool = False, tunnel_failed: bool = False
+) -> Flow:
+    """The facts of a flow from a VM to an address."""
+    vm = topology.locate(source.network, address)
+    private = topology.is_private_route(source.network, address)
+    return Flow(
+        source=endpoint_of(topology, source),
+        destination=None if vm is None else endpoint_of(topology, vm),
+        internet=not private and is_internet(address),
+        fragment=fragment,
+        tunnel_failed=tunnel_failed,
+    )
