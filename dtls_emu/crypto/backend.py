@@ -27,8 +27,9 @@ forged record is ever left in the buffer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from dtls_emu.wire.protocol import APPLICATION_DATA, MAX_PLAINTEXT, MAX_SEQUENCE, RowStatus
 
 
 if TYPE_CHECKING:
@@ -50,25 +51,6 @@ __all__ = [
     "Sealer",
     "TrafficKeys",
 ]
-
-APPLICATION_DATA: Final = 0x17
-MAX_SEQUENCE: Final = 2**48 - 1
-MAX_PLAINTEXT: Final = 2**14
-"""Most plaintext of a record, in bytes (RFC 5246 6.2.1)."""
-
-
-class RowStatus(IntEnum):
-    """What is known of one received row. Only rows that are OK are opened; the others are left as they are."""
-
-    OK = 0
-    AUTH_FAILED = 1  # set by the opener
-    REPLAYED = 2  # the rest are set by the record layer, before or after the opener
-    LATE = 3
-    BAD_DATAGRAM = 4
-    BAD_VERSION = 5
-    OVERSIZE = 6
-    WRONG_EPOCH = 7
-    CONTROL = 8  # a protected record that is not application data, or several records in one datagram
 
 
 @dataclass(slots=True)

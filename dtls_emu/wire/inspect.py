@@ -1,0 +1,344 @@
+"""What the card reads of a packet before anything is decided: fragment or not, and the key of its flow.
+
+1. The fragment test, before anything else. IPv4: MF or an offset (RFC 791). IPv6: a fragment header
+   anywhere in the chain (RFC 8200 4.5), atomic fragments too. A packet that says it is a fragment is one,
+   whatever else is wrong with it.
+2. Truncated and lying headers: every length that the packet states must be the length it has.
+3. The key: virtual network and 5-tuple, in six 64-bit words.
+4. Runs: where in a burst the class or the key changes. A burst of one flow is one run.
+
+::
+
+    word 0   VNI 24 | protocol 8 | source port 16 | destination port 16
+    word 1-2 source address, IPv4 as ::ffff:a.b.c.d
+    word 3-4 destination address
+    word 5   bits 8-15 IP version, bit 0 fragment (then ports are 0)
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from dtls_emu.wire.memory import load_u8, load_u16_be, load_u32_be, load_u64_be
+from dtls_emu.wire.overhead import ENCAPSULATION, IPV4_HEADER, IPV6_HEADER, UDP_HEADER, VXLAN_HEADER
+from dtls_emu.wire.vxlan import ETHERTYPE_IPV4, ETHERTYPE_IPV6, VNI_FLAG
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+__all__ = [
+    "KEY_WORDS",
+    "FlowKey",
+    "PacketClass",
+    "inspect_frames",
+    "inspect_packets",
+    "key_of",
+    "unpack_key",
+]
+
+KEY_WORDS: Final = 6
+
+
+class PacketClass(IntEnum):
+    """What the inspection says of a row."""
+
+    WHOLE = 0
+    FRAGMENT = 1
+    MALFORMED = 2  # truncated or lying headers; its key is zero
+    NONE = 255  # not looked at: it was dropped before; its key is zero
+
+
+class FlowKey(NamedTuple):
+    """A key in words that people read.
+
+    Fields:
+        vni: of the virtual network.
+        protocol: of the transport header; for a fragment, what the fragmentable part begins with.
+        source, destination: inner addresses.
+        source_port, destination_port: of TCP and UDP, else 0.
+        is_fragment: the flow's fragments have a key of their own.
+        version: 4 or 6.
+    """
+
+    vni: int
+    protocol: int
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address
+    source_port: int
+    destination_port: int
+    is_fragment: bool
+    version: int
+
+
+_WHOLE: Final = int(PacketClass.WHOLE)
+_FRAGMENT: Final = int(PacketClass.FRAGMENT)
+_MALFORMED: Final = int(PacketClass.MALFORMED)
+_NONE: Final = int(PacketClass.NONE)
+
+_TCP: Final = 6
+_UDP: Final = 17
+_TCP_HEADER: Final = 20
+_FRAGMENT_FLAG: Final = 1
+_MF_OR_OFFSET: Final = 0x3FFF  # of the flags word: MF 0x2000, offset 0x1FFF
+_MAPPED: Final = 0xFFFF00000000  # ::ffff:0:0, RFC 4291 2.5.5.2
+
+# Extension headers (RFC 8200 4, 4302, 6275, 7401, 5533). All but AH count 8-byte units after the first 8.
+_HOP_BY_HOP: Final = 0
+_ROUTING: Final = 43
+_FRAGMENT_HEADER: Final = 44
+_AUTHENTICATION: Final = 51
+_DESTINATION_OPTIONS: Final = 60
+_MOBILITY: Final = 135
+_HOST_IDENTITY: Final = 139
+_SHIM6: Final = 140
+_EXTENSIONS: Final = (
+    _HOP_BY_HOP,
+    _DESTINATION_OPTIONS,
+    _ROUTING,
+    _AUTHENTICATION,
+    _MOBILITY,
+    _HOST_IDENTITY,
+    _SHIM6,
+)
+
+
+def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClass, tuple[int, ...]]:
+    """Class and key words of one packet: the kernel on a single row, for the slow path and tests."""
+    row = np.array(memoryview(packet), np.uint8, ndmin=1)
+    keys = np.zeros((1, KEY_WORDS), np.uint64)
+    classes = np.zeros(1, np.uint8)
+    runs = np.zeros(2, np.int64)
+    inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs)
+    return PacketClass(int(classes[0])), tuple(int(word) for word in keys[0])
+
+
+def unpack_key(words: Sequence[int] | NDArray[np.uint64]) -> FlowKey:
+    """Key words in words that people read."""
+    word, source_high, source_low, destination_high, destination_low, flags = (int(word) for word in words)
+    version = flags >> 8 & 0xFF
+    return FlowKey(
+        vni=word >> 40,
+        protocol=word >> 32 & 0xFF,
+        source=_address(source_high, source_low, version),
+        destination=_address(destination_high, destination_low, version),
+        source_port=word >> 16 & 0xFFFF,
+        destination_port=word & 0xFFFF,
+        is_fragment=bool(flags & _FRAGMENT_FLAG),
+        version=version,
+    )
+
+
+@njit(nogil=True, cache=True)
+def inspect_packets(
+    buffer: NDArray[np.uint8],
+    stride: int,
+    offset: int,
+    size: int,
+    count: int,
+    last: int,
+    vni: int,
+    keys: NDArray[np.uint64],
+    classes: NDArray[np.uint8],
+    runs: NDArray[np.int64],
+) -> int:
+    """Inspect a burst of inner IP packets.
+
+    Args:
+        vni: of the virtual network they are in.
+        keys: at least ``count`` rows of :data:`KEY_WORDS`, filled.
+        classes: at least ``count``, filled with a :class:`PacketClass` each.
+        runs: at least ``count + 1``; ``runs[i]`` to ``runs[i + 1]`` are the rows of run ``i``, all of one
+            class and key.
+
+    Returns:
+        How many runs there are.
+    """
+    found = 0
+    for row in range(count):
+        length = last if row == count - 1 else size
+        classes[row] = _inspect(buffer, row * stride + offset, length, vni, keys, row)
+        if row == 0 or _differs(keys, classes, row):
+            runs[found] = row
+            found += 1
+    runs[found] = count
+    return found
+
+
+@njit(nogil=True, cache=True)
+def inspect_frames(
+    buffer: NDArray[np.uint8],
+    stride: int,
+    offset: int,
+    size: int,
+    count: int,
+    last: int,
+    status: NDArray[np.uint8],
+    keys: NDArray[np.uint64],
+    classes: NDArray[np.uint8],
+    runs: NDArray[np.int64],
+) -> int:
+    """Inspect a burst of received rows, VXLAN and Ethernet in front of the IP packet.
+
+    Rows whose ``status`` is not ``RowStatus.OK`` are not looked at: class NONE. A row without a valid VNI,
+    or whose ethertype is not that of the packet's IP version, is MALFORMED. The rest is
+    :func:`inspect_packets`, with the VNI of each row.
+    """
+    found = 0
+    for row in range(count):
+        length = last if row == count - 1 else size
+        start = row * stride + offset
+        if status[row] != 0:
+            classes[row] = _NONE
+            _clear(keys, row)
+        elif not _is_encapsulation(buffer, start, length):
+            classes[row] = _MALFORMED
+            _clear(keys, row)
+        else:
+            vni = load_u32_be(buffer, start + 4) >> 8
+            classes[row] = _inspect(buffer, start + ENCAPSULATION, length - ENCAPSULATION, vni, keys, row)
+        if row == 0 or _differs(keys, classes, row):
+            runs[found] = row
+            found += 1
+    runs[found] = count
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _is_encapsulation(buffer: NDArray[np.uint8], start: int, length: int) -> bool:
+    if length <= ENCAPSULATION or not load_u8(buffer, start) & VNI_FLAG:
+        return False
+    ethertype = load_u16_be(buffer, start + VXLAN_HEADER + 12)
+    version = load_u8(buffer, start + ENCAPSULATION) >> 4
+    expected = ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
+    return ethertype == expected != 0
+
+
+@njit(nogil=True, cache=True)
+def _inspect(
+    buffer: NDArray[np.uint8], start: int, length: int, vni: int, keys: NDArray[np.uint64], row: int
+) -> int:
+    if length >= IPV4_HEADER:
+        version = load_u8(buffer, start) >> 4
+        if version == 4:
+            return _inspect_ipv4(buffer, start, length, vni, keys, row)
+        if version == 6 and length >= IPV6_HEADER:
+            return _inspect_ipv6(buffer, start, length, vni, keys, row)
+    _clear(keys, row)
+    return _MALFORMED
+
+
+@njit(nogil=True, cache=True)
+def _inspect_ipv4(
+    buffer: NDArray[np.uint8], start: int, length: int, vni: int, keys: NDArray[np.uint64], row: int
+) -> int:
+    protocol = load_u8(buffer, start + 9)
+    ports = 0
+    flags = 4 << 8
+    verdict = _WHOLE
+    if load_u16_be(buffer, start + 6) & _MF_OR_OFFSET:
+        flags |= _FRAGMENT_FLAG
+        verdict = _FRAGMENT
+    else:
+        header = (load_u8(buffer, start) & 0x0F) << 2
+        ports = -1
+        if IPV4_HEADER <= header <= length and load_u16_be(buffer, start + 2) == length:
+            ports = _ports(buffer, start + header, length - header, protocol)
+        if ports < 0:
+            _clear(keys, row)
+            return _MALFORMED
+    keys[row, 0] = (vni << 40) | (protocol << 32) | ports
+    keys[row, 1] = 0
+    keys[row, 2] = _MAPPED | load_u32_be(buffer, start + 12)
+    keys[row, 3] = 0
+    keys[row, 4] = _MAPPED | load_u32_be(buffer, start + 16)
+    keys[row, 5] = flags
+    return verdict
+
+
+@njit(nogil=True, cache=True)
+def _inspect_ipv6(
+    buffer: NDArray[np.uint8], start: int, length: int, vni: int, keys: NDArray[np.uint64], row: int
+) -> int:
+    protocol = load_u8(buffer, start + 6)
+    header = IPV6_HEADER
+    # Each header is at least 8 bytes, so a chain ends with its packet at the latest.
+    while _is_extension(protocol):
+        if header + 8 > length:
+            _clear(keys, row)
+            return _MALFORMED
+        units = load_u8(buffer, start + header + 1)
+        size = (units + 2) << 2 if protocol == _AUTHENTICATION else (units + 1) << 3
+        protocol = load_u8(buffer, start + header)
+        header += size
+    ports = 0
+    flags = 6 << 8
+    verdict = _WHOLE
+    if protocol == _FRAGMENT_HEADER:
+        flags |= _FRAGMENT_FLAG
+        verdict = _FRAGMENT
+        if header + 8 <= length:
+            protocol = load_u8(buffer, start + header)
+    else:
+        # A jumbogram's payload length is 0 (RFC 2675), so it is a lie like any other.
+        ports = -1
+        if header <= length and load_u16_be(buffer, start + 4) == length - IPV6_HEADER:
+            ports = _ports(buffer, start + header, length - header, protocol)
+        if ports < 0:
+            _clear(keys, row)
+            return _MALFORMED
+    keys[row, 0] = (vni << 40) | (protocol << 32) | ports
+    keys[row, 1] = load_u64_be(buffer, start + 8)
+    keys[row, 2] = load_u64_be(buffer, start + 16)
+    keys[row, 3] = load_u64_be(buffer, start + 24)
+    keys[row, 4] = load_u64_be(buffer, start + 32)
+    keys[row, 5] = flags
+    return verdict
+
+
+@njit(nogil=True, cache=True)
+def _is_extension(protocol: int) -> bool:
+    return protocol in _EXTENSIONS
+
+
+@njit(nogil=True, cache=True)
+def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) -> int:
+    """Both ports as one 32-bit word, 0 where the protocol has none, -1 where the header lies."""
+    if protocol == _TCP:
+        if length < _TCP_HEADER:
+            return -1
+        header = load_u8(buffer, start + 12) >> 4 << 2
+        if header < _TCP_HEADER or header > length:
+            return -1
+        return load_u32_be(buffer, start)
+    if protocol == _UDP:
+        if length < UDP_HEADER or load_u16_be(buffer, start + 4) != length:
+            return -1
+        return load_u32_be(buffer, start)
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def _differs(keys: NDArray[np.uint64], classes: NDArray[np.uint8], row: int) -> bool:
+    difference = np.uint64(classes[row] ^ classes[row - 1])
+    for word in range(KEY_WORDS):
+        difference |= keys[row, word] ^ keys[row - 1, word]
+    return bool(difference)
+
+
+@njit(nogil=True, cache=True)
+def _clear(keys: NDArray[np.uint64], row: int) -> None:
+    for word in range(KEY_WORDS):
+        keys[row, word] = 0
+
+
+def _address(high: int, low: int, version: int) -> IPv4Address | IPv6Address:
+    return ip_address(low & 0xFFFFFFFF) if version == 4 else IPv6Address(high << 64 | low)

@@ -1,0 +1,59 @@
+"""The numbers of DTLS 1.2 (RFC 6347, RFC 5246), and what is known of a received row.
+
+Apart from :mod:`dtls_emu.wire.record`, which uses them, so that one can have them without Numba.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+__all__ = [
+    "ALERT",
+    "APPLICATION_DATA",
+    "CHANGE_CIPHER_SPEC",
+    "DTLS_1_0",
+    "DTLS_1_2",
+    "HANDSHAKE",
+    "HANDSHAKE_HEADER",
+    "HEARTBEAT",
+    "MAX_CIPHERTEXT",
+    "MAX_PLAINTEXT",
+    "MAX_SEQUENCE",
+    "RowStatus",
+]
+
+CHANGE_CIPHER_SPEC: Final = 0x14
+ALERT: Final = 0x15
+HANDSHAKE: Final = 0x16
+APPLICATION_DATA: Final = 0x17
+HEARTBEAT: Final = 0x18  # RFC 6520; a content type of DTLS 1.2 that this package never accepts
+
+DTLS_1_0: Final = 0xFEFF  # what a first ClientHello and a HelloVerifyRequest may say, RFC 6347 4.2.1
+DTLS_1_2: Final = 0xFEFD
+
+MAX_SEQUENCE: Final = 2**48 - 1
+
+MAX_PLAINTEXT: Final = 2**14
+"""Most plaintext of a record, in bytes (RFC 5246 6.2.1)."""
+
+MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 2048
+"""Most that a record's length field may say, in bytes (RFC 5246 6.2.3)."""
+
+HANDSHAKE_HEADER: Final = 12
+"""Bytes of a handshake message's header (RFC 6347 4.2.2)."""
+
+
+class RowStatus(IntEnum):
+    """What is known of one received row. Only rows that are OK are opened; the others are left as they are."""
+
+    OK = 0
+    AUTH_FAILED = 1  # set by the opener
+    REPLAYED = 2  # the rest are set by the record layer, before or after the opener
+    LATE = 3
+    BAD_DATAGRAM = 4
+    BAD_VERSION = 5
+    OVERSIZE = 6
+    WRONG_EPOCH = 7
+    CONTROL = 8  # a protected record that is not application data, or several records in one datagram
