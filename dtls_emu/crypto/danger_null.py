@@ -1,0 +1,151 @@
+"""The `null` backend: the record of a cipher, without one. It protects nothing.
+
+Same header, same nonce, same size, a constant tag; the payload stays in clear. What is left when it is
+subtracted from another backend is the cipher's own cost. Reports print it as "plain (no protection)".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+from numba import njit
+
+from dtls_emu.crypto.backend import APPLICATION_DATA, Established, RowStatus
+from dtls_emu.crypto.framing import (
+    CELLS_SIZE,
+    frame_rows,
+    grow_to_records,
+    read_frames,
+    require_openable,
+    require_sealable,
+    shrink_to_packets,
+)
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.wire.memory import load_u64_be, store_u64_be
+from dtls_emu.wire.overhead import RECORD_PREFIX
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dtls_emu.wire.burst import Burst
+
+
+__all__ = ["DANGER_CONSTANT_TAG", "DangerNullBackend"]
+
+DANGER_CONSTANT_TAG: Final = b"danger_null: tag"
+"""16 bytes that anybody can forge; readable, so that nobody takes such a record for a sealed one."""
+
+_TAG_HIGH: Final = int.from_bytes(DANGER_CONSTANT_TAG[:8], "big")
+_TAG_LOW: Final = int.from_bytes(DANGER_CONSTANT_TAG[8:], "big")
+_OK: Final = int(RowStatus.OK)
+_AUTH_FAILED: Final = int(RowStatus.AUTH_FAILED)
+
+
+class DangerNullBackend:
+    """See the module."""
+
+    name: ClassVar[str] = "null"
+    summary: ClassVar[str] = "same record, no cipher: protects nothing"
+    protects: ClassVar[bool] = False
+    needs_connection: ClassVar[bool] = False
+
+    @property
+    def detail(self) -> str:
+        """There is no library behind it."""
+        return "no cipher, constant tag"
+
+    def attach(self, established: Established) -> tuple[_Sealer, _Opener]:
+        """Make the two ends of an association; the keys are not looked at."""
+        return _Sealer(established.epoch), _Opener()
+
+
+class _End:
+    def __init__(self) -> None:
+        self._cells = np.zeros(CELLS_SIZE, np.uint8)
+        self._closed = False
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise LocalProtocolError("this end of the association is closed")
+
+
+class _Sealer(_End):
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self._epoch = epoch
+
+    def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
+        self._require_open()
+        require_sealable(burst, first_sequence)
+        _seal_rows(
+            burst.buffer,
+            burst.offset - RECORD_PREFIX,
+            burst.stride,
+            burst.size,
+            burst.count,
+            burst.last,
+            self._epoch,
+            first_sequence,
+            content_type,
+            self._cells,
+        )
+        grow_to_records(burst)
+
+
+class _Opener(_End):
+    def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
+        self._require_open()
+        require_openable(burst, status)
+        _open_rows(
+            burst.buffer, burst.offset, burst.stride, burst.size, burst.count, burst.last, status, self._cells
+        )
+        shrink_to_packets(burst)
+
+
+@njit(nogil=True, cache=True)
+def _seal_rows(
+    buffer: NDArray[np.uint8],
+    start: int,
+    stride: int,
+    size: int,
+    count: int,
+    last: int,
+    epoch: int,
+    first_sequence: int,
+    content_type: int,
+    cells: NDArray[np.uint8],
+) -> None:
+    frame_rows(buffer, start, stride, size, count, last, epoch, first_sequence, content_type, cells)
+    for index in range(count):
+        tag = start + index * stride + RECORD_PREFIX + (size if index < count - 1 else last)
+        store_u64_be(buffer, tag, _TAG_HIGH)
+        store_u64_be(buffer, tag + 8, _TAG_LOW)
+
+
+@njit(nogil=True, cache=True)
+def _open_rows(
+    buffer: NDArray[np.uint8],
+    start: int,
+    stride: int,
+    size: int,
+    count: int,
+    last: int,
+    status: NDArray[np.uint8],
+    cells: NDArray[np.uint8],
+) -> None:
+    read_frames(buffer, start, stride, size, count, last, status, cells)
+    for index in range(count):
+        if status[index] != _OK:
+            continue
+        record = start + index * stride
+        tag = record + (size if index < count - 1 else last) - 16
+        high = load_u64_be(buffer, tag) ^ np.uint64(_TAG_HIGH)
+        low = load_u64_be(buffer, tag + 8) ^ np.uint64(_TAG_LOW)
+        if high | low:
+            status[index] = _AUTH_FAILED
+            buffer[record + RECORD_PREFIX : tag] = 0
