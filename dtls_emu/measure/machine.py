@@ -1,0 +1,66 @@
+"""How busy the machine was during a run: load average and the share of time stolen by the hypervisor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+
+__all__ = ["CpuTimes", "cpu_times", "load_average", "pin"]
+
+PROC_STAT: Final = Path("/proc/stat")
+STEAL_FIELD: Final = 7
+"""Index of `steal` among the figures of the `cpu` line (proc_stat(5))."""
+
+GUEST_FIELD: Final = 8
+"""From here on the figures are part of earlier ones (proc_stat(5): guest is counted in user)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Ticks of all cores since boot.
+
+    Fields:
+        total: all of them, idle ones too.
+        stolen: spent in other virtual machines while this one wanted to run.
+    """
+
+    total: int
+    stolen: int
+
+    def stolen_since(self, earlier: CpuTimes) -> float | None:
+        """Share of time stolen since ``earlier``; None when no tick has passed."""
+        passed = self.total - earlier.total
+        return (self.stolen - earlier.stolen) / passed if passed > 0 else None
+
+
+def cpu_times(stat: Path = PROC_STAT) -> CpuTimes:
+    """Read the ticks; zeros where there is no such file."""
+    try:
+        fields = [int(field) for field in stat.read_text().split("\n", 1)[0].split()[1:]]
+    except (OSError, ValueError):
+        return CpuTimes(0, 0)
+    stolen = fields[STEAL_FIELD] if len(fields) > STEAL_FIELD else 0
+    return CpuTimes(sum(fields[:GUEST_FIELD]), stolen)
+
+
+def load_average() -> float:
+    """Runnable tasks over the last minute."""
+    return os.getloadavg()[0]
+
+
+def pin(end: int) -> int | None:
+    """Keep this process on one core of its own: end 0 and end 1 of a pair get different ones.
+
+    Returns:
+        The core, or None when fewer than two are allowed and nothing was changed.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return None
+    # From the top: interrupts and the rest of the machine favour the low numbers.
+    core = cores[-1 - end]
+    os.sched_setaffinity(0, {core})
+    return core

@@ -1,0 +1,181 @@
+"""A result as people read it: one table per path, the fragment mixes, and a reading of two sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dtls_emu.measure.plan import PLAIN, PLAIN_AGAIN, BenchPath
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtls_emu.measure.result import CellSummary, FragmentSummary, OffloadState, Result
+
+
+__all__ = ["Table", "reading", "tables"]
+
+PREFERRED_BACKENDS: Final = ("ipsec-mb", "cryptography", "openssl")
+"""Which arm the reading speaks of: the card's engine first, as when a card chooses one."""
+
+PREFERRED_PATHS: Final = (BenchPath.UDP, BenchPath.UDP_SINGLE, BenchPath.MEMORY)
+PREFERRED_SIZE: Final = 1400
+
+IN_WORDS: Final = {
+    BenchPath.MEMORY: "in memory, without sockets",
+    BenchPath.UDP: "over UDP",
+    BenchPath.UDP_SINGLE: "over UDP with one datagram a system call",
+}
+
+
+class Table(NamedTuple):
+    """What :func:`dtls_emu.cli.output.print_table` takes. A column that begins with ``>`` holds numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def tables(result: Result) -> list[Table]:
+    """Every table of a result."""
+    cells, start = result.end.cells, result.start
+    found = [
+        _path_table(path, [cell for cell in cells if cell.path is path], start.offloads.get(path, {}))
+        for path in start.plan.paths
+    ]
+    if result.end.fragments:
+        found.append(_fragment_table(result.end.fragments))
+    missing = [backend for backend in start.backends if not backend.available]
+    if missing:
+        rows = [(backend.name, backend.detail) for backend in missing]
+        found.append(Table("Not measured", ("backend", "why"), rows))
+    return [table for table in found if table.rows]
+
+
+def reading(
+    cells: Sequence[CellSummary],
+    fragments: FragmentSummary | None,
+    offloads: dict[BenchPath, dict[str, OffloadState]],
+) -> str:
+    """The result in two sentences: what encryption costs here, and what becomes of fragments."""
+    return f"{_cost_sentence(cells, offloads)} {_fragment_sentence(fragments)}"
+
+
+def _path_table(path: BenchPath, cells: Sequence[CellSummary], offloads: dict[str, OffloadState]) -> Table:
+    states = ", ".join(
+        f"{name} {'on' if state.on else 'off'} ({state.reason})" for name, state in offloads.items()
+    )
+    columns = (
+        ">bytes",
+        "arm",
+        ">µs/packet",
+        ">Gbit/s",
+        ">packets/s",
+        ">CPU s/GB sender",
+        ">receiver",
+        ">ratio to plain",
+        ">95 % interval",
+        ">noise ±",
+    )
+    return Table(
+        f"{path}: {IN_WORDS[path]}" + (f"; {states}" if states else ""),
+        columns,
+        [_row(cell) for cell in cells],
+    )
+
+
+def _row(cell: CellSummary) -> tuple[str, ...]:
+    ratio = cell.ratio
+    return (
+        str(cell.size),
+        f"{cell.arm} (no protection)" if cell.arm in {PLAIN, "null"} else cell.arm,
+        f"{cell.us_per_packet:.3f}",
+        f"{cell.gbit_per_s:.2f}",
+        f"{cell.packets_per_s:,.0f}",
+        f"{cell.sender_cpu_s_per_gb:.3f}",
+        f"{cell.receiver_cpu_s_per_gb:.3f}",
+        "1" if ratio is None and cell.arm == PLAIN else "-" if ratio is None else f"{ratio.value:.3f}",
+        "" if ratio is None or ratio.low is None else f"{ratio.low:.3f}-{ratio.high:.3f}",
+        "" if cell.noise_floor is None else _percent(cell.noise_floor),
+    )
+
+
+def _fragment_table(fragments: FragmentSummary) -> Table:
+    rows = [
+        (
+            f"{mix.share * 100:.0f} %",
+            f"{mix.fragments_rejected:,} of {mix.fragments_offered:,}",
+            f"{mix.whole_offered - mix.whole_delivered:,} of {mix.whole_offered:,}",
+            "1" if mix.goodput is None else f"{mix.goodput.value:.3f}",
+            ""
+            if mix.goodput is None or mix.goodput.low is None
+            else f"{mix.goodput.low:.3f}-{mix.goodput.high:.3f}",
+        )
+        for mix in fragments.mixes
+    ]
+    columns = (
+        ">fragments",
+        ">fragments rejected",
+        ">whole packets rejected",
+        ">goodput against none",
+        ">95 % interval",
+    )
+    title = f"Fragments of {len(fragments.shapes)} shapes among {fragments.size}-byte packets, {fragments.backend}"
+    return Table(title, columns, rows)
+
+
+def _cost_sentence(cells: Sequence[CellSummary], offloads: dict[BenchPath, dict[str, OffloadState]]) -> str:
+    cell = _headline(cells)
+    if cell is None or cell.ratio is None:
+        return "No encrypted arm was measured beside the plain one, so this run says nothing of the cost of encryption."
+    plain = next(
+        other for other in cells if (other.path, other.size, other.arm) == (cell.path, cell.size, PLAIN)
+    )
+    working = [name.upper() for name, state in offloads.get(cell.path, {}).items() if state.on]
+    way = IN_WORDS[cell.path] + (f" with {'/'.join(working)}" if working else "")
+    noise = (
+        f"differences below {_percent(cell.noise_floor)} are noise on this machine"
+        if cell.noise_floor is not None
+        else "this run does not tell noise from difference"
+    )
+    return (
+        f"At {cell.size} bytes {way} the {cell.arm} tunnel carries {cell.ratio} of the plain path's packets, "
+        f"{cell.gbit_per_s:.2f} against {plain.gbit_per_s:.2f} Gbit/s; {noise}."
+    )
+
+
+def _headline(cells: Sequence[CellSummary]) -> CellSummary | None:
+    """The cell that the reading speaks of: by path, then size, then backend."""
+    arms = {cell.arm for cell in cells} - {PLAIN, PLAIN_AGAIN, "null"}
+    preferred = [*(arm for arm in PREFERRED_BACKENDS if arm in arms), *sorted(arms - set(PREFERRED_BACKENDS))]
+    candidates = [cell for cell in cells if cell.arm in arms and cell.ratio is not None]
+    return min(
+        candidates,
+        key=lambda cell: (
+            PREFERRED_PATHS.index(cell.path),
+            abs(cell.size - PREFERRED_SIZE),
+            preferred.index(cell.arm),
+        ),
+        default=None,
+    )
+
+
+def _fragment_sentence(fragments: FragmentSummary | None) -> str:
+    if fragments is None:
+        return "Fragments were not measured."
+    rejected = sum(mix.fragments_rejected for mix in fragments.mixes)
+    whole = sum(mix.whole_delivered for mix in fragments.mixes)
+    half = max(fragments.mixes, key=lambda mix: mix.share)
+    keeps = (
+        ""
+        if half.goodput is None
+        else f", and whole packets keep {half.goodput.value:.2f} of their rate when {half.share * 100:.0f} % are fragments"
+    )
+    return (
+        f"All {rejected:,} fragments were rejected and all {whole:,} whole packets beside them were delivered; "
+        f"rejecting one costs {fragments.rejection_ns.value:.0f} ns{keeps}."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"

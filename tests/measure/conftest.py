@@ -1,0 +1,111 @@
+"""Testbeds whose answers are known: no cards, no clock, no noise but what a test asks for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from dtls_emu.measure.fragments import MixSample, run_fragments
+from dtls_emu.measure.plan import BenchPath, Plan
+from dtls_emu.measure.result import BackendState, OffloadState, Start
+from dtls_emu.measure.sample import Accounting, Sample
+from dtls_emu.measure.summary import conclude
+from dtls_emu.measure.trials import run_trials
+
+
+US_PER_PACKET = {"plain": 1.0, "plain-again": 1.0, "null": 1.25, "ipsec-mb": 1.6}
+BACKENDS = ("null", "ipsec-mb")
+
+
+class FakeTestbed:
+    """A packet takes ``US_PER_PACKET`` of its arm, times a drift that grows with every trial."""
+
+    def __init__(self, *, drift: float = 0.0, interrupt_at: int | None = None, lose: int = 0) -> None:
+        self.calls = []
+        self.drift = drift
+        self.interrupt_at = interrupt_at
+        self.lose = lose
+
+    def measure(self, arm: str, size: int, packets: int) -> Sample:
+        if len(self.calls) == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.calls.append((arm, size, packets))
+        seconds = packets * US_PER_PACKET[arm] / 1e6 * (1 + self.drift * len(self.calls))
+        delivered = packets - self.lose
+        return Sample(
+            Accounting(packets, delivered, {"socket_buffer": self.lose} if self.lose else {}),
+            octets=delivered * size,
+            wall_s=seconds,
+            sender_cpu_s=seconds / 2,
+            receiver_cpu_s=seconds / 4,
+        )
+
+
+class FakeFragmentTestbed:
+    """A whole packet takes 1000 ns, a rejection 25; a ``leak`` of fragments passes."""
+
+    def __init__(self, *, leak: int = 0, refuse: int = 0, interrupt_at: int | None = None) -> None:
+        self.calls = 0
+        self.leak = leak
+        self.refuse = refuse
+        self.interrupt_at = interrupt_at
+
+    def reject_shapes(self) -> dict[str, int]:
+        return {"IPv4 first": 64, "IPv6 atomic": 64}
+
+    def measure_mix(self, share: float, whole: int) -> MixSample:
+        if self.calls == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        fragments = round(whole * share / (1 - share))
+        wall_s = (whole * 1000 + fragments * 25) / 1e9
+        return MixSample(whole, whole - self.refuse, fragments, fragments - min(self.leak, fragments), wall_s)
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """No progress."""
+
+
+def start(plan: Plan) -> Start:
+    """What a run on this machine would say before it began."""
+    on = OffloadState(on=True, reason="the kernel has it")
+    off = OffloadState(on=False, reason="turned off for this path")
+    return Start(
+        started=datetime(2026, 11, 20, 11, 0, tzinfo=UTC),
+        version="0.1.0",
+        lab="two-vms",
+        sender="vm-a on host-1",
+        receiver="vm-b on host-2",
+        plan=plan,
+        backends=[
+            BackendState(name="null", available=True, protects=False, detail="no cipher"),
+            BackendState(name="ipsec-mb", available=True, protects=True, detail="libIPSec_MB 1.3.0, VAES"),
+            BackendState(name="openssl", available=False, protects=None, detail="not installed"),
+        ],
+        offloads={BenchPath.UDP: {"gso": on, "gro": on}, BenchPath.UDP_SINGLE: {"gso": off, "gro": off}},
+        cores={"sender": 0, "receiver": 1},
+        load_average=0.25,
+        environment={"kernel": "6.1"},
+    )
+
+
+@pytest.fixture
+def fake_testbed():
+    """The class, to be made with the wanted faults."""
+    return FakeTestbed
+
+
+@pytest.fixture
+def fake_fragment_testbed():
+    """The class, to be made with the wanted faults."""
+    return FakeFragmentTestbed
+
+
+@pytest.fixture
+def result():
+    """A complete result of fake trials."""
+    plan = Plan(7, rounds=4)
+    run = run_trials(plan, BACKENDS, dict.fromkeys(BenchPath, FakeTestbed()), silent)
+    fragments = run_fragments(FakeFragmentTestbed(), plan, "ipsec-mb", 1400, silent)
+    return conclude(start(plan), run, fragments, BACKENDS, stolen_share=0.001)
