@@ -1,0 +1,183 @@
+"""What the kernel does for UDP sockets: segmentation, merging, big buffers, DF. Probed, with a reason each.
+
+Numbers are Linux's (``linux/udp.h``, ``linux/in.h``, ``linux/in6.h``, ``asm-generic/socket.h``); Python names
+none of them. Segments go out with one ``sendmsg`` and a ``UDP_SEGMENT`` control message; datagrams that the
+kernel merged come in with one ``recvmsg`` and a ``UDP_GRO`` one that tells their size.
+
+References: udp(7); wireguard-go ``conn/gso_linux.go``; quinn-udp ``unix.rs``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from typing import Final, Literal, TypedDict
+
+from dtls_emu.errors import DtlsEmuError
+from dtls_emu.wire.burst import MAX_ROWS
+
+
+__all__ = [
+    "CONTROL_BYTES",
+    "GSO_REFUSALS",
+    "MAX_SEND_BYTES",
+    "MAX_SEND_SEGMENTS",
+    "SOCKET_BUFFER_BYTES",
+    "SOL_UDP",
+    "UDP_GRO",
+    "UDP_SEGMENT",
+    "ControlMessage",
+    "FabricUnavailableError",
+    "Offload",
+    "OffloadMode",
+    "enlarge_buffers",
+    "forbid_fragments",
+    "kernel_drops",
+    "prepare_gro",
+    "prepare_gso",
+    "segment_control",
+    "segment_size",
+]
+
+SOL_UDP: Final = 17
+UDP_SEGMENT: Final = 103
+UDP_GRO: Final = 104
+
+MAX_SEND_SEGMENTS: Final = MAX_ROWS
+"""Of one send (``UDP_MAX_SEGMENTS``). Newer kernels take 128, so a receive may hold twice as many."""
+
+MAX_SEND_BYTES: Final = 65_507
+"""Of one send: what fits an IPv4 packet of 65,535 bytes after 20 + 8 bytes of headers."""
+
+SOCKET_BUFFER_BYTES: Final = 7 << 20
+"""Wanted for each direction: as wireguard-go, ample for 100 bursts of 64 KB."""
+
+GSO_REFUSALS: Final = frozenset({errno.EIO, errno.EINVAL})
+"""How a kernel or driver without UDP segmentation answers a send that asks for it (EIO: no checksum offload)."""
+
+CONTROL_BYTES: Final = socket.CMSG_SPACE(4)
+"""Room for the one control message of a receive, a C int."""
+
+_SO_SNDBUFFORCE: Final = 32
+_SO_RCVBUFFORCE: Final = 33
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=9I")
+_MEMINFO_DROPS: Final = 8  # SK_MEMINFO_DROPS
+_IP_MTU_DISCOVER: Final = 10
+_IP_PMTUDISC_DO: Final = 2
+_IPV6_MTU_DISCOVER: Final = 23
+_IPV6_PMTUDISC_DO: Final = 2
+
+ControlMessage = tuple[int, int, bytes]
+"""Level, type, data: as ``socket.sendmsg`` takes it and ``recvmsg_into`` gives it."""
+
+OffloadMode = Literal["auto", "on", "off"]
+"""``auto``: where the kernel has it. ``on``: or fail at the start. ``off``: never."""
+
+
+class Offload(TypedDict):
+    """One line of ``status`` and of a result file.
+
+    Fields:
+        state: ``on`` or ``off``.
+        reason: why it is off, or what limits it; empty when there is nothing to say.
+    """
+
+    state: Literal["on", "off"]
+    reason: str
+
+
+class FabricUnavailableError(DtlsEmuError):
+    """What was asked for is not to be had here: an address, or an offload that is ``on``. Says why."""
+
+
+def prepare_gso(sock: socket.socket, mode: OffloadMode) -> Offload:
+    """Find out whether the kernel knows ``UDP_SEGMENT``. A device may still refuse it at the first send."""
+    if mode == "off":
+        return Offload(state="off", reason="switched off")
+    try:
+        sock.getsockopt(SOL_UDP, UDP_SEGMENT)
+    except OSError as error:
+        return _unavailable("UDP_SEGMENT", mode, error)
+    return Offload(state="on", reason="")
+
+
+def prepare_gro(sock: socket.socket, mode: OffloadMode) -> Offload:
+    """Switch ``UDP_GRO`` on, and read it back: kernels before 5.12 cannot, and merge unreliably."""
+    if mode == "off":
+        return Offload(state="off", reason="switched off")
+    try:
+        sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+        kept = sock.getsockopt(SOL_UDP, UDP_GRO)
+    except OSError as error:
+        return _unavailable("UDP_GRO", mode, error)
+    if not kept:
+        return _unavailable("UDP_GRO", mode, OSError(errno.EOPNOTSUPP, "accepted but not kept"))
+    return Offload(state="on", reason="")
+
+
+def enlarge_buffers(sock: socket.socket, wanted: int = SOCKET_BUFFER_BYTES) -> Offload:
+    """Make both socket buffers hold ``wanted`` bytes; without CAP_NET_ADMIN as many as the kernel allows."""
+    for force, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, force, wanted)
+        except OSError:
+            sock.setsockopt(socket.SOL_SOCKET, plain, wanted)
+    # The kernel doubles what it is asked for, to pay for its own overhead (socket(7)).
+    granted = min(
+        sock.getsockopt(socket.SOL_SOCKET, each) // 2 for each in (socket.SO_RCVBUF, socket.SO_SNDBUF)
+    )
+    if granted >= wanted:
+        return Offload(state="on", reason="")
+    return Offload(
+        state="off",
+        reason=f"{granted} of {wanted} bytes: needs CAP_NET_ADMIN, or more net.core.rmem_max and wmem_max",
+    )
+
+
+def forbid_fragments(sock: socket.socket) -> Offload:
+    """Set DF on what is sent: a datagram that does not fit is refused (EMSGSIZE), never fragmented."""
+    try:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _IPV6_PMTUDISC_DO)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
+    except OSError as error:
+        return Offload(state="off", reason=f"IP_MTU_DISCOVER: {error.strerror}")
+    return Offload(state="on", reason="")
+
+
+def segment_control(size: int) -> list[ControlMessage]:
+    """The control messages of a send that the kernel shall cut into datagrams of ``size`` bytes (a C u16)."""
+    return [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))]
+
+
+def segment_size(control_untrusted: list[ControlMessage]) -> int:
+    """The size of each datagram of a merged receive (a C int), 0 when it holds a single one."""
+    for level, kind, data in control_untrusted:
+        if level == SOL_UDP and kind == UDP_GRO:
+            return max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
+    return 0
+
+
+def kernel_drops(sock: socket.socket) -> int:
+    """How many receives the kernel dropped because the socket's buffer was full.
+
+    A receive that was merged on the way counts once, whatever it held. 0 where the kernel does not tell.
+    """
+    try:
+        return int(
+            _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[_MEMINFO_DROPS]
+        )
+    except (OSError, struct.error):
+        return 0
+
+
+def _unavailable(name: str, mode: OffloadMode, error: OSError) -> Offload:
+    reason = f"{name}: {error.strerror} (Linux {os.uname().release})"
+    if mode == "on":
+        raise FabricUnavailableError(reason)
+    return Offload(state="off", reason=reason)

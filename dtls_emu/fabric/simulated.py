@@ -1,0 +1,359 @@
+"""The simulated underlay: hosts joined by impaired links, on a virtual clock.
+
+The way of a ``Transmit``:
+
+1. :meth:`SimulatedFabric.transmit` finds the link; without one its datagrams are dropped, ``no_link``.
+2. :mod:`dtls_emu.fabric.impairment` decides the fate of each datagram; taps see it.
+3. Datagrams that arrive together travel as one burst, a copy of the sender's rows.
+4. At its time the burst is handed to the host at the other end.
+
+Same topology, same seed, same calls at the same times: the same trace.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.fabric.clock import NANOSECONDS
+from dtls_emu.fabric.impairment import QUEUE_LIMIT, REORDER_HOLD, Direction, Fate, is_handshake
+from dtls_emu.fabric.underlay import Ledger, total
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.wire.burst import MAX_ROWS, Burst
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from dtls_emu.fabric.clock import Timer, VirtualClock
+    from dtls_emu.fabric.underlay import DropObserver, DuplicateObserver, FabricStatistics, Receive
+    from dtls_emu.lab.topology import Link, Topology
+    from dtls_emu.nic.effects import Transmit, UnderlayAddress
+
+
+__all__ = ["SimulatedFabric", "WireEvent"]
+
+MAX_BURST_BYTES: Final = 65_507
+"""Most bytes that are handed in as one burst: the same as one receive of ``UDP_GRO``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireEvent:
+    """One datagram that a host put on the wire, as a tap sees it.
+
+    Fields:
+        time: when it was sent, in seconds.
+        source, destination: underlay address and UDP port.
+        payload: as it was sent, before any corruption.
+        mark: of its burst.
+        fate: what becomes of it.
+    """
+
+    time: float
+    source: UnderlayAddress
+    destination: UnderlayAddress
+    payload: bytes
+    mark: int
+    fate: Fate
+
+
+class SimulatedFabric:
+    """Carries datagrams between attached hosts.
+
+    Fields that may be set at any time:
+        on_drop: called for each drop, so that it can be charged to the traffic it belongs to.
+        on_duplicate: called for each copy that a link made.
+
+    Args:
+        topology: every pair of its hosts has a link, as :meth:`Topology.link` says.
+        clock: deliveries are its events.
+        seed: of all impairments.
+        merge: hand datagrams of one ``Transmit`` that arrive together to the card as one burst, as a
+            ``UDP_GRO`` receive would; False hands in one at a time. Handshakes are never merged: their sizes
+            vary from run to run, and so would the bursts.
+        queue_limit: datagrams that may wait for a link with a ``rate``.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        clock: VirtualClock,
+        seed: int,
+        *,
+        merge: bool = True,
+        queue_limit: int = QUEUE_LIMIT,
+    ) -> None:
+        self.on_drop: DropObserver | None = None
+        self.on_duplicate: DuplicateObserver | None = None
+        self._topology = topology
+        self._clock = clock
+        self._seed = seed
+        self._merge = merge
+        self._queue_limit = queue_limit
+        self._receivers: dict[str, Receive] = {}
+        self._taps: list[Callable[[WireEvent], object]] = []
+        self._strays = Ledger()
+        self._by_address: dict[tuple[str, str], _Path] = {}
+        self._by_name: dict[tuple[str, str], _Path] = {}
+
+    def connect(self, source: str, destination: str, link: Link) -> None:
+        """Lay one direction of a link between two underlay addresses.
+
+        For what is no host of the topology, such as a gateway; links between hosts are there by themselves.
+
+        Raises:
+            LocalProtocolError: there is one already.
+        """
+        if (source, destination) in self._by_address or (link.source, link.destination) in self._by_name:
+            raise LocalProtocolError(
+                f"{link.source} and {link.destination} are linked already; use reconfigure"
+            )
+        self._lay(source, destination, link)
+
+    def reconfigure(self, link: Link) -> None:
+        """Change one direction of a link from now on. What is under way stays as it is.
+
+        Raises:
+            LocalProtocolError: there is no link between these two.
+        """
+        self._path_by_name(link.source, link.destination).direction.reconfigure(link)
+
+    def attach(self, address: str, receive: Receive) -> None:
+        """A host comes up: datagrams to ``address`` are handed to ``receive``. Replaces an earlier one."""
+        self._receivers[address] = receive
+
+    def detach(self, address: str) -> None:
+        """A host goes down: datagrams that arrive from now on are dropped, ``no_link``. Idempotent."""
+        self._receivers.pop(address, None)
+
+    def tap(self, callback: Callable[[WireEvent], object]) -> Callable[[], None]:
+        """Show every datagram that is put on the wire to ``callback``, in order, the dropped ones too.
+
+        Returns:
+            a function that ends it.
+        """
+        self._taps.append(callback)
+        return partial(self._taps.remove, callback)
+
+    def statistics(self) -> FabricStatistics:
+        """The books of the whole fabric."""
+        return total([self._strays, *(path.direction.ledger for path in self._by_address.values())])
+
+    def link_statistics(self, source: str, destination: str) -> FabricStatistics:
+        """The books of one direction of a link, by the names of its ends.
+
+        Raises:
+            LocalProtocolError: there is no link between these two.
+        """
+        return total([self._path_by_name(source, destination).direction.ledger])
+
+    def transmit(self, host: str, effect: Transmit) -> None:
+        """Put the datagrams of an effect on the wire, from the host at underlay address ``host``.
+
+        The burst is copied; the caller may use its buffer again.
+        """
+        burst = effect.burst
+        flow = _Flow((host, effect.source_port), effect.destination, burst.mark)
+        path = self._path(host, effect.destination[0])
+        if path is None:
+            self._strays.offered += burst.count
+            self._report(flow, burst, Fate(DropReason.NO_LINK))
+            self._drop(self._strays, DropReason.NO_LINK, burst.count, burst.mark)
+            return
+        path.direction.ledger.offered += burst.count
+        if self._travels_whole(path, burst):
+            self._carry_whole(path, flow, burst)
+        else:
+            self._carry_each(path, flow, burst)
+
+    def _travels_whole(self, path: _Path, burst: Burst) -> bool:
+        return (
+            path.held is None
+            and path.direction.transparent
+            and path.direction.fits(burst.size)
+            and (burst.count == 1 or (self._merge and not is_handshake(burst.buffer[burst.offset])))
+            and burst.count <= MAX_ROWS
+            and burst.nbytes <= MAX_BURST_BYTES
+        )
+
+    def _carry_whole(self, path: _Path, flow: _Flow, burst: Burst) -> None:
+        arrival_ns = path.direction.arrival(self._clock.now_ns)
+        self._report(flow, burst, Fate(arrival_ns=arrival_ns))
+        path.direction.ledger.in_flight += burst.count
+        self._send(path, flow, arrival_ns, burst.wire.copy(), burst.size)
+
+    def _carry_each(self, path: _Path, flow: _Flow, burst: Burst) -> None:
+        direction, ledger, now_ns = path.direction, path.direction.ledger, self._clock.now_ns
+        train = _Train()
+        for row in burst.rows():
+            handshake = is_handshake(row[0])
+            fate = direction.judge(len(row), now_ns, handshake=handshake)
+            self._report_row(flow, row, fate)
+            if fate.dropped is not None:
+                self._drop(ledger, fate.dropped, 1, flow.mark)
+                continue
+            copies = 2 if fate.duplicated else 1
+            ledger.in_flight += copies
+            if fate.duplicated:
+                ledger.duplicated += 1
+                if self.on_duplicate is not None:
+                    self.on_duplicate(1, flow.mark)
+            if fate.flipped_bit >= 0:
+                ledger.corrupted += 1
+                row = _with_flipped_bit(row, fate.flipped_bit)  # noqa: PLW2901 (the row as it arrives)
+            if fate.reordered and path.held is None:
+                ledger.reordered += 1
+                self._hold(path, flow, row, fate.arrival_ns, copies)
+                continue
+            mergeable = self._merge and not handshake
+            for _ in range(copies):
+                if not (mergeable and train.takes(row, fate.arrival_ns)):
+                    self._depart(path, flow, train)
+                    train = _Train(fate.arrival_ns)
+                train.rows.append(row)
+                if not mergeable:
+                    self._depart(path, flow, train)
+                    train = _Train()
+            if path.held is not None and fate.arrival_ns <= path.held.timer.when_ns:
+                self._depart(path, flow, train)
+                train = _Train()
+                self._let_go(path, fate.arrival_ns)
+        self._depart(path, flow, train)
+
+    def _hold(self, path: _Path, flow: _Flow, row: NDArray[np.uint8], arrival_ns: int, copies: int) -> None:
+        """Keep a datagram aside until the next one has passed it, or the hold is over."""
+        timer = self._clock.call_at_ns(
+            arrival_ns + REORDER_HOLD, lambda: self._let_go(path, self._clock.now_ns)
+        )
+        path.held = _Held(flow, row.copy(), copies, timer)
+
+    def _let_go(self, path: _Path, arrival_ns: int) -> None:
+        held, path.held = path.held, None
+        assert held is not None, "a timer that was not cancelled has its datagram"
+        held.timer.cancel()
+        for _ in range(held.copies):
+            self._send(path, held.flow, arrival_ns, held.row.copy(), len(held.row))
+
+    def _depart(self, path: _Path, flow: _Flow, train: _Train) -> None:
+        if train.rows:
+            self._send(path, flow, train.arrival_ns, np.concatenate(train.rows), len(train.rows[0]))
+
+    def _send(self, path: _Path, flow: _Flow, arrival_ns: int, wire: NDArray[np.uint8], size: int) -> None:
+        burst = Burst.from_datagrams(wire, size, flow.mark)
+        self._clock.call_at_ns(arrival_ns, partial(self._deliver, path.direction.ledger, flow, burst))
+
+    def _deliver(self, ledger: Ledger, flow: _Flow, burst: Burst) -> None:
+        ledger.in_flight -= burst.count
+        address, port = flow.destination
+        receive = self._receivers.get(address)
+        if receive is None:
+            self._drop(ledger, DropReason.NO_LINK, burst.count, flow.mark)
+            return
+        ledger.delivered += burst.count
+        receive(burst, flow.source, port, self._clock.now)
+
+    def _drop(self, ledger: Ledger, reason: DropReason, count: int, mark: int) -> None:
+        ledger.dropped[reason] += count
+        if self.on_drop is not None:
+            self.on_drop(reason, count, mark)
+
+    def _report(self, flow: _Flow, burst: Burst, fate: Fate) -> None:
+        if self._taps:
+            for row in burst.rows():
+                self._report_row(flow, row, fate)
+
+    def _report_row(self, flow: _Flow, row: NDArray[np.uint8], fate: Fate) -> None:
+        if self._taps:
+            event = WireEvent(
+                self._clock.now_ns / NANOSECONDS,
+                flow.source,
+                flow.destination,
+                row.tobytes(),
+                flow.mark,
+                fate,
+            )
+            for callback in tuple(self._taps):
+                callback(event)
+
+    def _path(self, source: str, destination: str) -> _Path | None:
+        path = self._by_address.get((source, destination))
+        if path is not None:
+            return path
+        near = self._topology.host_by_underlay(source)
+        far = self._topology.host_by_underlay(destination)
+        if near is None or far is None:
+            return None
+        return self._lay(source, destination, self._topology.link(near.name, far.name))
+
+    def _path_by_name(self, source: str, destination: str) -> _Path:
+        path = self._by_name.get((source, destination))
+        if path is None:
+            near, far = self._topology.hosts.get(source), self._topology.hosts.get(destination)
+            path = None if near is None or far is None else self._path(near.underlay, far.underlay)
+        if path is None:
+            raise LocalProtocolError(f"no link from {source} to {destination}")
+        return path
+
+    def _lay(self, source: str, destination: str, link: Link) -> _Path:
+        version = ipaddress.ip_address(source).version
+        path = _Path(Direction(link, self._seed, underlay_version=version, queue_limit=self._queue_limit))
+        self._by_address[source, destination] = self._by_name[link.source, link.destination] = path
+        return path
+
+
+class _Flow(NamedTuple):
+    """Between whom a datagram goes, and whose it is."""
+
+    source: UnderlayAddress
+    destination: UnderlayAddress
+    mark: int
+
+
+class _Held(NamedTuple):
+    """A datagram that waits to be overtaken."""
+
+    flow: _Flow
+    row: NDArray[np.uint8]
+    copies: int
+    timer: Timer
+
+
+class _Path:
+    """One direction, and the datagram that waits at its end to be overtaken."""
+
+    __slots__ = ("direction", "held")
+
+    def __init__(self, direction: Direction) -> None:
+        self.direction = direction
+        self.held: _Held | None = None
+
+
+class _Train:
+    """Rows of one ``Transmit`` that arrive together and have the shape of a burst."""
+
+    __slots__ = ("arrival_ns", "rows")
+
+    def __init__(self, arrival_ns: int = -1) -> None:
+        self.arrival_ns = arrival_ns
+        self.rows: list[NDArray[np.uint8]] = []
+
+    def takes(self, row: NDArray[np.uint8], arrival_ns: int) -> bool:
+        """Whether a row can follow: same time, not longer, only the last one shorter, within the limits."""
+        rows = self.rows
+        if not rows or arrival_ns != self.arrival_ns or len(rows) == MAX_ROWS:
+            return False
+        size = len(rows[0])
+        return len(rows[-1]) == size >= len(row) and (len(rows) + 1) * size <= MAX_BURST_BYTES
+
+
+def _with_flipped_bit(row: NDArray[np.uint8], bit: int) -> NDArray[np.uint8]:
+    flipped = row.copy()
+    flipped[bit // 8] ^= 1 << (bit % 8)
+    return flipped

@@ -1,0 +1,433 @@
+"""The real underlay: UDP sockets, with segmentation and merging by the kernel where it has them.
+
+Out: a burst goes with one ``sendmsg`` of up to 64 datagrams (``UDP_SEGMENT``). In: one ``recvmsg_into`` a buffer
+that is made once, of up to 128 merged datagrams (``UDP_GRO``). Nothing a peer or a device does raises: what is
+not sent is counted by reason.
+
+A device may refuse segments only at the first send. Then every datagram is sent singly at once, and, when
+that works, from then on; the reason is kept in :meth:`UdpFabric.offloads` and logged once.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import select
+import socket
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from dtls_emu.fabric.offload import (
+    CONTROL_BYTES,
+    GSO_REFUSALS,
+    MAX_SEND_BYTES,
+    MAX_SEND_SEGMENTS,
+    SOCKET_BUFFER_BYTES,
+    FabricUnavailableError,
+    enlarge_buffers,
+    forbid_fragments,
+    kernel_drops,
+    prepare_gro,
+    prepare_gso,
+    segment_control,
+    segment_size,
+)
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.wire.burst import MAX_ROWS, Burst
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from dtls_emu.fabric.offload import ControlMessage, Offload, OffloadMode
+    from dtls_emu.fabric.underlay import DropObserver, Receive
+    from dtls_emu.nic.effects import Transmit, UnderlayAddress
+
+
+__all__ = ["UdpFabric", "UdpStatistics"]
+
+logger = logging.getLogger(__name__)
+
+RECEIVE_BYTES: Final = 65_536
+"""Of the receive buffer: more than any UDP payload, merged or not, so nothing is ever cut off."""
+
+READS_PER_PORT: Final = 8
+"""Reads of one port before the next port has its turn: one flow must not starve another."""
+
+_CUT_OFF: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
+
+_REASONS: Final = {
+    errno.EMSGSIZE: DropReason.LINK_MTU,
+    errno.EAGAIN: DropReason.SOCKET_BUFFER,
+    errno.ENOBUFS: DropReason.SOCKET_BUFFER,
+    errno.ENOMEM: DropReason.SOCKET_BUFFER,
+}
+"""What a failed send counts as. Everything else is ``no_link``: no route, refused, filtered, no such port."""
+
+
+@dataclass(frozen=True, slots=True)
+class UdpStatistics:
+    """The books at one moment: ``offered == sent + dropped`` and ``received == delivered + rejected``.
+
+    Fields, in datagrams unless said:
+        offered: handed in by the card.
+        sent: taken by the kernel.
+        dropped: on the way out, by reason.
+        received: from the kernel.
+        delivered: handed to the card.
+        rejected: empty or cut off, counted as ``bad_datagram``.
+        sends, reads: system calls that carried something.
+        gso_refusals: sends of several datagrams that the kernel or a device refused.
+        kernel_drops: receives lost because a socket's buffer was full. A merged receive counts once.
+        errors: system calls that failed, by the name of the error.
+    """
+
+    offered: int
+    sent: int
+    dropped: Mapping[DropReason, int]
+    received: int
+    delivered: int
+    rejected: int
+    sends: int
+    reads: int
+    gso_refusals: int
+    kernel_drops: int
+    errors: Mapping[str, int]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every datagram is accounted for."""
+        return (
+            self.offered == self.sent + sum(self.dropped.values())
+            and self.received == self.delivered + self.rejected
+        )
+
+
+class UdpFabric:
+    """UDP sockets of one host, one for each local port, opened on first use.
+
+    Not safe for concurrent use. Usable with ``with``.
+
+    Fields that may be set at any time:
+        on_drop: called for each drop on the way out.
+
+    Args:
+        address: the host's underlay address, IPv4 or IPv6.
+        gso, gro: segmentation and merging by the kernel.
+        buffer_bytes: wanted for each socket, each direction.
+        socket_type: for tests, which make it fail.
+
+    Raises:
+        FabricUnavailableError: not an address of this machine, or an offload that is ``on`` is not there.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        gso: OffloadMode = "auto",
+        gro: OffloadMode = "auto",
+        buffer_bytes: int = SOCKET_BUFFER_BYTES,
+        socket_type: type[socket.socket] = socket.socket,
+    ) -> None:
+        self.on_drop: DropObserver | None = None
+        self._address = address
+        self._family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
+        self._gro_mode = gro
+        self._buffer_bytes = buffer_bytes
+        self._socket_type = socket_type
+        self._ports: dict[int, _Port] = {}
+        self._ports_by_fileno: dict[int, _Port] = {}
+        self._controls: dict[int, list[ControlMessage]] = {}
+        self._offered = self._sent = self._sends = self._gso_refusals = 0
+        self._received = self._delivered = self._rejected = self._reads = self._closed_drops = 0
+        self._dropped: Counter[DropReason] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._offloads = self._probe(gso)
+        self._segments = self._offloads["udp_gso"]["state"] == "on"
+        self._epoll = select.epoll()
+
+    def open_port(self, port: int) -> int:
+        """Bind a local UDP port, or any free one for 0. Nothing happens when it is open already.
+
+        Returns:
+            its number.
+
+        Raises:
+            FabricUnavailableError: another program has it, or it is not allowed.
+        """
+        if port in self._ports:
+            return port
+        sock = self._bound(port)
+        number: int = sock.getsockname()[1]
+        entry = _Port(sock, number)
+        self._ports[number] = self._ports_by_fileno[sock.fileno()] = entry
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        return number
+
+    def close_port(self, port: int) -> None:
+        """Close a local port. Idempotent."""
+        entry = self._ports.pop(port, None)
+        if entry is not None:
+            self._closed_drops += kernel_drops(entry.sock)
+            fileno = entry.sock.fileno()
+            del self._ports_by_fileno[fileno]
+            self._epoll.unregister(fileno)
+            entry.sock.close()
+
+    def close(self) -> None:
+        """Close every port. Idempotent."""
+        for port in list(self._ports):
+            self.close_port(port)
+        self._epoll.close()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def ports(self) -> Mapping[int, int]:
+        """Open local ports, and the file number of each one's socket."""
+        return {port: entry.sock.fileno() for port, entry in self._ports.items()}
+
+    def fileno(self) -> int:
+        """One file number that is readable when any port is, ports opened later included (an epoll)."""
+        return self._epoll.fileno()
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until a port is readable, ``timeout`` seconds at most. Whether one is."""
+        return bool(self._epoll.poll(timeout, 1))
+
+    def offloads(self) -> dict[str, Offload]:
+        """What is in use, by name, and why not: ``udp_gso``, ``udp_gro``, ``socket_buffer``, ``dont_fragment``."""
+        return {name: offload.copy() for name, offload in self._offloads.items()}
+
+    def statistics(self) -> UdpStatistics:
+        """The books."""
+        return UdpStatistics(
+            offered=self._offered,
+            sent=self._sent,
+            dropped=dict(self._dropped),
+            received=self._received,
+            delivered=self._delivered,
+            rejected=self._rejected,
+            sends=self._sends,
+            reads=self._reads,
+            gso_refusals=self._gso_refusals,
+            kernel_drops=self._closed_drops + sum(kernel_drops(port.sock) for port in self._ports.values()),
+            errors=dict(self._errors),
+        )
+
+    # ---------------------------------------------------------------------------------------------- out
+
+    def transmit(self, effect: Transmit) -> None:
+        """Send the datagrams of an effect. Never blocks, never raises for what the network does."""
+        burst = effect.burst
+        count, size = burst.count, burst.size
+        self._offered += count
+        port = self._ports.get(effect.source_port) or self._open_quietly(effect.source_port)
+        if port is None:
+            self._drop(DropReason.NO_LINK, count, burst.mark)
+            return
+        wire = burst.wire.data
+        if count == 1 or not self._segments:
+            self._send_singly(port, wire, size, effect.destination, burst.mark)
+            return
+        rows = min(MAX_SEND_SEGMENTS, MAX_SEND_BYTES // size) or 1
+        if count <= rows:
+            self._send_segments(port, wire, size, count, effect.destination, burst.mark)
+            return
+        for start in range(0, count, rows):
+            part = wire[start * size : (start + rows) * size]
+            if self._segments and len(part) > size:
+                self._send_segments(
+                    port, part, size, min(rows, count - start), effect.destination, burst.mark
+                )
+            else:
+                self._send_singly(port, part, size, effect.destination, burst.mark)
+
+    def _send_segments(
+        self,
+        port: _Port,
+        wire: memoryview,
+        size: int,
+        count: int,
+        destination: UnderlayAddress,
+        mark: int,
+    ) -> None:
+        control = self._controls.get(size)
+        if control is None:
+            control = self._controls[size] = segment_control(size)
+        try:
+            port.sock.sendmsg((wire,), control, 0, destination)
+        except OSError as error:
+            self._errors[_name(error)] += 1
+            if error.errno not in GSO_REFUSALS and error.errno != errno.EMSGSIZE:
+                self._drop(_reason(error), count, mark)
+                return
+            # Too large for the path is EINVAL on some kernels and EMSGSIZE on others, and an unusable
+            # destination is EINVAL too. So segmentation is to blame only when the same datagrams can be sent one by one.
+            sent = self._send_singly(port, wire, size, destination, mark)
+            if error.errno in GSO_REFUSALS:
+                self._gso_refusals += 1
+                if sent:
+                    self._stop_segmenting(error)
+        else:
+            self._sent += count
+            self._sends += 1
+
+    def _send_singly(
+        self, port: _Port, wire: memoryview, size: int, destination: UnderlayAddress, mark: int
+    ) -> int:
+        sendto = port.sock.sendto
+        sent = 0
+        for start in range(0, len(wire), size):
+            try:
+                sendto(wire[start : start + size], destination)
+            except OSError as error:
+                self._errors[_name(error)] += 1
+                self._drop(_reason(error), 1, mark)
+            else:
+                sent += 1
+        self._sent += sent
+        self._sends += sent
+        return sent
+
+    def _stop_segmenting(self, error: OSError) -> None:
+        self._segments = False
+        reason = f"refused at run time: {error.strerror}"
+        self._offloads["udp_gso"] = {"state": "off", "reason": reason}
+        logger.warning("UDP segmentation %s; datagrams of %s are sent one by one", reason, self._address)
+
+    def _drop(self, reason: DropReason, count: int, mark: int) -> None:
+        self._dropped[reason] += count
+        if self.on_drop is not None:
+            self.on_drop(reason, count, mark)
+
+    # ----------------------------------------------------------------------------------------------- in
+
+    def receive(self, deliver: Receive, now: float, *, limit: int = READS_PER_PORT) -> int:
+        """Hand in what has arrived, without waiting.
+
+        Args:
+            deliver: called for each burst, which is only valid during the call.
+            now: passed on, in seconds.
+            limit: most reads of one port; what remains is there at the next call.
+
+        Returns:
+            the number of reads. 0: nothing was there.
+        """
+        reads = 0
+        for fileno, _ in self._epoll.poll(0):
+            port = self._ports_by_fileno.get(fileno)
+            if port is not None:
+                reads += self._drain(port, deliver, now, limit)
+        return reads
+
+    def _drain(self, port: _Port, deliver: Receive, now: float, limit: int) -> int:
+        recvmsg_into, vector = port.sock.recvmsg_into, port.vector
+        reads = 0
+        while reads < limit and port.sock.fileno() >= 0:
+            try:
+                length, control, flags, source = recvmsg_into(vector, CONTROL_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:  # an ICMP error of an earlier send is reported here
+                self._errors[_name(error)] += 1
+                reads += 1
+                continue
+            reads += 1
+            self._hand_in(port, length, segment_size(control), flags, source[:2], deliver, now)
+        return reads
+
+    def _hand_in(
+        self,
+        port: _Port,
+        length: int,
+        segment_untrusted: int,
+        flags: int,
+        source: UnderlayAddress,
+        deliver: Receive,
+        now: float,
+    ) -> None:
+        self._reads += 1
+        if length == 0 or flags & _CUT_OFF:
+            self._received += 1
+            self._rejected += 1
+            return
+        burst = Burst.from_datagrams(port.buffer[:length], segment_untrusted)
+        self._received += burst.count
+        self._delivered += burst.count
+        if burst.count <= MAX_ROWS:
+            deliver(burst, source, port.number, now)
+            return
+        for start in range(0, burst.count, MAX_ROWS):
+            deliver(burst.slice(start, min(start + MAX_ROWS, burst.count)), source, port.number, now)
+
+    # ------------------------------------------------------------------------------------------ sockets
+
+    def _probe(self, gso: OffloadMode) -> dict[str, Offload]:
+        with self._bound(0) as sock:
+            return {
+                "udp_gso": prepare_gso(sock, gso),
+                "udp_gro": prepare_gro(sock, self._gro_mode),
+                "socket_buffer": enlarge_buffers(sock, self._buffer_bytes),
+                "dont_fragment": forbid_fragments(sock),
+            }
+
+    def _bound(self, port: int) -> socket.socket:
+        sock = self._socket_type(self._family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            prepare_gro(sock, self._gro_mode)
+            enlarge_buffers(sock, self._buffer_bytes)
+            forbid_fragments(sock)
+            sock.bind((self._address, port))
+        except OSError as error:
+            sock.close()
+            raise FabricUnavailableError(
+                f"cannot bind {self._address} port {port}: {error.strerror}"
+            ) from error
+        except FabricUnavailableError:
+            sock.close()
+            raise
+        return sock
+
+    def _open_quietly(self, port: int) -> _Port | None:
+        try:
+            return self._ports[self.open_port(port)]
+        except FabricUnavailableError as error:
+            self._errors[_name(error.__cause__)] += 1
+            return None
+
+
+class _Port:
+    """A socket and its receive buffer."""
+
+    __slots__ = ("buffer", "number", "sock", "vector")
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self.sock = sock
+        self.number = number
+        self.buffer = np.empty(RECEIVE_BYTES, np.uint8)
+        self.vector = [self.buffer.data]
+
+
+def _name(error: BaseException | None) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return errno.errorcode.get(number or 0, "unknown")
+
+
+def _reason(error: OSError) -> DropReason:
+    return _REASONS.get(error.errno or 0, DropReason.NO_LINK)
