@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
-from dtls_emu.wire.memory import load_u8, load_u16_native, load_u32_be, load_u32_native
+from dtls_emu.wire.memory import kernel, load_u8, load_u16_native, load_u32_be, load_u32_native
 
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def internet_checksum(data: bytes | bytearray | memoryview) -> int:
     return int(checksum(array, 0, len(array)))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def sum_bytes(buffer: NDArray[np.uint8], offset: int, length: int) -> int:
     """Folded ones'-complement sum of ``length`` bytes as big-endian 16-bit words; an odd end is padded."""
     total = 0
@@ -46,7 +45,7 @@ def sum_bytes(buffer: NDArray[np.uint8], offset: int, length: int) -> int:
     return swapped
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fold(total: int) -> int:
     """Bring the carries of a sum of up to 63 bits back into 16."""
     total = (total & 0xFFFFFFFF) + (total >> 32)
@@ -55,25 +54,25 @@ def fold(total: int) -> int:
     return (total & 0xFFFF) + (total >> 16)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def finish(total: int) -> int:
     """The checksum field of a sum: folded and complemented."""
     return fold(total) ^ 0xFFFF
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def checksum(buffer: NDArray[np.uint8], offset: int, length: int) -> int:
     """The checksum of ``length`` bytes whose checksum field is zero; 0 when a right one is in it."""
     return finish(sum_bytes(buffer, offset, length))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def adjust(field: int, old: int, new: int) -> int:
     """A checksum field after a covered 16-bit word went from ``old`` to ``new`` (RFC 1624, equation 3)."""
     return finish((field ^ 0xFFFF) + (old ^ 0xFFFF) + new)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def pseudo_header_sum(buffer: NDArray[np.uint8], packet: int, protocol: int, length: int) -> int:
     """Sum of the pseudo header of the IP packet at ``packet``.
 

@@ -22,9 +22,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from dtls_emu.wire.memory import load_u8, load_u16_be, load_u32_be, load_u64_be
+from dtls_emu.wire.memory import kernel, load_u8, load_u16_be, load_u32_be, load_u64_be
 from dtls_emu.wire.overhead import ENCAPSULATION, IPV4_HEADER, IPV6_HEADER, UDP_HEADER, VXLAN_HEADER
 from dtls_emu.wire.vxlan import ETHERTYPE_IPV4, ETHERTYPE_IPV6, VNI_FLAG
 
@@ -137,7 +136,7 @@ def unpack_key(words: Sequence[int] | NDArray[np.uint64]) -> FlowKey:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def inspect_packets(
     buffer: NDArray[np.uint8],
     stride: int,
@@ -162,18 +161,13 @@ def inspect_packets(
     Returns:
         How many runs there are.
     """
-    found = 0
     for row in range(count):
         length = last if row == count - 1 else size
         classes[row] = _inspect(buffer, row * stride + offset, length, vni, keys, row)
-        if row == 0 or _differs(keys, classes, row):
-            runs[found] = row
-            found += 1
-    runs[found] = count
-    return found
+    return _split_runs(keys, classes, count, runs)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def inspect_frames(
     buffer: NDArray[np.uint8],
     stride: int,
@@ -192,7 +186,6 @@ def inspect_frames(
     or whose ethertype is not that of the packet's IP version, is MALFORMED. The rest is
     :func:`inspect_packets`, with the VNI of each row.
     """
-    found = 0
     for row in range(count):
         length = last if row == count - 1 else size
         start = row * stride + offset
@@ -205,14 +198,10 @@ def inspect_frames(
         else:
             vni = load_u32_be(buffer, start + 4) >> 8
             classes[row] = _inspect(buffer, start + ENCAPSULATION, length - ENCAPSULATION, vni, keys, row)
-        if row == 0 or _differs(keys, classes, row):
-            runs[found] = row
-            found += 1
-    runs[found] = count
-    return found
+    return _split_runs(keys, classes, count, runs)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_encapsulation(buffer: NDArray[np.uint8], start: int, length: int) -> bool:
     if length <= ENCAPSULATION or not load_u8(buffer, start) & VNI_FLAG:
         return False
@@ -222,7 +211,7 @@ def _is_encapsulation(buffer: NDArray[np.uint8], start: int, length: int) -> boo
     return ethertype == expected != 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _inspect(
     buffer: NDArray[np.uint8], start: int, length: int, vni: int, keys: NDArray[np.uint64], row: int
 ) -> int:
@@ -236,7 +225,7 @@ def _inspect(
     return _MALFORMED
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _inspect_ipv4(
     buffer: NDArray[np.uint8], start: int, length: int, vni: int, keys: NDArray[np.uint64], row: int
 ) -> int:
@@ -264,7 +253,7 @@ def _inspect_ipv4(
     return verdict
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _inspect_ipv6(
     buffer: NDArray[np.uint8], start: int, length: int, vni: int, keys: NDArray[np.uint64], row: int
 ) -> int:
@@ -304,12 +293,12 @@ def _inspect_ipv6(
     return verdict
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _is_extension(protocol: int) -> bool:
     return protocol in _EXTENSIONS
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) -> int:
     """Both ports as one 32-bit word, 0 where the protocol has none, -1 where the header lies."""
     if protocol == _TCP:
@@ -326,15 +315,27 @@ def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) ->
     return 0
 
 
-@njit(nogil=True, cache=True)
-def _differs(keys: NDArray[np.uint64], classes: NDArray[np.uint8], row: int) -> bool:
-    difference = np.uint64(classes[row] ^ classes[row - 1])
-    for word in range(KEY_WORDS):
-        difference |= keys[row, word] ^ keys[row - 1, word]
-    return bool(difference)
+@kernel
+def _split_runs(
+    keys: NDArray[np.uint64], classes: NDArray[np.uint8], count: int, runs: NDArray[np.int64]
+) -> int:
+    # A pass of its own: reading a key in wide words right after it was written in narrow ones stalls
+    # the processor for longer than the whole inspection takes.
+    found = 0
+    for row in range(count):
+        difference = np.uint64(row == 0)
+        if row > 0:
+            difference |= np.uint64(classes[row] ^ classes[row - 1])
+            for word in range(KEY_WORDS):
+                difference |= keys[row, word] ^ keys[row - 1, word]
+        if difference:
+            runs[found] = row
+            found += 1
+    runs[found] = count
+    return found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _clear(keys: NDArray[np.uint64], row: int) -> None:
     for word in range(KEY_WORDS):
         keys[row, word] = 0

@@ -1,6 +1,6 @@
-"""Bytes at native speed inside kernels: copies, and loads and stores in network byte order.
+"""Bytes at native speed: what a kernel is, and its copies, loads and stores in network byte order.
 
-Each function here is a Numba ``@intrinsic``: it exists only inside an ``@njit`` function and becomes one or
+Each function but :func:`kernel` is a Numba ``@intrinsic``: it exists only inside a kernel and becomes one or
 two instructions there. They take a one-dimensional, C-contiguous ``uint8`` array and a byte offset and are
 the only place of the package that touches memory without Numba's own index check, so the rule is: check
 lengths first. Under ``NUMBA_BOUNDSCHECK=1`` each access is checked and raises ``IndexError``; the fuzz tests
@@ -13,11 +13,11 @@ become ``float64``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "copy_bytes",
+    "kernel",
     "load_u8",
     "load_u16_be",
     "load_u16_native",
@@ -42,6 +43,18 @@ __all__ = [
 Bytes = NDArray[np.uint8]
 Load = Callable[[Bytes, int], int]
 Store = Callable[[Bytes, int, int], None]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# A mapping, because Numba's type hints do not know `_nrt`, which its documentation of extensions uses.
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
+
+kernel: Callable[[Function], Function] = njit(**_OPTIONS)
+"""The decorator of every hot function: ``@njit``, GIL released, cached on disk, without Numba's run time.
+
+Kernels allocate nothing, and the caller's arrays outlive the call. With the run time, each call counts
+references of each array it is given, atomically, calls between kernels included: measured at 20 ns for a
+helper called once a packet, three times what it does.
+"""
 
 
 def _copy_bytes(

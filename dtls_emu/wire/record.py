@@ -13,9 +13,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from numba import njit
-
-from dtls_emu.wire.memory import load_u8, load_u16_be, load_u48_be
+from dtls_emu.wire.memory import kernel, load_u8, load_u16_be, load_u48_be
 from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_OVERHEAD
 from dtls_emu.wire.protocol import (
     ALERT,
@@ -174,7 +172,7 @@ def pull_handshake_header(fragment: bytes | bytearray | memoryview) -> Handshake
     return HandshakeHeader(message_type, length, message_seq, offset, part)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def check_records(
     buffer: NDArray[np.uint8],
     stride: int,
@@ -205,7 +203,7 @@ def check_records(
     return accepted
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def commit_records(
     buffer: NDArray[np.uint8],
     stride: int,
@@ -231,7 +229,7 @@ def commit_records(
     return accepted
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _check_record(
     buffer: NDArray[np.uint8], start: int, length: int, epoch: int, window_state: NDArray[np.int64]
 ) -> int:

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numba import njit
 
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.wire.memory import kernel
 from dtls_emu.wire.protocol import RowStatus
 
 
@@ -82,7 +82,7 @@ class ReplayWindow:
         return bool(update(self.state, seq) == _OK)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def check(window: NDArray[np.int64], seq: int) -> int:
     """OK, REPLAYED or LATE for ``seq`` (48 bits), without changing the window."""
     ahead = seq - window[_NEXT]
@@ -94,7 +94,7 @@ def check(window: NDArray[np.int64], seq: int) -> int:
     return _REPLAYED if (word >> (seq & 63)) & 1 else _OK
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def update(window: NDArray[np.int64], seq: int) -> int:
     """Take ``seq``: OK; REPLAYED or LATE leave the window as it is."""
     following = window[_NEXT]

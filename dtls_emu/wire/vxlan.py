@@ -13,11 +13,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.memory import copy_bytes
+from dtls_emu.wire.memory import copy_bytes, kernel
 from dtls_emu.wire.overhead import ENCAPSULATION
 
 
@@ -135,7 +134,7 @@ def pull_encapsulation_untrusted(data: bytes | bytearray | memoryview) -> Encaps
     return Encapsulation(vni >> 8, destination_mac, source_mac, version, memoryview(data)[ENCAPSULATION:])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def encapsulate_rows(
     source: NDArray[np.uint8],
     s_stride: int,
