@@ -41,7 +41,7 @@ SIZES: Final = (64, 512, 1400, 8900)
 """Inner IP packet sizes: smallest of RFC 2544 9.1, a middle, the cloud's default MTU less overhead, jumbo."""
 
 QUICK_SIZES: Final = (64, 1400, 8900)
-SMALLEST_SIZE: Final = 28  # IPv4 and UDP header, no payload
+SMALLEST_SIZE: Final = 48  # IPv6 and UDP header, no payload
 LARGEST_SIZE: Final = 8978  # a 9,065-byte path; the largest jumbo frames in common use carry 9,000 to 9,216
 
 

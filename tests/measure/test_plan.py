@@ -50,7 +50,7 @@ def test_cells_come_in_the_order_of_a_report():
         {"paths": ()},
         {"sizes": ()},
         {"sizes": (64, 64)},
-        {"sizes": (27,)},
+        {"sizes": (47,)},
         {"sizes": (9000,)},
         {"rounds": 0},
         {"paths": (BenchPath.UDP, BenchPath.UDP)},
