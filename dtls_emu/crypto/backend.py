@@ -29,6 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.protocol import APPLICATION_DATA, MAX_PLAINTEXT, MAX_SEQUENCE, RowStatus
 
 
@@ -64,6 +65,13 @@ class TrafficKeys:
 
     key: bytearray = field(repr=False)
     salt: bytearray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse other lengths: native code reads as many bytes as it expects."""
+        if (len(self.key), len(self.salt)) != (32, 4):
+            raise LocalProtocolError(
+                f"a key of {len(self.key)} and a salt of {len(self.salt)} bytes, not 32 and 4"
+            )
 
     def wipe(self) -> None:
         """Overwrite both with zeros."""

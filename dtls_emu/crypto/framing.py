@@ -15,12 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numba import njit
 
 from dtls_emu.crypto.backend import MAX_PLAINTEXT, MAX_SEQUENCE, RowStatus
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.burst import MAX_ROWS
-from dtls_emu.wire.memory import load_u16_be, load_u32_be, load_u64_be, store_u64_be
+from dtls_emu.wire.memory import kernel, load_u16_be, load_u32_be, load_u64_be, store_u64_be
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 
 
@@ -105,7 +104,7 @@ def fill_salt(cells: NDArray[np.uint8], salt: bytearray) -> None:
     cells.reshape(MAX_ROWS, CELL)[:, : len(salt)] = np.frombuffer(salt, np.uint8)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def frame_rows(
     buffer: NDArray[np.uint8],
     start: int,
@@ -143,7 +142,7 @@ def frame_rows(
         )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def read_frames(
     buffer: NDArray[np.uint8],
     start: int,

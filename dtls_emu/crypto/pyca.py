@@ -28,6 +28,7 @@ from dtls_emu.crypto.framing import (
     require_sealable,
     shrink_to_packets,
 )
+from dtls_emu.crypto.self_test import AES_256_GCM_DIGEST, prove
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 
@@ -52,6 +53,9 @@ class CryptographyBackend:
     summary: ClassVar[str] = "pyca AESGCM, one call a record"
     protects: ClassVar[bool] = True
     needs_connection: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        prove(self.attach, AES_256_GCM_DIGEST)
 
     @property
     def detail(self) -> str:
