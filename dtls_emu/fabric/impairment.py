@@ -3,14 +3,14 @@
 A datagram meets a link in this order:
 
 1. MTU. The outer IP packet (20 or 40 + 8 + payload) is larger: dropped, for outer DF is set.
-2. Queue and rate. With a ``rate`` datagrams leave one after the other; at most :data:`QUEUE_LIMIT` wait, the
-   next one is dropped. What the link loses later has still used its time.
+2. Queue and rate. With a ``rate`` datagrams leave one after the other. At most the profile's ``link_queue``
+   wait, the next one is dropped. What the link loses later has still used its time.
 3. Loss.
 4. Delay, plus a uniform draw between ``-jitter`` and ``+jitter``. A link is a pipe: whatever the jitter (or a
    delay lowered at run time), nothing arrives before what was sent before it. So jitter alone never reorders;
    it makes datagrams bunch up behind a slow one.
 5. Reorder. The datagram steps aside until the next one of its direction has passed it, or for
-   :data:`REORDER_HOLD` when none comes. It needs no delay to work, unlike tc-netem's.
+   :data:`REORDER_HOLD` when none comes; one steps aside at a time. It needs no delay to work, unlike tc-netem's.
 6. Duplicate. A copy arrives right behind its original.
 7. Corrupt. One bit of the payload is flipped. It arrives: a real UDP checksum would hide most of these from
    the card, here the record's tag has to find them.
@@ -41,10 +41,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Link
 
 
-__all__ = ["QUEUE_LIMIT", "REORDER_HOLD", "Direction", "Fate", "is_handshake"]
-
-QUEUE_LIMIT: Final = 1000
-"""Datagrams that wait for a link with a ``rate``: the default of tc-netem and of an interface's queue."""
+__all__ = ["REORDER_HOLD", "Direction", "Fate", "is_handshake"]
 
 REORDER_HOLD: Final = 10_000_000
 """Nanoseconds that a datagram waits to be overtaken: 10 ms, far below DTLS's first retransmission (1 s)."""
@@ -82,9 +79,7 @@ class Direction:
         queue_limit: datagrams that may wait when a ``rate`` is set.
     """
 
-    def __init__(
-        self, link: Link, seed: int, *, underlay_version: int = 4, queue_limit: int = QUEUE_LIMIT
-    ) -> None:
+    def __init__(self, link: Link, seed: int, *, underlay_version: int, queue_limit: int) -> None:
         self.ledger = Ledger()
         self._outer = (IPV4_HEADER if underlay_version == 4 else IPV6_HEADER) + UDP_HEADER
         self._random = Random(f"{seed}|{link.source}|{link.destination}")

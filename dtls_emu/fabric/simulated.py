@@ -21,7 +21,7 @@ import numpy as np
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.fabric.clock import NANOSECONDS
-from dtls_emu.fabric.impairment import QUEUE_LIMIT, REORDER_HOLD, Direction, Fate, is_handshake
+from dtls_emu.fabric.impairment import REORDER_HOLD, Direction, Fate, is_handshake
 from dtls_emu.fabric.underlay import Ledger, total
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -78,7 +78,6 @@ class SimulatedFabric:
         merge: hand datagrams of one ``Transmit`` that arrive together to the card as one burst, as a
             ``UDP_GRO`` receive would; False hands in one at a time. Handshakes are never merged: their sizes
             vary from run to run, and so would the bursts.
-        queue_limit: datagrams that may wait for a link with a ``rate``.
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class SimulatedFabric:
         seed: int,
         *,
         merge: bool = True,
-        queue_limit: int = QUEUE_LIMIT,
     ) -> None:
         self.on_drop: DropObserver | None = None
         self.on_duplicate: DuplicateObserver | None = None
@@ -96,7 +94,6 @@ class SimulatedFabric:
         self._clock = clock
         self._seed = seed
         self._merge = merge
-        self._queue_limit = queue_limit
         self._receivers: dict[str, Receive] = {}
         self._taps: list[Callable[[WireEvent], object]] = []
         self._strays = Ledger()
@@ -111,10 +108,8 @@ class SimulatedFabric:
         Raises:
             LocalProtocolError: there is one already.
         """
-        if (source, destination) in self._by_address or (link.source, link.destination) in self._by_name:
-            raise LocalProtocolError(
-                f"{link.source} and {link.destination} are linked already; use reconfigure"
-            )
+        if self._path(source, destination) is not None:
+            raise LocalProtocolError(f"{source} and {destination} are linked already; use reconfigure")
         self._lay(source, destination, link)
 
     def reconfigure(self, link: Link) -> None:
@@ -190,45 +185,49 @@ class SimulatedFabric:
         self._send(path, flow, arrival_ns, burst.wire.copy(), burst.size)
 
     def _carry_each(self, path: _Path, flow: _Flow, burst: Burst) -> None:
-        direction, ledger, now_ns = path.direction, path.direction.ledger, self._clock.now_ns
+        now_ns = self._clock.now_ns
         train = _Train()
         for row in burst.rows():
             handshake = is_handshake(row[0])
-            fate = direction.judge(len(row), now_ns, handshake=handshake)
+            fate = path.direction.judge(len(row), now_ns, handshake=handshake)
             self._report_row(flow, row, fate)
             if fate.dropped is not None:
-                self._drop(ledger, fate.dropped, 1, flow.mark)
+                self._drop(path.direction.ledger, fate.dropped, 1, flow.mark)
                 continue
-            copies = 2 if fate.duplicated else 1
-            ledger.in_flight += copies
-            if fate.duplicated:
-                ledger.duplicated += 1
-                if self.on_duplicate is not None:
-                    self.on_duplicate(1, flow.mark)
-            if fate.flipped_bit >= 0:
-                ledger.corrupted += 1
-                row = _with_flipped_bit(row, fate.flipped_bit)  # noqa: PLW2901 (the row as it arrives)
+            arriving, copies = self._impair(path.direction.ledger, flow, row, fate)
             if fate.reordered and path.held is None:
-                ledger.reordered += 1
-                self._hold(path, flow, row, fate.arrival_ns, copies)
+                self._hold(path, flow, arriving, fate.arrival_ns, copies)
                 continue
-            mergeable = self._merge and not handshake
             for _ in range(copies):
-                if not (mergeable and train.takes(row, fate.arrival_ns)):
+                if handshake or not self._merge or not train.takes(arriving, fate.arrival_ns):
                     self._depart(path, flow, train)
                     train = _Train(fate.arrival_ns)
-                train.rows.append(row)
-                if not mergeable:
-                    self._depart(path, flow, train)
-                    train = _Train()
+                train.rows.append(arriving)
             if path.held is not None and fate.arrival_ns <= path.held.timer.when_ns:
                 self._depart(path, flow, train)
                 train = _Train()
                 self._let_go(path, fate.arrival_ns)
         self._depart(path, flow, train)
 
+    def _impair(
+        self, ledger: Ledger, flow: _Flow, row: NDArray[np.uint8], fate: Fate
+    ) -> tuple[NDArray[np.uint8], int]:
+        """Enter what the link does to a datagram that it carries. Returns it as it arrives, and how often."""
+        copies = 1
+        if fate.duplicated:
+            copies = 2
+            ledger.duplicated += 1
+            if self.on_duplicate is not None:
+                self.on_duplicate(1, flow.mark)
+        if fate.flipped_bit >= 0:
+            ledger.corrupted += 1
+            row = _with_flipped_bit(row, fate.flipped_bit)
+        ledger.in_flight += copies
+        return row, copies
+
     def _hold(self, path: _Path, flow: _Flow, row: NDArray[np.uint8], arrival_ns: int, copies: int) -> None:
         """Keep a datagram aside until the next one has passed it, or the hold is over."""
+        path.direction.ledger.reordered += 1
         timer = self._clock.call_at_ns(
             arrival_ns + REORDER_HOLD, lambda: self._let_go(path, self._clock.now_ns)
         )
@@ -303,7 +302,8 @@ class SimulatedFabric:
 
     def _lay(self, source: str, destination: str, link: Link) -> _Path:
         version = ipaddress.ip_address(source).version
-        path = _Path(Direction(link, self._seed, underlay_version=version, queue_limit=self._queue_limit))
+        queue_limit = self._topology.profile.link_queue
+        path = _Path(Direction(link, self._seed, underlay_version=version, queue_limit=queue_limit))
         self._by_address[source, destination] = self._by_name[link.source, link.destination] = path
         return path
 
