@@ -23,6 +23,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from dtls_emu.wire.headers import (
+    AUTHENTICATION,
+    EXTENSION_HEADERS,
+    FRAGMENT_HEADER,
+    MF_OR_OFFSET,
+    TCP,
+    TCP_HEADER,
+    UDP,
+)
 from dtls_emu.wire.memory import kernel, load_u8, load_u16_be, load_u32_be, load_u64_be
 from dtls_emu.wire.overhead import ENCAPSULATION, IPV4_HEADER, IPV6_HEADER, UDP_HEADER, VXLAN_HEADER
 from dtls_emu.wire.vxlan import ETHERTYPE_IPV4, ETHERTYPE_IPV6, VNI_FLAG
@@ -83,31 +92,8 @@ _FRAGMENT: Final = int(PacketClass.FRAGMENT)
 _MALFORMED: Final = int(PacketClass.MALFORMED)
 _NONE: Final = int(PacketClass.NONE)
 
-_TCP: Final = 6
-_UDP: Final = 17
-_TCP_HEADER: Final = 20
 _FRAGMENT_FLAG: Final = 1
-_MF_OR_OFFSET: Final = 0x3FFF  # of the flags word: MF 0x2000, offset 0x1FFF
 _MAPPED: Final = 0xFFFF00000000  # ::ffff:0:0, RFC 4291 2.5.5.2
-
-# Extension headers (RFC 8200 4, 4302, 6275, 7401, 5533). All but AH count 8-byte units after the first 8.
-_HOP_BY_HOP: Final = 0
-_ROUTING: Final = 43
-_FRAGMENT_HEADER: Final = 44
-_AUTHENTICATION: Final = 51
-_DESTINATION_OPTIONS: Final = 60
-_MOBILITY: Final = 135
-_HOST_IDENTITY: Final = 139
-_SHIM6: Final = 140
-_EXTENSIONS: Final = (
-    _HOP_BY_HOP,
-    _DESTINATION_OPTIONS,
-    _ROUTING,
-    _AUTHENTICATION,
-    _MOBILITY,
-    _HOST_IDENTITY,
-    _SHIM6,
-)
 
 
 def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClass, tuple[int, ...]]:
@@ -233,7 +219,7 @@ def _inspect_ipv4(
     ports = 0
     flags = 4 << 8
     verdict = _WHOLE
-    if load_u16_be(buffer, start + 6) & _MF_OR_OFFSET:
+    if load_u16_be(buffer, start + 6) & MF_OR_OFFSET:
         flags |= _FRAGMENT_FLAG
         verdict = _FRAGMENT
     else:
@@ -265,13 +251,13 @@ def _inspect_ipv6(
             _clear(keys, row)
             return _MALFORMED
         units = load_u8(buffer, start + header + 1)
-        size = (units + 2) << 2 if protocol == _AUTHENTICATION else (units + 1) << 3
+        size = (units + 2) << 2 if protocol == AUTHENTICATION else (units + 1) << 3
         protocol = load_u8(buffer, start + header)
         header += size
     ports = 0
     flags = 6 << 8
     verdict = _WHOLE
-    if protocol == _FRAGMENT_HEADER:
+    if protocol == FRAGMENT_HEADER:
         flags |= _FRAGMENT_FLAG
         verdict = _FRAGMENT
         if header + 8 <= length:
@@ -295,20 +281,20 @@ def _inspect_ipv6(
 
 @kernel
 def _is_extension(protocol: int) -> bool:
-    return protocol in _EXTENSIONS
+    return protocol in EXTENSION_HEADERS
 
 
 @kernel
 def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) -> int:
     """Both ports as one 32-bit word, 0 where the protocol has none, -1 where the header lies."""
-    if protocol == _TCP:
-        if length < _TCP_HEADER:
+    if protocol == TCP:
+        if length < TCP_HEADER:
             return -1
         header = load_u8(buffer, start + 12) >> 4 << 2
-        if header < _TCP_HEADER or header > length:
+        if header < TCP_HEADER or header > length:
             return -1
         return load_u32_be(buffer, start)
-    if protocol == _UDP:
+    if protocol == UDP:
         if length < UDP_HEADER or load_u16_be(buffer, start + 4) != length:
             return -1
         return load_u32_be(buffer, start)

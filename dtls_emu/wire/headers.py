@@ -1,0 +1,137 @@
+"""Numbers and layout of IP, TCP and UDP headers that more than one module needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dtls_emu.wire.memory import kernel, load_u8, load_u16_be
+from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+__all__ = [
+    "AUTHENTICATION",
+    "DESTINATION_OPTIONS",
+    "DONT_FRAGMENT",
+    "EXTENSION_HEADERS",
+    "FRAGMENT_HEADER",
+    "HOP_BY_HOP",
+    "ICMP",
+    "ICMPV6",
+    "MAX_PACKET",
+    "MF_OR_OFFSET",
+    "MORE_FRAGMENTS",
+    "NO_NEXT_HEADER",
+    "ROUTING",
+    "TCP",
+    "TCP_ACK",
+    "TCP_CHECKSUM",
+    "TCP_CWR",
+    "TCP_FIN",
+    "TCP_HEADER",
+    "TCP_PSH",
+    "TCP_RST",
+    "TCP_SYN",
+    "TCP_URG",
+    "UDP",
+    "UDP_CHECKSUM",
+    "transport_layout",
+]
+
+MAX_PACKET: Final = 65535
+"""Most bytes of an IPv4 packet, and of the payload of an IPv6 one: the length fields have 16 bits."""
+
+# IP protocols, https://www.iana.org/assignments/protocol-numbers
+ICMP: Final = 1
+TCP: Final = 6
+UDP: Final = 17
+ICMPV6: Final = 58
+NO_NEXT_HEADER: Final = 59
+
+# IPv6 extension headers (RFC 8200 4, 4302, 6275, 7401, 5533). All but AH count 8-byte units after the first.
+HOP_BY_HOP: Final = 0
+ROUTING: Final = 43
+FRAGMENT_HEADER: Final = 44
+AUTHENTICATION: Final = 51
+DESTINATION_OPTIONS: Final = 60
+MOBILITY: Final = 135
+HOST_IDENTITY: Final = 139
+SHIM6: Final = 140
+EXTENSION_HEADERS: Final = (
+    HOP_BY_HOP,
+    DESTINATION_OPTIONS,
+    ROUTING,
+    AUTHENTICATION,
+    MOBILITY,
+    HOST_IDENTITY,
+    SHIM6,
+)
+"""Those that a chain continues behind; a fragment header is looked for in between."""
+
+_PLAIN_EXTENSIONS: Final = (HOP_BY_HOP, DESTINATION_OPTIONS)
+
+# Flags and offset of IPv4, the 16-bit word at 6 (RFC 791 3.1)
+DONT_FRAGMENT: Final = 0x4000
+MORE_FRAGMENTS: Final = 0x2000
+MF_OR_OFFSET: Final = 0x3FFF
+
+TCP_HEADER: Final = 20
+TCP_CHECKSUM: Final = 16
+UDP_CHECKSUM: Final = 6
+TCP_FIN: Final = 0x01
+TCP_SYN: Final = 0x02
+TCP_RST: Final = 0x04
+TCP_PSH: Final = 0x08
+TCP_ACK: Final = 0x10
+TCP_URG: Final = 0x20
+TCP_CWR: Final = 0x80  # RFC 3168 6.1
+
+
+@kernel
+def transport_layout(buffer: NDArray[np.uint8], start: int, length: int) -> int:
+    """Where transport header and payload begin in a whole TCP or UDP packet at ``start``.
+
+    Strict, as it guards everything that cuts and joins packets: each stated length is the length there is.
+
+    Returns:
+        ``transport << 16 | payload``, both offsets from ``start``; -1 for a packet that is not TCP or UDP, is
+        a fragment, has a lying header, or an IPv6 extension header that the checksum or the meaning of the
+        packet depends on (all but hop-by-hop and destination options).
+    """
+    if length < IPV4_HEADER or length > IPV6_HEADER + MAX_PACKET:
+        return -1
+    version = load_u8(buffer, start) >> 4
+    if version == 4:
+        transport = (load_u8(buffer, start) & 0x0F) << 2
+        protocol = load_u8(buffer, start + 9)
+        if (
+            transport < IPV4_HEADER
+            or transport > length
+            or load_u16_be(buffer, start + 2) != length
+            or load_u16_be(buffer, start + 6) & MF_OR_OFFSET
+        ):
+            return -1
+    elif version == 6 and length >= IPV6_HEADER:
+        transport = IPV6_HEADER
+        protocol = load_u8(buffer, start + 6)
+        if load_u16_be(buffer, start + 4) != length - IPV6_HEADER:
+            return -1
+        while protocol in _PLAIN_EXTENSIONS:
+            if transport + 8 > length:
+                return -1
+            protocol = load_u8(buffer, start + transport)
+            transport += (load_u8(buffer, start + transport + 1) + 1) << 3
+    else:
+        return -1
+    rest = length - transport
+    if protocol == UDP and rest >= UDP_HEADER and load_u16_be(buffer, start + transport + 4) == rest:
+        return (transport << 16) | (transport + UDP_HEADER)
+    if protocol == TCP and rest >= TCP_HEADER:
+        header = load_u8(buffer, start + transport + 12) >> 4 << 2
+        if TCP_HEADER <= header <= rest:
+            return (transport << 16) | (transport + header)
+    return -1
