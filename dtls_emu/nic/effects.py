@@ -1,4 +1,8 @@
-"""What a card asks its surroundings to do. Its edge (simulation, sockets, TUN) carries them out in order."""
+"""What a card asks its surroundings to do. Its edge (simulation, sockets, TUN) carries them out in order.
+
+A burst in an effect is valid until the next call on the card, which uses the memory again: an edge sends it,
+or copies it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
 
 
-__all__ = ["ClosePort", "Deliver", "Effect", "Transmit", "UnderlayAddress"]
+__all__ = ["ClosePort", "Deliver", "Effect", "LeaveFabric", "Transmit", "UnderlayAddress"]
 
 UnderlayAddress = tuple[str, int]
 """IP address of a host on the fabric, and UDP port."""
@@ -23,7 +27,7 @@ class Transmit:
     Fields:
         burst: the datagrams.
         source_port: the local UDP port to send from; the edge binds it when it is new.
-        destination: underlay address and port of the peer, or of the gateway to the internet.
+        destination: underlay address and UDP port of the peer.
     """
 
     burst: Burst
@@ -45,10 +49,23 @@ class Deliver:
 
 
 @dataclass(slots=True)
+class LeaveFabric:
+    """Hand every row, an IP packet, to the gateway to the internet: outside of what is emulated.
+
+    Fields:
+        vm: name of the VM that sent them.
+        burst: the packets.
+    """
+
+    vm: str
+    burst: Burst
+
+
+@dataclass(slots=True)
 class ClosePort:
     """A local UDP port is no longer in use (its association has ended)."""
 
     port: int
 
 
-Effect = Transmit | Deliver | ClosePort
+Effect = Transmit | Deliver | LeaveFabric | ClosePort

@@ -1,0 +1,258 @@
+"""The card of one host: both ways of the pipeline, its tunnels, its timers.
+
+Bursts and the time go in, effects come out in the order in which they are to be carried out::
+
+    for effect in card.from_guest("vm-a", burst, now):
+        ...
+
+An effect's burst is valid until the next call. `next_timeout` says when `handle_timeout` wants to be called.
+Not safe for concurrent use: one loop drives one card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.nic.arena import Arena
+from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
+from dtls_emu.nic.egress import Egress
+from dtls_emu.nic.ingress import Ingress
+from dtls_emu.nic.slow_path import SlowPath
+from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.tunnel.tunnel import Peer, PortAllocator, Tunnel
+from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.inspect import PacketClass, key_of
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cryptography import x509
+
+    from dtls_emu.crypto.backend import Backend
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.tunnel import Identity
+
+
+__all__ = ["Card", "Engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who seals and opens on a card, and why it is that one."""
+
+    backend: Backend
+    reason: str
+
+
+class Card:
+    """One host's SmartNIC.
+
+    Fields:
+        host: its name.
+        engine: cipher backend in use.
+        egress, ingress: the two ways, with their counters and flow tables.
+        tunnels: by name of the peer host.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        identity: Identity,
+        authorities: Mapping[str, x509.Certificate],
+        engine: Engine,
+        *,
+        settings: TunnelSettings | None = None,
+        on_drop: Callable[[DropReason, int, int], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            topology: the lab; `identity.name` is one of its hosts.
+            identity: of this host.
+            authorities: the CA certificate of each region.
+            engine: seals and opens.
+            settings: tunnels' knobs; the lab's profile sets the replay window when there are none.
+            on_drop: called with reason, count and mark for everything dropped, after it was counted.
+        """
+        self.host = identity.name
+        self.engine = engine
+        self._topology = topology
+        self._vms = {vm.name: (vm, topology.networks[vm.network].vni) for vm in topology.vms_on(self.host)}
+        self._arena = Arena()
+        self._generation = 0
+        ports = PortAllocator()
+        settings = settings or TunnelSettings(replay_window=topology.profile.replay_window)
+        self._settings = settings
+
+        def drop_ingress(reason: DropReason, count: int, mark: int) -> None:
+            self.ingress.drop(reason, count, mark)
+
+        self.tunnels = {
+            host.name: Tunnel(
+                identity,
+                Peer(host.name, host.underlay, authorities[host.region]),
+                backend=engine.backend,
+                settings=settings,
+                ports=ports,
+                path_mtu=topology.link(self.host, host.name).mtu,
+                on_drop=drop_ingress,
+            )
+            for host in topology.hosts.values()
+            if host.name != self.host
+        }
+        self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
+        self._seen = dict.fromkeys(self.tunnels, (0, TunnelState.IDLE))
+        slow_path = SlowPath(topology, self.host, self.tunnels)
+        observer = on_drop or (lambda _reason, _count, _mark: None)
+        self.egress = Egress(topology, slow_path, self._waiting, self._arena, observer, self._after_tunnel)
+        self.ingress = Ingress(topology, slow_path, self.tunnels, observer)
+
+    def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
+        """Take IP packets that a VM of this host sends.
+
+        Raises:
+            LocalProtocolError: more than 64 rows, or no VM of this host.
+        """
+        if burst.count > MAX_ROWS:
+            raise LocalProtocolError(f"a burst has at most {MAX_ROWS} rows: {burst.count}")
+        try:
+            source, vni = self._vms[vm]
+        except KeyError:
+            raise LocalProtocolError(f"{vm} is no VM of host {self.host}") from None
+        self._arena.reset()
+        effects: list[Effect] = []
+        self.egress.counters.offered += burst.count
+        self.egress.counters.offered_bytes += burst.nbytes
+        self.egress.forward(source, vni, burst, effects, now)
+        return effects
+
+    def from_fabric(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> list[Effect]:
+        """Take UDP payloads of one sender, back to back; they are opened in place. Never raises for content.
+
+        Args:
+            burst: the datagrams.
+            source: who sent them, as the fabric says.
+            local_port: where they came in.
+            now: seconds.
+        """
+        self._arena.reset()
+        effects: list[Effect] = []
+        for start in range(0, burst.count, MAX_ROWS):
+            part = (
+                burst if burst.count <= MAX_ROWS else burst.slice(start, min(start + MAX_ROWS, burst.count))
+            )
+            tunnel = self.ingress.receive(part, source, local_port, effects, now)
+            if tunnel is not None:
+                self._after_tunnel(tunnel, effects, now)
+        return effects
+
+    def from_gateway(self, network: str, packet: bytes, now: float, mark: int = 0) -> list[Effect]:
+        """Take one packet from the internet for a VM of this host."""
+        counters = self.ingress.counters
+        counters.received += 1
+        seen, _ = key_of(packet, 0)
+        if seen is PacketClass.MALFORMED:
+            self.ingress.drop(DropReason.MALFORMED, 1, mark)
+            return []
+        destination = packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
+        vm = self._topology.locate(network, ip_address(destination))
+        if vm is None or vm.host != self.host:
+            self.ingress.drop(DropReason.UNKNOWN_DESTINATION, 1, mark)
+            return []
+        counters.delivered += 1
+        counters.delivered_bytes += len(packet)
+        return [Deliver(vm.name, Burst.from_packets([packet], mark=mark))]
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` wants to be called, in seconds, or None."""
+        moments = (tunnel.timeout() for tunnel in self.tunnels.values())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def handle_timeout(self, now: float) -> list[Effect]:
+        """Let time pass: retransmit, give up, let go."""
+        self._arena.reset()
+        effects: list[Effect] = []
+        for tunnel in self.tunnels.values():
+            moment = tunnel.timeout()
+            if moment is not None and moment <= now:
+                tunnel.handle_timeout(now)
+                self._after_tunnel(tunnel, effects, now)
+        return effects
+
+    def close(self, now: float) -> list[Effect]:
+        """Close every tunnel and overwrite all keys; packets that wait are dropped."""
+        self._arena.reset()
+        effects: list[Effect] = []
+        for peer, tunnel in self.tunnels.items():
+            tunnel.close()
+            for _, burst in self._waiting[peer].leave():
+                self.egress.counters.waiting -= burst.count
+                self.egress.drop(DropReason.TUNNEL_DOWN, burst.count, burst.mark)
+            self._after_tunnel(tunnel, effects, now)
+        return effects
+
+    def revalidate(self) -> None:
+        """Policy, links or tunnels have changed: every flow is decided again at its next packet.
+
+        AccelNet calls the number a generation ID (Firestone et al., NSDI 2018).
+        """
+        self._generation += 1
+        self.egress.generation = self.ingress.generation = self._generation
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every packet and record is accounted for, in both directions."""
+        return self.egress.counters.balanced and self.ingress.counters.balanced
+
+    def status(self) -> dict[str, Any]:
+        """What `status` and a result file say of this card; JSON types only, no key material."""
+        backend = self.engine.backend
+        return {
+            "host": self.host,
+            "backend": backend.name,
+            "backend_detail": backend.detail,
+            "backend_reason": self.engine.reason,
+            "protects": backend.protects,
+            "flows": {"egress": len(self.egress.flows), "ingress": len(self.ingress.flows)},
+            "egress": self.egress.counters.as_dict(),
+            "ingress": self.ingress.counters.as_dict(),
+            "tunnels": {
+                peer: {
+                    "state": str(tunnel.state),
+                    "failure": tunnel.failure,
+                    "handshakes": tunnel.handshakes,
+                    "last_handshake_seconds": tunnel.last_handshake,
+                    "waiting": len(self._waiting[peer]),
+                }
+                for peer, tunnel in self.tunnels.items()
+            },
+        }
+
+    def _after_tunnel(self, tunnel: Tunnel, effects: list[Effect], now: float) -> None:
+        """Send what a tunnel has to say; let waiting packets go when it came up, or failed."""
+        peer = tunnel.peer
+        for out in tunnel.take_outgoing():
+            datagram = np.frombuffer(out.datagram, np.uint8)
+            effects.append(
+                Transmit(Burst.from_datagrams(datagram), out.local_port, (peer.address, out.remote_port))
+            )
+        effects += [ClosePort(port) for port in tunnel.take_closed_ports()]
+        seen = tunnel.handshakes, tunnel.state
+        if seen == self._seen[peer.name]:
+            return
+        self._seen[peer.name] = seen
+        self.revalidate()
+        if tunnel.active is not None or tunnel.state is TunnelState.BACKING_OFF:
+            for vm, burst in self._waiting[peer.name].leave():
+                self.egress.counters.waiting -= burst.count
+                source, vni = self._vms[vm]
+                self.egress.forward(source, vni, burst, effects, now)

@@ -1,0 +1,237 @@
+"""From a VM to the fabric.
+
+1. Inspect every row: fragment test, lying headers, flow key; a burst of one flow is one run.
+2. Flow table; on a miss the slow path decides and the flow is installed.
+3. Drop, deliver on this host, or hand to the gateway, as decided.
+4. Size: what does not fit the way is dropped, and answered by ICMP.
+5. In clear: VXLAN in front of each row, to the peer's VXLAN port.
+6. Encrypted: the same with room for the record, sealed in place; without a tunnel the packets wait for it.
+
+The functions below stand in this order. One Python call a burst and stage; no object per packet.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dtls_emu.lab.vocabulary import DropReason, FirstPacket, Verdict
+from dtls_emu.nic.counters import EgressCounters
+from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
+from dtls_emu.nic.flow_table import FlowTable
+from dtls_emu.policy import while_building
+from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.icmp import packet_too_big
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, unpack_key
+from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.vxlan import encapsulate
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dtls_emu.lab.topology import Topology, Vm
+    from dtls_emu.nic.arena import Arena
+    from dtls_emu.nic.effects import Effect
+    from dtls_emu.nic.flows import EgressFlow
+    from dtls_emu.nic.slow_path import SlowPath
+    from dtls_emu.nic.waiting import WaitingRoom
+    from dtls_emu.tunnel.tunnel import Tunnel
+
+
+__all__ = ["VXLAN_PORT", "Egress"]
+
+VXLAN_PORT: Final = 4789
+"""UDP port of VXLAN (RFC 7348 8)."""
+
+_MALFORMED: Final = int(PacketClass.MALFORMED)
+
+
+class Egress:
+    """The way out of one card.
+
+    Fields:
+        counters: the books.
+        flows: the flow table of this direction.
+        generation: of the policy; raising it makes every flow be decided again at its next packet.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        slow_path: SlowPath,
+        waiting: dict[str, WaitingRoom],
+        arena: Arena,
+        on_drop: Callable[[DropReason, int, int], None],
+        after_tunnel: Callable[[Tunnel, list[Effect], float], None],
+    ) -> None:
+        """
+        Args:
+            topology: the lab.
+            slow_path: decides.
+            waiting: the waiting room of each peer host.
+            arena: memory of the wire bursts.
+            on_drop: called with reason, count and mark, after counting.
+            after_tunnel: called when a tunnel was touched and may have something to send.
+        """
+        self.counters = EgressCounters()
+        self.flows: FlowTable[EgressFlow] = FlowTable(topology.profile.flow_table)
+        self.generation = 0
+        self._topology = topology
+        self._slow_path = slow_path
+        self._waiting = waiting
+        self._arena = arena
+        self._on_drop = on_drop
+        self._after_tunnel = after_tunnel
+        self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
+        self._classes = np.zeros(MAX_ROWS, np.uint8)
+        self._runs = np.zeros(MAX_ROWS + 1, np.int64)
+
+    def forward(self, vm: Vm, vni: int, burst: Burst, effects: list[Effect], now: float) -> None:
+        """Send a VM's packets on their way. At most ``MAX_ROWS`` rows; they are not changed."""
+        runs = inspect_packets(
+            burst.buffer,
+            burst.stride,
+            burst.offset,
+            burst.size,
+            burst.count,
+            burst.last,
+            vni,
+            self._keys,
+            self._classes,
+            self._runs,
+        )
+        if runs == 1:
+            self._forward_run(vm, burst, 0, effects, now)
+            return
+        # A run can call back here, when its tunnel comes up and others leave the waiting room: the boundaries
+        # are read before, the keys copied.
+        boundaries = self._runs[: runs + 1].tolist()
+        keys, classes = self._keys.copy(), self._classes.copy()
+        for start, stop in pairwise(boundaries):
+            self._keys[start], self._classes[start] = keys[start], classes[start]
+            self._forward_run(vm, burst.slice(start, stop), start, effects, now)
+
+    def drop(self, reason: DropReason, count: int, mark: int) -> None:
+        """Count packets that go no further."""
+        self.counters.dropped[reason] += count
+        self._on_drop(reason, count, mark)
+
+    def _forward_run(self, vm: Vm, burst: Burst, row: int, effects: list[Effect], now: float) -> None:
+        """Rows of one flow, whose key is in ``row``."""
+        if self._classes[row] == _MALFORMED:
+            self.drop(DropReason.MALFORMED, burst.count, burst.mark)
+            return
+        flow = self.flows.find(self._keys, row)
+        if flow is None or flow.generation != self.generation or now >= flow.expires_at:
+            flow = self._decide(vm, row, burst, effects, now)
+            if flow is None:
+                return
+        elif flow.vm != vm.name:
+            self.drop(DropReason.SPOOFED_SOURCE, burst.count, burst.mark)
+            return
+        flow.last_seen = now
+        decision = flow.decision
+        if decision.verdict is Verdict.DROP:
+            assert decision.reason is not None  # a dropping row names its reason
+            self.drop(decision.reason, burst.count, burst.mark)
+            return
+        fitting = burst if burst.size <= flow.inner_mtu else self._cut_to_size(flow, burst, effects)
+        if fitting is None:
+            return
+        if decision.verdict is Verdict.ENCRYPT:
+            self._send_encrypted(flow, fitting, effects, now)
+        elif flow.local_vm is not None:
+            self._account(flow, fitting)
+            self.counters.local += fitting.count
+            effects.append(Deliver(flow.local_vm, fitting))
+        elif flow.tunnel is None:
+            self._account(flow, fitting)
+            self.counters.gateway += fitting.count
+            effects.append(LeaveFabric(vm.name, fitting))
+        else:
+            self._send_clear(flow, fitting, effects)
+
+    def _decide(self, vm: Vm, row: int, burst: Burst, effects: list[Effect], now: float) -> EgressFlow | None:
+        flow = self._slow_path.decide_egress(vm, unpack_key(self._keys[row]), self.generation, now)
+        if flow is None:
+            self.drop(DropReason.SPOOFED_SOURCE, burst.count, burst.mark)
+        elif not self.flows.insert(self._keys, row, flow):
+            self.drop(DropReason.FLOW_TABLE_FULL, burst.count, burst.mark)
+            return None
+        elif flow.tunnel is not None and flow.facts.tunnel_failed:
+            # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
+            flow.tunnel.connect(now)
+            self._after_tunnel(flow.tunnel, effects, now)
+        return flow
+
+    def _cut_to_size(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> Burst | None:
+        """Drop the rows that do not fit; only a shorter last one can."""
+        fits = int(burst.last <= flow.inner_mtu)
+        self.drop(DropReason.TOO_BIG, burst.count - fits, burst.mark)
+        if self._topology.profile.icmp_too_big:
+            answer = packet_too_big(burst.row(0).tobytes(), flow.inner_mtu)
+            if answer is not None:
+                self.counters.answered += 1
+                effects.append(Deliver(flow.vm, Burst.from_packets([answer])))
+        return burst.slice(burst.count - 1, burst.count) if fits else None
+
+    def _send_clear(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> None:
+        assert flow.tunnel is not None  # the way to another host
+        assert flow.header is not None
+        wire = encapsulate(
+            burst,
+            flow.header,
+            self._arena.take(burst.count * (burst.size + ENCAPSULATION)),
+            headroom=0,
+            tailroom=0,
+        )
+        self._account(flow, burst)
+        self.counters.clear += burst.count
+        effects.append(Transmit(wire, VXLAN_PORT, (flow.tunnel.peer.address, VXLAN_PORT)))
+
+    def _send_encrypted(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
+        tunnel = flow.tunnel
+        assert tunnel is not None  # only a flow to another host is encrypted
+        association = tunnel.active
+        if association is None:
+            self._await_tunnel(flow, tunnel, burst, effects, now)
+            return
+        if association.room() < burst.count:
+            self.drop(DropReason.TUNNEL_DOWN, burst.count, burst.mark)
+            return
+        assert flow.header is not None
+        wire = encapsulate(
+            burst,
+            flow.header,
+            self._arena.take(burst.count * (burst.size + ENCAPSULATION + RECORD_OVERHEAD)),
+            headroom=RECORD_PREFIX,
+            tailroom=TAG,
+        )
+        association.seal(wire)
+        self._account(flow, burst)
+        self.counters.encrypted += burst.count
+        effects.append(Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port)))
+
+    def _await_tunnel(
+        self, flow: EgressFlow, tunnel: Tunnel, burst: Burst, effects: list[Effect], now: float
+    ) -> None:
+        """The tunnel is not up (yet): keep the packets, drop them, or send them in clear, as the profile says."""
+        choice = while_building(flow.facts, self._topology.profile)
+        if choice is FirstPacket.QUEUE:
+            kept = self._waiting[tunnel.peer.name].admit(flow.vm, burst)
+            self.counters.waiting += kept
+            if kept < burst.count:
+                self.drop(DropReason.QUEUE_FULL, burst.count - kept, burst.mark)
+        elif choice is FirstPacket.CLEAR:
+            self._send_clear(flow, burst, effects)
+        else:
+            self.drop(DropReason.FIRST_PACKET, burst.count, burst.mark)
+        tunnel.connect(now)
+        self._after_tunnel(tunnel, effects, now)
+
+    def _account(self, flow: EgressFlow, burst: Burst) -> None:
+        flow.packets += burst.count
+        flow.nbytes += burst.nbytes

@@ -1,0 +1,135 @@
+"""The flow table: exact match from a flow's key to what the slow path decided for it.
+
+Open addressing with linear probing over two arrays that the lookup kernel reads; the decisions themselves are
+Python objects, one per flow, found by index. A table that is three quarters full doubles. Entries leave only
+by :meth:`FlowTable.evict_idle` and :meth:`FlowTable.clear`, which rebuild it: a probe never meets a gap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import numpy as np
+from numba import njit
+
+from dtls_emu.wire.inspect import KEY_WORDS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+
+__all__ = ["FlowTable"]
+
+Entry = TypeVar("Entry")
+
+_SMALLEST: Final = 1024
+"""Slots of a new table: 52 KB, and most labs never need more."""
+
+_EMPTY: Final = -1
+
+
+class FlowTable(Generic[Entry]):
+    """Flows of one direction of one card.
+
+    Args:
+        limit: most flows it takes (Azure: 500,000 in each direction of a VM).
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: list[Entry] = []
+        self._allocate(_SMALLEST)
+
+    def __len__(self) -> int:
+        """How many flows it holds."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Every flow's entry."""
+        return iter(self._entries)
+
+    def find(self, keys: NDArray[np.uint64], row: int) -> Entry | None:
+        """The entry of the key in ``keys[row]``, or None (then it is an exception packet)."""
+        index = _find(self._slots, self._keys, keys, row)
+        return None if index < 0 else self._entries[index]
+
+    def insert(self, keys: NDArray[np.uint64], row: int, entry: Entry) -> bool:
+        """Add a flow, or replace its entry. False when the table is at its limit."""
+        index = _find(self._slots, self._keys, keys, row)
+        if index >= 0:
+            self._entries[index] = entry
+            return True
+        if len(self._entries) >= self._limit:
+            return False
+        if len(self._entries) * 4 >= len(self._slots) * 3:
+            self._rebuild(len(self._slots) * 2, np.arange(len(self._entries)))
+        index = len(self._entries)
+        self._entries.append(entry)
+        self._keys[index] = keys[row]
+        _place(self._slots, self._keys, index)
+        return True
+
+    def evict_idle(self, is_idle: Callable[[Entry], bool]) -> int:
+        """Remove the entries that are idle; returns how many."""
+        kept = [index for index, entry in enumerate(self._entries) if not is_idle(entry)]
+        evicted = len(self._entries) - len(kept)
+        if evicted:
+            self._entries = [self._entries[index] for index in kept]
+            self._rebuild(len(self._slots), np.array(kept, np.int64))
+        return evicted
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._entries = []
+        self._allocate(_SMALLEST)
+
+    def _allocate(self, slots: int) -> None:
+        self._slots: NDArray[np.int32] = np.full(slots, _EMPTY, np.int32)
+        # One row more than the fill limit needs, so that the kernel may write before it is counted.
+        self._keys: NDArray[np.uint64] = np.zeros((slots * 3 // 4 + 1, KEY_WORDS), np.uint64)
+
+    def _rebuild(self, slots: int, kept: NDArray[np.int64]) -> None:
+        keys = self._keys[kept]
+        self._allocate(slots)
+        self._keys[: len(keys)] = keys
+        for index in range(len(keys)):
+            _place(self._slots, self._keys, index)
+
+
+@njit(nogil=True, cache=True)
+def _hash(keys: NDArray[np.uint64], row: int) -> np.uint64:
+    # Ports and addresses are close to one another: each word is multiplied by an odd constant (the golden
+    # ratio, as in Knuth 6.4) and the high half folded down, so that neighbours spread over the table.
+    mixed = np.uint64(0)
+    for word in range(KEY_WORDS):
+        mixed = (mixed ^ keys[row, word]) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
+@njit(nogil=True, cache=True)
+def _find(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[np.uint64], row: int) -> int:
+    mask = np.uint64(len(slots) - 1)
+    slot = _hash(keys, row) & mask
+    while True:
+        index = slots[slot]
+        if index < 0:
+            return -1
+        same = True
+        for word in range(KEY_WORDS):
+            same &= table[index, word] == keys[row, word]
+        if same:
+            return index
+        slot = (slot + np.uint64(1)) & mask
+
+
+@njit(nogil=True, cache=True)
+def _place(slots: NDArray[np.int32], table: NDArray[np.uint64], index: int) -> None:
+    mask = np.uint64(len(slots) - 1)
+    slot = _hash(table, index) & mask
+    while slots[slot] >= 0:
+        slot = (slot + np.uint64(1)) & mask
+    slots[slot] = index

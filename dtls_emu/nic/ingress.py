@@ -1,0 +1,159 @@
+"""From the fabric to a VM.
+
+1. By port and sender: VXLAN in clear, or a tunnel's datagrams. Anybody else is an unknown peer.
+2. The tunnel checks the replay window, opens in place, and keeps handshakes and alerts to itself.
+3. Inspect every opened row: VXLAN, Ethernet, the packet's own headers, flow key.
+4. Flow table; on a miss the slow path decides who may send this flow, from which host, and in clear or not.
+5. Deliver. What came in clear on a flow that is to be encrypted, or through the wrong host's tunnel, is not.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.nic.counters import IngressCounters
+from dtls_emu.nic.effects import Deliver
+from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.nic.flow_table import FlowTable
+from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, unpack_key
+from dtls_emu.wire.overhead import ENCAPSULATION
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.nic.flows import IngressFlow
+    from dtls_emu.nic.slow_path import SlowPath
+    from dtls_emu.tunnel.tunnel import Tunnel
+    from dtls_emu.wire.burst import Burst
+
+
+__all__ = ["Ingress"]
+
+_MALFORMED: Final = int(PacketClass.MALFORMED)
+_NONE: Final = int(PacketClass.NONE)
+
+
+class Ingress:
+    """The way in of one card.
+
+    Fields:
+        counters: the books.
+        flows: the flow table of this direction.
+        generation: as in :class:`dtls_emu.nic.egress.Egress`.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        slow_path: SlowPath,
+        tunnels: Mapping[str, Tunnel],
+        on_drop: Callable[[DropReason, int, int], None],
+    ) -> None:
+        """
+        Args:
+            topology: the lab.
+            slow_path: decides.
+            tunnels: by name of the peer host.
+            on_drop: called with reason, count and mark, after counting.
+        """
+        self.counters = IngressCounters()
+        self.flows: FlowTable[IngressFlow] = FlowTable(topology.profile.flow_table)
+        self.generation = 0
+        self._topology = topology
+        self._slow_path = slow_path
+        self._tunnels = tunnels
+        self._on_drop = on_drop
+        self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
+        self._classes = np.zeros(MAX_ROWS, np.uint8)
+        self._runs = np.zeros(MAX_ROWS + 1, np.int64)
+        self._all_ok = np.zeros(MAX_ROWS, np.uint8)
+
+    def receive(
+        self, burst: Burst, source: UnderlayAddress, local_port: int, effects: list[Effect], now: float
+    ) -> Tunnel | None:
+        """Take datagrams; returns the tunnel that was touched, which may have something to send."""
+        self.counters.received += burst.count
+        host = self._topology.host_by_underlay(source[0])
+        tunnel = None if host is None else self._tunnels.get(host.name)
+        if tunnel is None:
+            self.drop(DropReason.UNKNOWN_PEER, burst.count, burst.mark)
+            return None
+        if local_port == VXLAN_PORT:
+            self._deliver(burst, self._all_ok, tunnel.peer.name, effects, now, in_clear=True)
+            return None
+        control, extra = tunnel.control, tunnel.extra_records
+        for opened, status in tunnel.receive(burst, local_port, source[1], now):
+            self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
+        self.counters.control += tunnel.control - control
+        self.counters.received += tunnel.extra_records - extra
+        return tunnel
+
+    def drop(self, reason: DropReason, count: int, mark: int) -> None:
+        """Count records or datagrams that go no further."""
+        self.counters.dropped[reason] += count
+        self._on_drop(reason, count, mark)
+
+    def _deliver(
+        self,
+        burst: Burst,
+        status: NDArray[np.uint8],
+        sender: str,
+        effects: list[Effect],
+        now: float,
+        *,
+        in_clear: bool,
+    ) -> None:
+        """Hand VXLAN frames to their VMs; rows whose status is not OK were dropped before."""
+        runs = inspect_frames(
+            burst.buffer,
+            burst.stride,
+            burst.offset,
+            burst.size,
+            burst.count,
+            burst.last,
+            status,
+            self._keys,
+            self._classes,
+            self._runs,
+        )
+        boundaries = (0, burst.count) if runs == 1 else self._runs[: runs + 1].tolist()
+        for start, stop in pairwise(boundaries):
+            seen = self._classes[start]
+            if seen == _NONE:
+                continue
+            run = burst if runs == 1 else burst.slice(start, stop)
+            if seen == _MALFORMED:
+                self.drop(DropReason.MALFORMED, run.count, run.mark)
+                continue
+            flow = self.flows.find(self._keys, start)
+            if flow is None or flow.generation != self.generation:
+                flow = self._slow_path.decide_ingress(unpack_key(self._keys[start]), self.generation)
+                # A full table only costs the decision again: what came this far is authentic or in clear.
+                self.flows.insert(self._keys, start, flow)
+            refused = flow.refused
+            if refused is None and flow.source_host != sender:
+                refused = DropReason.FOREIGN_SOURCE
+            if refused is None and in_clear and not flow.accepts_clear:
+                refused = DropReason.CLEAR_NOT_ACCEPTED
+            if refused is not None:
+                self.drop(refused, run.count, run.mark)
+                continue
+            run.offset += ENCAPSULATION
+            run.size -= ENCAPSULATION
+            run.last -= ENCAPSULATION
+            flow.last_seen = now
+            flow.packets += run.count
+            flow.nbytes += run.nbytes
+            self.counters.delivered += run.count
+            self.counters.delivered_bytes += run.nbytes
+            effects.append(Deliver(flow.vm, run))

@@ -1,0 +1,173 @@
+"""Two tunnels and the wire between them, on a virtual clock: the bench for everything about a handshake.
+
+A test decides the fate of each datagram::
+
+    pair = Pair(fate=lambda sender, number, datagram: [])   # loses everything
+    pair.connect()
+    pair.run(until=60.0)
+    assert pair.client.failure
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+from dtls_emu.crypto.authority import RegionAuthority
+from dtls_emu.crypto.registry import load
+from dtls_emu.tunnel.context import build_contexts
+from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.tunnel.tunnel import Identity, Peer, PortAllocator, Tunnel
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dtls_emu.crypto.backend import Backend
+    from dtls_emu.lab.vocabulary import DropReason
+
+    Fate = Callable[[str, int, bytes], Sequence[tuple[float, bytes]]]
+    """``fate(sender, number, datagram)``: the copies that arrive, each with its delay in seconds."""
+
+
+__all__ = ["Pair"]
+
+WALL_START = datetime(2026, 6, 1, tzinfo=UTC)
+_DELAY = 0.001
+
+
+class Pair:
+    """Hosts ``alpha`` (10.255.0.1) and ``beta`` (10.255.0.2), a tunnel each, towards one another.
+
+    Fields:
+        client, server: the tunnels of alpha and beta.
+        now: the virtual time, in seconds.
+        wire: every datagram sent: time, sender, local and remote port of the sender, bytes.
+        received: plaintext packets that came out, by receiver.
+        dropped: by receiver, then by reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: str | Backend = "cryptography",
+        fate: Fate | None = None,
+        settings: TunnelSettings | None = None,
+        server_settings: TunnelSettings | None = None,
+        path_mtu: int = 1500,
+    ) -> None:
+        settings = settings or TunnelSettings()
+        engine = load(backend) if isinstance(backend, str) else backend
+        self.now = 0.0
+        self.wire: list[tuple[float, str, int, int, bytes]] = []
+        self.received: dict[str, list[bytes]] = {"alpha": [], "beta": []}
+        self.dropped: dict[str, Counter[DropReason]] = {"alpha": Counter(), "beta": Counter()}
+        self._fate = fate or (lambda _sender, _number, datagram: [(_DELAY, datagram)])
+        self._events: list[tuple[float, int, str, int, int, bytes]] = []
+        self._order = itertools.count()
+        self._sent: Counter[str] = Counter()
+        authority, identities = _identities()
+
+        def tunnel(name: str, peer: str, knobs: TunnelSettings) -> Tunnel:
+            return Tunnel(
+                identities[name],
+                Peer(peer, identities[peer].address, authority.certificate),
+                backend=engine,
+                settings=knobs,
+                ports=PortAllocator(),
+                path_mtu=path_mtu,
+                on_drop=lambda reason, count, _mark: self.dropped[name].update({reason: count}),
+            )
+
+        self.client = tunnel("alpha", "beta", settings)
+        self.server = tunnel("beta", "alpha", server_settings or settings)
+        self._tunnels = {"alpha": self.client, "beta": self.server}
+
+    def connect(self, *names: str) -> None:
+        """Traffic wants the tunnel at these ends, alpha when none is named."""
+        for name in names or ("alpha",):
+            self._tunnels[name].connect(self.now)
+            self._flush(name)
+
+    def send(self, sender: str, *packets: bytes) -> None:
+        """Seal packets of one size and put them on the wire."""
+        tunnel = self._tunnels[sender]
+        association = tunnel.active
+        assert association is not None, f"{sender} has no association: {tunnel.state} {tunnel.failure}"
+        burst = Burst.from_packets(packets, headroom=RECORD_PREFIX, tailroom=TAG)
+        association.seal(burst)
+        for row in burst.rows():
+            self._put(sender, association.local_port, association.remote_port, row.tobytes())
+
+    def inject(self, receiver: str, local_port: int, remote_port: int, datagram: bytes) -> None:
+        """A datagram from nowhere, with the peer's address; the ports are the receiver's view."""
+        self._arrive(receiver, local_port, remote_port, datagram)
+
+    def run(self, until: float = 1000.0) -> None:
+        """Let time pass: datagrams arrive and timers fire until nothing is left or ``until`` is reached."""
+        while (moment := self._next_moment()) is not None and moment <= until:
+            self.now = max(self.now, moment)
+            while self._events and self._events[0][0] <= self.now:
+                _, _, receiver, local_port, remote_port, datagram = heapq.heappop(self._events)
+                self._arrive(receiver, local_port, remote_port, datagram)
+            for name, tunnel in self._tunnels.items():
+                due = tunnel.timeout()
+                if due is not None and due <= self.now:
+                    tunnel.handle_timeout(self.now)
+                    self._flush(name)
+
+    def _next_moment(self) -> float | None:
+        moments = [event[0] for event in self._events[:1]]
+        moments += [due for tunnel in self._tunnels.values() if (due := tunnel.timeout()) is not None]
+        return min(moments, default=None)
+
+    def _flush(self, name: str) -> None:
+        for out in self._tunnels[name].take_outgoing():
+            self._put(name, out.local_port, out.remote_port, out.datagram)
+
+    def _put(self, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
+        self.wire.append((self.now, sender, local_port, remote_port, datagram))
+        number = self._sent[sender]
+        self._sent[sender] += 1
+        receiver = "beta" if sender == "alpha" else "alpha"
+        for delay, copy in self._fate(sender, number, datagram):
+            event = (self.now + delay, next(self._order), receiver, remote_port, local_port, copy)
+            heapq.heappush(self._events, event)
+
+    def _arrive(self, receiver: str, local_port: int, remote_port: int, datagram: bytes) -> None:
+        if not datagram:
+            return
+        tunnel = self._tunnels[receiver]
+        for burst, status in tunnel.receive(
+            Burst.from_packets([datagram]), local_port, remote_port, self.now
+        ):
+            rows = zip(burst.rows(), status.tolist(), strict=True)
+            self.received[receiver] += [row.tobytes() for row, code in rows if code == 0]
+        self._flush(receiver)
+
+
+@cache
+def _identities() -> tuple[RegionAuthority, dict[str, Identity]]:
+    """Certificates are dear and harmless to share: one set for every pair of a test run."""
+    authority = RegionAuthority.create("test", datetime.now(UTC))
+    identities = {
+        name: Identity(
+            name,
+            address,
+            build_contexts(
+                authority.issue(name, datetime.now(UTC)),
+                [authority.certificate],
+                b"cookie secret of " + name.encode(),
+            ),
+            datetime.now(UTC),
+            lambda now: timedelta(seconds=now),
+        )
+        for name, address in (("alpha", "10.255.0.1"), ("beta", "10.255.0.2"))
+    }
+    return authority, identities

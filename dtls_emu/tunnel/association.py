@@ -1,0 +1,191 @@
+"""One association: the keys of one handshake, its record numbers and its replay window.
+
+Out: number the rows, seal them. In: check headers and the replay window, open, and only then move the
+window (RFC 6347 4.1.2.6); the two are separate so that a forgery never moves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.record import (
+    ALERT,
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE,
+    MAX_SEQUENCE,
+    RowStatus,
+    check_records,
+    commit_records,
+    push_record_header,
+)
+from dtls_emu.wire.replay import ReplayWindow
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dtls_emu.crypto.backend import Backend, Established
+    from dtls_emu.tunnel.handshake import Finished
+
+
+__all__ = ["Association", "AssociationCounters"]
+
+CLOSE_NOTIFY = b"\x01\x00"
+"""Warning level, description 0 (RFC 5246 7.2.1)."""
+
+
+@dataclass(slots=True)
+class AssociationCounters:
+    """Records and plaintext bytes of one association, and the tags that did not verify."""
+
+    sealed_records: int = 0
+    sealed_bytes: int = 0
+    opened_records: int = 0
+    opened_bytes: int = 0
+    failed_authentications: int = 0
+
+
+class Association:
+    """Keys in force between two hosts, on one pair of UDP ports.
+
+    Fields:
+        local_port, remote_port: the pair.
+        is_client: which side of the handshake this end was.
+        established_at: seconds.
+        next_sequence: of the next record sealed.
+        closed: keys are gone.
+        counters: what passed.
+    """
+
+    def __init__(
+        self,
+        established: Established,
+        backend: Backend,
+        finished: Finished,
+        *,
+        is_client: bool,
+        local_port: int,
+        remote_port: int,
+        replay_window: int,
+        now: float,
+    ) -> None:
+        self._established = established
+        self._sealer, self._opener = backend.attach(established)
+        self._finished = finished
+        self._epoch = established.epoch
+        self._numbers_itself = backend.needs_connection
+        self._window = ReplayWindow(replay_window)
+        self.is_client = is_client
+        self.local_port = local_port
+        self.remote_port = remote_port
+        self.established_at = now
+        self.next_sequence = established.next_sequence
+        self.closed = False
+        self.counters = AssociationCounters()
+
+    def room(self) -> int:
+        """How many more records may be sealed; none are left after 2^48 - 1 (RFC 6347 4.1)."""
+        return 0 if self.closed else MAX_SEQUENCE + 1 - self.next_sequence
+
+    def seal(self, burst: Burst) -> None:
+        """Seal every row in place under the next record numbers.
+
+        Raises:
+            LocalProtocolError: closed, or past the last record number.
+        """
+        first = self.next_sequence
+        if burst.count > self.room():
+            raise LocalProtocolError(
+                "no record numbers left" if not self.closed else "the association is closed"
+            )
+        # Taken before the sealer runs: a number whose record half-failed must not be used again.
+        self.next_sequence = first + burst.count
+        self.counters.sealed_records += burst.count
+        self.counters.sealed_bytes += burst.nbytes
+        self._sealer.seal(burst, first)
+
+    def open(self, burst: Burst) -> tuple[NDArray[np.uint8], int]:
+        """Open every row that is one authentic, fresh application record, in place.
+
+        Returns:
+            ``RowStatus`` of each row, and how many are OK. Rows of status CONTROL are untouched.
+        """
+        status = np.empty(burst.count, np.uint8)
+        candidates = check_records(
+            burst.buffer,
+            burst.stride,
+            burst.count,
+            burst.size,
+            burst.last,
+            self._epoch,
+            self._window.state,
+            status,
+        )
+        if not candidates:
+            return status, 0
+        buffer, stride, count = burst.buffer, burst.stride, burst.count
+        self._opener.open(burst, status)
+        opened = commit_records(buffer, stride, count, self._window.state, status)
+        if opened != candidates:
+            self.counters.failed_authentications += int(np.count_nonzero(status == RowStatus.AUTH_FAILED))
+        self.counters.opened_records += opened
+        self.counters.opened_bytes += burst.nbytes if opened == count else opened * burst.size
+        return status, opened
+
+    def open_control(self, record: bytes) -> tuple[RowStatus, bytes]:
+        """Verify one whole protected record of any type and return its plaintext.
+
+        Returns:
+            The status, and the plaintext when it is OK.
+        """
+        if len(record) < RECORD_OVERHEAD:
+            return RowStatus.BAD_DATAGRAM, b""
+        sequence = int.from_bytes(record[5:11], "big")
+        fresh = self._window.check(sequence)
+        if fresh is not RowStatus.OK:
+            return fresh, b""
+        burst = Burst.from_packets([record])
+        status = np.zeros(1, np.uint8)
+        self._opener.open(burst, status)
+        if status[0]:
+            self.counters.failed_authentications += 1
+            return RowStatus(int(status[0])), b""
+        self._window.update(sequence)
+        return RowStatus.OK, burst.row(0).tobytes()
+
+    def final_flight(self) -> bytes:
+        """Our last flight again: ChangeCipherSpec in clear, and our Finished sealed under a new number.
+
+        The peer repeats its flight when it did not get ours (RFC 6347 4.2.4). Empty when OpenSSL numbers the
+        records: it cannot be asked for this, and the peer's attempt runs into its deadline and starts anew.
+        """
+        if self._numbers_itself or not self.room():
+            return b""
+        plain = self._finished.next_plain_sequence
+        self._finished.next_plain_sequence += 1
+        change = push_record_header(CHANGE_CIPHER_SPEC, 0, plain, 1) + b"\x01"
+        return change + self._seal_control(HANDSHAKE, self._finished.message)
+
+    def close(self) -> bytes:
+        """Overwrite the keys. Returns a last record for the peer, close_notify, or nothing."""
+        if self.closed:
+            return b""
+        notice = b"" if self._numbers_itself or not self.room() else self._seal_control(ALERT, CLOSE_NOTIFY)
+        self.closed = True
+        self._sealer.close()
+        self._opener.close()
+        self._established.wipe()
+        return notice
+
+    def _seal_control(self, content_type: int, payload: bytes) -> bytes:
+        burst = Burst.from_packets([payload], headroom=RECORD_PREFIX, tailroom=TAG)
+        sequence = self.next_sequence
+        self.next_sequence += 1
+        self._sealer.seal(burst, sequence, content_type)
+        return burst.row(0).tobytes()

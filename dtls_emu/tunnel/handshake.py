@@ -1,0 +1,483 @@
+"""One handshake attempt: pyOpenSSL over memory BIOs, driven by datagrams and the time.
+
+Flow of a datagram in, and the order of the functions below:
+
+1. Sort its records: what an attacker could forge in clear (alerts, junk) is counted and never reaches
+   OpenSSL, which would give up the handshake for it; RFC 6347 4.1.2.7 wants it discarded silently.
+2. Protected application records that overtook the Finished are kept aside (RFC 6347 4.1), a bounded number.
+3. The rest goes to OpenSSL one record at a time: its memory BIO is a byte stream, and a truncated record
+   would swallow the good one behind it.
+4. What OpenSSL writes becomes our flight. Packing to the MTU, record numbers and retransmission are ours.
+5. When both Finished are verified: version, suite, ALPN and the peer's name are checked, the traffic keys
+   derived, and OpenSSL is let go. It never writes again.
+
+Two issuers of nonces would share one key, OpenSSL for its Finished and we for everything later. OpenSSL
+counts up from a random 64-bit start; ours are ``epoch || sequence``, so they lie in [2^48, 2^49). A
+handshake whose Finished has its nonce there is repeated (probability 2^-16).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from OpenSSL import SSL
+
+from dtls_emu.crypto.authority import verify_peer
+from dtls_emu.crypto.backend import Established, TrafficKeys
+from dtls_emu.crypto.keys import traffic_keys
+from dtls_emu.errors import RemoteProtocolError
+from dtls_emu.tunnel.context import ALPN, DTLS_1_2
+from dtls_emu.tunnel.flight import SMALLEST_MTU, FlightRecord, pack, refragment
+from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
+from dtls_emu.wire.record import (
+    ALERT,
+    APPLICATION_DATA,
+    CHANGE_CIPHER_SPEC,
+    HANDSHAKE,
+    HANDSHAKE_HEADER,
+    MAX_SEQUENCE,
+    pull_handshake_header,
+    pull_records_untrusted,
+    push_record_header,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from cryptography import x509
+
+    from dtls_emu.tunnel.context import Contexts
+    from dtls_emu.tunnel.settings import TunnelSettings
+    from dtls_emu.wire.record import HandshakeHeader, RecordView
+
+
+__all__ = ["Finished", "Handshake", "seal_finished"]
+
+CLIENT_HELLO: Final = 1
+HELLO_VERIFY_REQUEST: Final = 3
+_MESSAGE_TYPES: Final = frozenset({0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20})
+"""HandshakeType of RFC 6347 4.3.2 and of the extensions that OpenSSL may answer."""
+
+_MESSAGE_SEQUENCE_AHEAD: Final = 10
+"""A flight has at most 5 messages; a message_seq further ahead than two flights is junk."""
+
+_LONGEST_MESSAGE: Final = 2**14
+"""A Certificate message of ours is under 1 KB; OpenSSL would buffer what a forged length asks for."""
+
+_READ_SIZE: Final = 65_536
+_BACKOFF_AFTER: Final = 3
+"""Retransmissions after which smaller datagrams are tried (RFC 6347 4.1.1.1 says 2 to 3)."""
+
+
+@dataclass(slots=True)
+class Finished:
+    """The last flight of the side that sent it, kept for 2 MSL after the handshake (RFC 6347 4.2.4).
+
+    Fields:
+        message: our own Finished in clear, 24 bytes.
+        next_plain_sequence: first unused record number of epoch 0, for the ChangeCipherSpec before it.
+    """
+
+    message: bytes
+    next_plain_sequence: int
+
+
+class Handshake:
+    """One attempt, client's or server's side.
+
+    Fields:
+        failure: why the attempt ended, or "" while it has not failed.
+        established: the traffic keys once both Finished are verified, else None.
+        finished: what is needed to send our last flight again; set with `established`.
+        early: protected application records that came before the Finished, whole datagram records.
+        noise: records ignored so far (plaintext alerts, junk).
+        peer_proven: the peer answered from its address: always for a client's side, for a server's
+            once a cookie came back.
+        timeout_at: when `handle_timeout` wants to be called; None when it does not.
+        started_at: when the attempt began, in the caller's seconds.
+    """
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        *,
+        is_client: bool,
+        peer_name: str,
+        peer_address: tuple[str, int],
+        ca_certificate: x509.Certificate,
+        wall_clock: datetime,
+        mtu: int,
+        settings: TunnelSettings,
+        keep_connection: bool = False,
+        now: float,
+    ) -> None:
+        """Prepare an attempt; a client's first flight is ready at once.
+
+        Args:
+            contexts: of the local host.
+            is_client: which side.
+            peer_name: the host name that the peer's certificate must carry.
+            peer_address: where the cookie is bound to.
+            ca_certificate: the CA of the peer's region.
+            wall_clock: date and time for the certificate's validity.
+            mtu: UDP payload bytes that the path carries.
+            settings: timers and limits.
+            keep_connection: leave the live connection in `established`, for the `openssl` backend.
+            now: seconds.
+        """
+        self._settings = settings
+        self._is_client = is_client
+        self._peer_name = peer_name
+        self._ca_certificate = ca_certificate
+        self._wall_clock = wall_clock
+        self._mtu = max(mtu, SMALLEST_MTU)
+        self._keep_connection = keep_connection
+        self._connection: SSL.Connection | None = SSL.Connection(
+            contexts.client if is_client else contexts.server
+        )
+        self._connection.set_app_data(peer_address)
+        self._connection.set_ciphertext_mtu(self._mtu)
+        if is_client:
+            self._connection.set_connect_state()
+        else:
+            self._connection.set_accept_state()
+
+        self._flight: list[FlightRecord] = []
+        self._outgoing: list[bytes] = []
+        self._highest_sent = -1  # message_seq
+        self._highest_received = -1
+        self._answered = -1  # highest received message_seq when our current flight was written
+        self._next_plain_sequence = 0
+        self._next_sequence = 0  # epoch 1
+        self._finished_message = b""
+        self._write_keys: TrafficKeys | None = None
+        self._read_keys: TrafficKeys | None = None
+        self._retransmissions = 0
+        self._timer = settings.initial_timeout
+        self._sent_at = now
+        self._alert_hint = ""
+
+        self.failure = ""
+        self.established: Established | None = None
+        self.finished: Finished | None = None
+        self.early: list[bytes] = []
+        self.noise = 0
+        self.peer_proven = is_client
+        self.timeout_at: float | None = None
+        self.started_at = now
+        if is_client:
+            self._advance(now)
+
+    @property
+    def is_client(self) -> bool:
+        """Which side of the handshake this is."""
+        return self._is_client
+
+    @property
+    def done(self) -> bool:
+        """Established or failed."""
+        return bool(self.failure) or self.established is not None
+
+    def take_datagrams(self) -> list[bytes]:
+        """Datagrams to send now, each at most the MTU; they are handed out once."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Take one datagram from the peer's address. Never raises for its content."""
+        repeated = False
+        for record in pull_records_untrusted(datagram):
+            if self.done:
+                return
+            if record.header.content_type == APPLICATION_DATA and record.header.epoch == 1:
+                if len(self.early) < self._settings.early_records:
+                    self.early.append(bytes(record.record))
+                else:
+                    self.noise += 1
+                continue
+            if not self._admit(record):
+                self.noise += 1
+                continue
+            if record.header.content_type == HANDSHAKE and record.header.epoch == 0:
+                for header in _messages(record.fragment):
+                    repeated |= header.message_seq <= self._answered
+                    self._highest_received = max(self._highest_received, header.message_seq)
+            assert self._connection is not None  # not done
+            self._connection.bio_write(bytes(record.record))
+            self._advance(now)
+        # The peer repeats itself because our answer was lost (RFC 6347 4.2.4, "read retransmit"). Once a
+        # half-timer is often enough: a flight is several datagrams, and each of them arrives here.
+        if repeated and not self.done and now - self._sent_at >= self._timer / 2:
+            self._send_again(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Retransmit, or give up past the deadline. Does nothing before `timeout_at`."""
+        if self.done or self.timeout_at is None or now < self.timeout_at:
+            return
+        if now - self.started_at >= self._settings.handshake_deadline:
+            detail = f"; the peer sent, unauthenticated: {self._alert_hint}" if self._alert_hint else ""
+            self._fail(f"no answer within {self._settings.handshake_deadline:g} s{detail}")
+        elif self._alert_hint:
+            # Only a hint, anyone can forge it: the peer had a whole timer to go on regardless.
+            self._fail(f"the peer refused (unauthenticated): {self._alert_hint}")
+        else:
+            self._timer = min(self._timer * 2, self._settings.longest_timeout)
+            self._retransmissions += 1
+            self._send_again(now)
+
+    def abandon(self, reason: str) -> None:
+        """End the attempt; nothing more is sent."""
+        if not self.done:
+            self._fail(reason)
+
+    def _admit(self, record: RecordView) -> bool:
+        """Whether a record may reach OpenSSL."""
+        if record.header.epoch == 1:
+            return record.header.content_type == HANDSHAKE and self._finished_is_due()
+        if record.header.epoch != 0:
+            return False
+        if record.header.content_type == CHANGE_CIPHER_SPEC:
+            return bytes(record.fragment) == b"\x01" and self._finished_is_due()
+        if record.header.content_type == ALERT:
+            if len(record.fragment) == 2 and record.fragment[0] == 2:
+                self._alert_hint = (
+                    f"alert {record.fragment[1]} ({_ALERT_NAMES.get(record.fragment[1], 'unknown')})"
+                )
+            return False
+        if record.header.content_type != HANDSHAKE:
+            return False
+        messages = _messages(record.fragment)
+        return bool(messages) and all(
+            header.message_type in _MESSAGE_TYPES
+            and header.length <= _LONGEST_MESSAGE
+            and header.message_seq <= self._highest_received + _MESSAGE_SEQUENCE_AHEAD
+            for header in messages
+        )
+
+    def _finished_is_due(self) -> bool:
+        """The peer's Finished makes sense only after our key exchange (client) or certificate (server)."""
+        return self._highest_received >= 0 and self._highest_sent >= 0
+
+    def _advance(self, now: float) -> None:
+        """Let OpenSSL work on what it was given, and take over what it writes."""
+        assert self._connection is not None
+        complete = False
+        failure = ""
+        try:
+            self._connection.do_handshake()
+            complete = True
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            failure = _openssl_reason(error)
+        written = _drain(self._connection)
+        try:
+            if written:
+                self._take_over(pull_records_untrusted(written), now)
+            if failure:
+                self._fail(failure)
+            elif complete:
+                self._complete()
+        except RemoteProtocolError as error:
+            self._fail(str(error))
+
+    def _take_over(self, records: list[RecordView], now: float) -> None:
+        """Make OpenSSL's output our flight, unless it is OpenSSL's own retransmission of it."""
+        flight: list[FlightRecord] = []
+        is_new = False
+        for record in records:
+            if record.header.epoch:
+                self._next_sequence = max(self._next_sequence, record.header.sequence + 1)
+                if record.header.content_type == HANDSHAKE and not self._finished_message:
+                    self._keep_finished(record)
+                    is_new = True
+            elif record.header.content_type == HANDSHAKE:
+                for header in _messages(record.fragment):
+                    if header.message_seq > self._highest_sent:
+                        is_new = True
+                        self._highest_sent = header.message_seq
+                    self.peer_proven |= header.message_type != HELLO_VERIFY_REQUEST
+            elif record.header.content_type == ALERT:
+                self._outgoing.append(record.record.tobytes())
+                continue
+            flight.append(
+                FlightRecord(
+                    record.header.content_type,
+                    record.header.version,
+                    record.header.epoch,
+                    record.header.sequence,
+                    bytes(record.fragment),
+                )
+            )
+        if not is_new:
+            return
+        self._flight = flight
+        self._answered = self._highest_received
+        self._retransmissions = 0
+        self._timer = self._settings.initial_timeout
+        self._send(flight, now)
+
+    def _send(self, flight: list[FlightRecord], now: float) -> None:
+        mtu = self._mtu if self._retransmissions < _BACKOFF_AFTER else SMALLEST_MTU
+        self._outgoing += pack(self._encode(flight, mtu), mtu)
+        self._sent_at = now
+        # A HelloVerifyRequest has no timer (RFC 6347 4.2.1): whoever wants another asks again.
+        unproven_end = self.started_at + self._settings.handshake_deadline
+        self.timeout_at = now + self._timer if self.peer_proven else unproven_end
+
+    def _encode(self, flight: list[FlightRecord], mtu: int) -> Iterator[bytes]:
+        for record in flight:
+            if record.epoch:
+                yield record.encode(record.sequence)
+                continue
+            for part in refragment(record, mtu):
+                # OpenSSL mirrors the ClientHello's number in its answer (RFC 6347 4.2.1): never below it.
+                sequence = max(part.sequence, self._next_plain_sequence)
+                self._next_plain_sequence = sequence + 1
+                yield part.encode(sequence)
+
+    def _send_again(self, now: float) -> None:
+        """Retransmit the flight under new record numbers; our Finished is sealed anew under a new nonce."""
+        if self._next_sequence and not self._keep_connection:
+            assert self._write_keys is not None  # a Finished was written
+            for index, record in enumerate(self._flight):
+                if record.epoch:
+                    sealed = seal_finished(self._write_keys, self._next_sequence, self._finished_message)
+                    self._flight[index] = FlightRecord(
+                        HANDSHAKE, DTLS_1_2, 1, self._next_sequence, sealed[RECORD_HEADER:]
+                    )
+                    self._next_sequence += 1
+        self._send(self._flight, now)
+
+    def _keep_finished(self, record: RecordView) -> None:
+        """Open OpenSSL's Finished, so that we can seal it again, and prove its nonce disjoint from ours."""
+        assert self._connection is not None
+        secret, client_random = self._connection.master_key(), self._connection.client_random()
+        server_random = self._connection.server_random()
+        assert secret is not None  # a Finished was written, so all three exist
+        assert client_random is not None
+        assert server_random is not None
+        self._write_keys, self._read_keys = traffic_keys(
+            secret, client_random, server_random, is_client=self._is_client
+        )
+        nonce = bytes(record.fragment[:EXPLICIT_NONCE])
+        if not self._keep_connection and int.from_bytes(nonce, "big") >> 48 == 1:
+            raise RemoteProtocolError("OpenSSL's nonces would meet ours; handshake again")
+        length = len(record.fragment) - EXPLICIT_NONCE - TAG
+        additional = bytes(record.record[3:11]) + bytes(record.record[0:3]) + length.to_bytes(2, "big")
+        try:
+            self._finished_message = AESGCM(self._write_keys.key).decrypt(
+                bytes(self._write_keys.salt) + nonce, bytes(record.fragment[EXPLICIT_NONCE:]), additional
+            )
+        except InvalidTag:
+            raise RemoteProtocolError("our key block does not open our own Finished") from None
+
+    def _complete(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        version = connection.get_protocol_version()
+        if version != DTLS_1_2:
+            raise RemoteProtocolError(f"negotiated version {version:#06x}, not DTLS 1.2")
+        if self._settings.require_alpn and connection.get_alpn_proto_negotiated() != ALPN:
+            raise RemoteProtocolError(f"the peer does not speak {ALPN.decode()} (ALPN)")
+        # Hosts are signed by the CA itself, so the peer's own certificate is the whole chain.
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        chain = [] if certificate is None else [certificate]
+        verify_peer(chain, self._peer_name, self._ca_certificate, self._wall_clock)
+        assert self._write_keys is not None  # our Finished was written before the handshake could complete
+        assert self._read_keys is not None
+        self.established = Established(
+            self._write_keys,
+            self._read_keys,
+            epoch=1,
+            next_sequence=self._next_sequence,
+            connection=connection if self._keep_connection else None,
+        )
+        self.finished = Finished(self._finished_message, self._next_plain_sequence)
+        self._release()
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        for keys in (self._write_keys, self._read_keys):
+            if keys is not None:
+                keys.wipe()
+        self.early.clear()
+        self._release()
+
+    def _release(self) -> None:
+        self._connection = None
+        self._write_keys = self._read_keys = None
+        self._flight = []
+        self.timeout_at = None
+
+
+def seal_finished(keys: TrafficKeys, sequence: int, message: bytes) -> bytes:
+    """Seal a Finished as an epoch-1 record of ours: explicit nonce ``epoch || sequence`` (RFC 9325 7.2.1)."""
+    assert sequence <= MAX_SEQUENCE
+    number = (1 << 48 | sequence).to_bytes(8, "big")
+    additional = number + bytes((HANDSHAKE, 0xFE, 0xFD)) + len(message).to_bytes(2, "big")
+    sealed = AESGCM(keys.key).encrypt(bytes(keys.salt) + number, message, additional)
+    header = push_record_header(HANDSHAKE, 1, sequence, EXPLICIT_NONCE + len(sealed))
+    return header + number + sealed
+
+
+def _messages(fragment: memoryview) -> list[HandshakeHeader]:
+    """Headers of all message fragments in a record; none at all when one of them lies."""
+    headers: list[HandshakeHeader] = []
+    while len(fragment):
+        header = pull_handshake_header(fragment)
+        if header is None:
+            return []
+        headers.append(header)
+        fragment = fragment[HANDSHAKE_HEADER + header.fragment_length :]
+    return headers
+
+
+def _drain(connection: SSL.Connection) -> bytes:
+    written = b""
+    while True:
+        try:
+            written += connection.bio_read(_READ_SIZE)
+        except SSL.WantReadError:
+            return written
+
+
+def _openssl_reason(error: SSL.Error) -> str:
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    reasons = [entry[2] for entry in entries if isinstance(entry, tuple) and len(entry) == 3 and entry[2]]
+    return "OpenSSL: " + (", ".join(reasons) or type(error).__name__)
+
+
+_ALERT_NAMES: Final = {
+    0: "close_notify",
+    10: "unexpected_message",
+    20: "bad_record_mac",
+    22: "record_overflow",
+    40: "handshake_failure",
+    42: "bad_certificate",
+    43: "unsupported_certificate",
+    44: "certificate_revoked",
+    45: "certificate_expired",
+    46: "certificate_unknown",
+    47: "illegal_parameter",
+    48: "unknown_ca",
+    49: "access_denied",
+    50: "decode_error",
+    51: "decrypt_error",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    90: "user_canceled",
+    100: "no_renegotiation",
+    109: "missing_extension",
+    110: "unsupported_extension",
+    116: "certificate_required",
+    120: "no_application_protocol",
+}
+"""RFC 5246 7.2, RFC 8446 6, RFC 7301 3.2."""
