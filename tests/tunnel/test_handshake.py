@@ -1,0 +1,242 @@
+"""Handshakes between two tunnels on a virtual clock, over a wire whose every datagram has a chosen fate."""
+
+import itertools
+import random
+
+import pytest
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.testing.pair import Pair
+from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.wire.record import pull_records_untrusted
+
+
+DELAY = 0.001
+DATAGRAMS = [("alpha", 0), ("alpha", 1), ("alpha", 2), ("beta", 0), ("beta", 1), ("beta", 2)]
+"""Of a clean handshake at MTU 1500: three flights of each side, one datagram each."""
+
+
+def assert_carries_data(pair: Pair) -> None:
+    pair.send("alpha", b"to beta", b"short")
+    pair.send("beta", b"to alpha")
+    pair.run(until=pair.now + 1)
+    assert pair.received == {"alpha": [b"to alpha"], "beta": [b"to beta", b"short"]}
+
+
+def test_a_clean_handshake_takes_three_round_trips_and_six_datagrams():
+    """Cookie exchange included, nothing is retransmitted and nothing is dropped."""
+    pair = Pair()
+    pair.connect()
+    pair.run(until=1)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    assert [sender for _, sender, *_ in pair.wire] == ["alpha", "beta"] * 3
+    assert pair.client.last_handshake == pytest.approx(6 * DELAY)
+    assert not pair.dropped["alpha"]
+    assert not pair.dropped["beta"]
+    assert_carries_data(pair)
+
+
+@pytest.mark.parametrize(("sender", "number"), DATAGRAMS)
+def test_each_single_loss_is_recovered(sender, number):
+    """Losing any one datagram costs a retransmission, never the handshake."""
+    pair = Pair(fate=lambda who, n, data: [] if (who, n) == (sender, number) else [(DELAY, data)])
+    pair.connect()
+    pair.run(until=10)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    assert_carries_data(pair)
+
+
+@pytest.mark.parametrize(("sender", "number"), DATAGRAMS)
+def test_each_duplicate_is_harmless(sender, number):
+    """A datagram that arrives twice does not disturb either side."""
+    pair = Pair(fate=lambda who, n, data: [(DELAY, data)] * (2 if (who, n) == (sender, number) else 1))
+    pair.connect()
+    pair.run(until=10)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    assert_carries_data(pair)
+
+
+@pytest.mark.parametrize("mtu", [256 + 28, 600, 1500, 9000])
+def test_flights_fit_every_mtu(mtu):
+    """No handshake datagram is larger than the path, down to what OpenSSL can do."""
+    pair = Pair(path_mtu=mtu)
+    pair.connect()
+    pair.run(until=10)
+    assert pair.client.state is TunnelState.UP
+    assert max(len(datagram) for *_, datagram in pair.wire) <= mtu - 28
+    assert_carries_data(pair)
+
+
+def test_a_bad_network_only_costs_time():
+    """Loss, duplication, reordering and delay at once: every seeded handshake ends in an association."""
+    for seed in range(40):
+        rng = random.Random(seed)
+
+        def fate(_who, _number, data, rng=rng):
+            copies = rng.choices((0, 1, 2), (10, 80, 10))[0]
+            return [(DELAY + rng.random() * 0.2, data) for _ in range(copies)]
+
+        pair = Pair(fate=fate, settings=TunnelSettings(handshake_deadline=60.0))
+        pair.connect()
+        pair.run(until=120)
+        print(f"seed {seed}")
+        assert pair.client.state is TunnelState.UP, pair.client.failure
+        assert pair.server.state is TunnelState.UP, pair.server.failure
+
+
+def test_a_dead_peer_is_given_up_at_the_deadline_and_tried_again_after_a_pause():
+    """The reason is stated, the pause doubles, and a new attempt comes from a new port."""
+    pair = Pair(fate=lambda *_: [], settings=TunnelSettings(handshake_deadline=5.0))
+    pair.connect()
+    pair.run(until=20)
+    assert pair.client.state is TunnelState.BACKING_OFF
+    assert pair.client.failure.startswith("no answer within 5 s")
+    assert pair.client.retry_at > pair.now
+    sent = len(pair.wire)
+    pair.connect()
+    assert len(pair.wire) == sent, "an attempt started before its pause was over"
+    pair.now = pair.client.retry_at
+    pair.connect()
+    assert pair.client.state is TunnelState.HANDSHAKING
+    assert len({local for _, _, local, _, _ in pair.wire}) == 2
+
+
+def test_junk_and_forged_alerts_do_not_end_a_handshake():
+    """What anyone can forge in clear is counted and never reaches OpenSSL."""
+    fatal = bytes.fromhex("15fefd00000000000000ff0002") + b"\x02\x28"
+    change = bytes.fromhex("14fefd00000000000000ff0001") + b"\x02"
+    bogus = bytes.fromhex("16fefd00000000000000ff000c") + b"\xff" * 12
+    junk = [fatal, change, bogus, b"\x00" * 40, b"\x16", bytes.fromhex("16fefd000000000000000bffff")]
+
+    def fate(_who, _number, data):
+        return [(DELAY / 2, item) for item in junk] + [(DELAY, data)] + [(2 * DELAY, item) for item in junk]
+
+    pair = Pair(fate=fate)
+    pair.connect()
+    pair.run(until=10)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    noise = pair.dropped["beta"]
+    assert noise[DropReason.HANDSHAKE_NOISE] + noise[DropReason.BAD_DATAGRAM] > 0
+
+
+def test_both_ends_starting_at_once_settle_on_the_lower_address():
+    """The fixed rule leaves one association, whose client is the host with the lower address."""
+    pair = Pair()
+    pair.connect("alpha", "beta")
+    pair.run(until=30)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    assert pair.client.active.is_client
+    assert not pair.server.active.is_client
+    assert_carries_data(pair)
+
+
+def test_a_lost_final_flight_is_answered_even_after_the_server_has_sent_data():
+    """RFC 6347 4.2.4: the server answers the repeated flight; its Finished has a new number and nonce."""
+    pair = Pair(fate=lambda who, n, data: [] if (who, n) == ("beta", 2) else [(DELAY, data)])
+    pair.connect()
+    pair.run(until=0.5)
+    assert pair.server.state is TunnelState.UP
+    assert pair.client.state is TunnelState.HANDSHAKING
+    pair.send("beta", b"early 1")
+    pair.send("beta", b"early 2")
+    pair.run(until=5)
+    assert pair.client.state is TunnelState.UP
+    assert pair.received["alpha"] == [b"early 1", b"early 2"]
+
+
+@pytest.mark.parametrize(("sender", "number"), [*DATAGRAMS, (None, None)])
+def test_no_nonce_is_used_twice_under_one_key(sender, number):
+    """Explicit nonces of every protected record on the wire are distinct, retransmissions included."""
+    pair = Pair(fate=lambda who, n, data: [] if (who, n) == (sender, number) else [(DELAY, data)])
+    pair.connect()
+    pair.run(until=10)
+    assert_carries_data(pair)
+    pair.client.close()
+    for name in ("alpha", "beta"):
+        nonces = [
+            bytes(record.fragment[:8])
+            for _, who, _, _, datagram in pair.wire
+            if who == name
+            for record in pull_records_untrusted(datagram)
+            if record.header.epoch == 1
+        ]
+        assert len(nonces) == len(set(nonces))
+
+
+def test_a_spoofed_client_hello_leaves_a_live_association_alone():
+    """Without its cookie a ClientHello on the same ports changes nothing (RFC 6347 4.2.8)."""
+    pair = Pair()
+    pair.connect()
+    pair.run(until=1)
+    before = pair.server.active
+    hello = pair.wire[0][4]
+    pair.inject("beta", 4433, pair.wire[0][2], hello)
+    pair.run(until=60)
+    assert pair.server.active is before
+    assert_carries_data(pair)
+
+
+def test_a_restarted_peer_replaces_its_old_association_on_the_same_ports():
+    """A new handshake from the same 4-tuple wins once its Finished is verified, not before."""
+    old, new = Pair(), Pair()
+    old.connect()
+    old.run(until=1)
+    before = old.server.active
+    # The restarted alpha is another pair's client; its beta is never used.
+    old._tunnels["alpha"] = new.client
+    old.client = new.client
+    old.connect()
+    old.run(until=10)
+    assert old.client.state is TunnelState.UP
+    assert old.server.active is not before
+    assert before.closed
+    assert_carries_data(old)
+
+
+def test_swapping_neighbouring_datagrams_of_a_fragmented_flight_is_harmless():
+    """At a small MTU each flight is several datagrams; any two neighbours may change places."""
+    for first in range(8):
+        def fate(who, number, data, first=first):
+            late = who == "beta" and number == first
+            return [(DELAY * (1.5 if late else 1), data)]
+
+        pair = Pair(path_mtu=284, fate=fate)
+        pair.connect()
+        pair.run(until=20)
+        assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP), first
+        assert_carries_data(pair)
+
+
+def test_peers_of_another_region_are_refused():
+    """A certificate that our CA did not sign ends the handshake with a reason, on both sides."""
+    from dtls_emu.testing.pair import _identities
+
+    pair = Pair()
+    _identities.cache_clear()
+    stranger = Pair()
+    pair._tunnels["beta"] = stranger.server
+    pair.connect()
+    pair.run(until=60)
+    assert pair.client.state is TunnelState.BACKING_OFF
+    assert "certificate verify failed" in pair.client.failure
+
+
+def test_a_peer_with_another_name_is_refused():
+    """The certificate is good, but not the one of the host that should be there (RFC 9325 7.1)."""
+    import dataclasses
+
+    pair = Pair()
+    pair.client.peer = dataclasses.replace(pair.client.peer, name="gamma")
+    pair.connect()
+    pair.run(until=60)
+    assert pair.client.state is TunnelState.BACKING_OFF
+    assert "gamma" in pair.client.failure
+
+
+def test_combinations_of_two_losses_are_recovered():
+    """Any two of the six datagrams lost."""
+    for lost in itertools.combinations(DATAGRAMS, 2):
+        pair = Pair(fate=lambda who, n, data, lost=lost: [] if (who, n) in lost else [(DELAY, data)])
+        pair.connect()
+        pair.run(until=20)
+        assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP), lost
