@@ -1,0 +1,58 @@
+# Two commands for a newcomer:
+#
+#   make run     set everything up, then run the main job: encrypted against plain, fragments rejected
+#   make test    set everything up, then lint, types and tests: what CI runs, nothing more and nothing less
+#
+# Everything goes into .venv. System packages are installed only when you are root on Debian or Ubuntu, and
+# named before they are; without them everything still works, slower, and says so.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN_RUN := iproute2
+DEBIAN_TEST := tshark
+
+.PHONY: run test setup setup-test lint types tests bench clean help
+
+run: setup
+	$(BIN)/dtls-emu bench --quick
+
+test: setup-test lint types tests
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(VENV)/.installed
+
+setup-test: $(VENV)/.installed-test
+
+lint: setup-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-test
+	$(BIN)/mypy
+
+tests: setup-test
+	$(BIN)/pytest
+
+bench: setup-test
+	$(BIN)/pytest bench --benchmark-enable --benchmark-columns=min,median,iqr,ops
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml .ci/system-packages
+	sh .ci/system-packages python3-venv ipsec-mb $(DEBIAN_RUN)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "dtls-emu needs Python >= 3.11; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	sh .ci/system-packages $(DEBIAN_TEST)
+	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	touch $@
