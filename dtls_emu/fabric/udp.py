@@ -150,6 +150,7 @@ class UdpFabric:
         self._errors: Counter[str] = Counter()
         self._offloads = self._probe(gso)
         self._segments = self._offloads["udp_gso"]["state"] == "on"
+        self._merges = self._offloads["udp_gro"]["state"] == "on"
         self._epoll = select.epoll()
 
     def open_port(self, port: int) -> int:
@@ -328,52 +329,47 @@ class UdpFabric:
         Returns:
             the number of reads. 0: nothing was there.
         """
+        # Asking epoll again is a quarter of the price of a read that fails. A merged read is worth asking
+        # before each; a single datagram is not, so without merging a port is read until nothing is left.
+        turns, reads_a_turn = (limit, 1) if self._merges else (1, limit)
         reads = 0
-        for fileno, _ in self._epoll.poll(0):
-            port = self._ports_by_fileno.get(fileno)
-            if port is not None:
-                reads += self._drain(port, deliver, now, limit)
+        for _ in range(turns):
+            ready = self._epoll.poll(0)
+            if not ready:
+                break
+            for fileno, _ in ready:
+                port = self._ports_by_fileno.get(fileno)
+                if port is not None:  # the receiver may have closed it in this turn
+                    reads += self._drain(port, deliver, now, reads_a_turn)
         return reads
 
     def _drain(self, port: _Port, deliver: Receive, now: float, limit: int) -> int:
         recvmsg_into, vector = port.sock.recvmsg_into, port.vector
-        reads = 0
-        while reads < limit and port.sock.fileno() >= 0:
+        for reads in range(limit):
             try:
                 length, control, flags, source = recvmsg_into(vector, CONTROL_BYTES)
             except BlockingIOError:
-                break
-            except OSError as error:  # an ICMP error of an earlier send is reported here
-                self._errors[_name(error)] += 1
-                reads += 1
+                return reads
+            except OSError as error:
+                if port.sock.fileno() >= 0:  # else the receiver has closed the port, which is no error
+                    self._errors[_name(error)] += 1
+                return reads
+            self._reads += 1
+            if length == 0 or flags & _CUT_OFF:
+                self._received += 1
+                self._rejected += 1
                 continue
-            reads += 1
-            self._hand_in(port, length, segment_size(control), flags, source[:2], deliver, now)
-        return reads
-
-    def _hand_in(
-        self,
-        port: _Port,
-        length: int,
-        segment_untrusted: int,
-        flags: int,
-        source: UnderlayAddress,
-        deliver: Receive,
-        now: float,
-    ) -> None:
-        self._reads += 1
-        if length == 0 or flags & _CUT_OFF:
-            self._received += 1
-            self._rejected += 1
-            return
-        burst = Burst.from_datagrams(port.buffer[:length], segment_untrusted)
-        self._received += burst.count
-        self._delivered += burst.count
-        if burst.count <= MAX_ROWS:
-            deliver(burst, source, port.number, now)
-            return
-        for start in range(0, burst.count, MAX_ROWS):
-            deliver(burst.slice(start, min(start + MAX_ROWS, burst.count)), source, port.number, now)
+            burst = Burst.from_datagrams(port.buffer[:length], segment_size(control) if control else 0)
+            count = burst.count
+            self._received += count
+            self._delivered += count
+            if count <= MAX_ROWS:
+                deliver(burst, source[:2], port.number, now)
+            else:
+                for start in range(0, count, MAX_ROWS):
+                    part = burst.slice(start, min(start + MAX_ROWS, count))
+                    deliver(part, source[:2], port.number, now)
+        return limit
 
     # ------------------------------------------------------------------------------------------ sockets
 

@@ -8,6 +8,7 @@ import pytest
 
 from dtls_emu.fabric.clock import VirtualClock
 from dtls_emu.fabric.simulated import SimulatedFabric
+from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Topology
 from dtls_emu.nic.effects import Transmit
@@ -67,3 +68,17 @@ class Net:
 def make_net():
     """Make a network; keyword arguments are settings of the link from a to b."""
     return Net
+
+
+@pytest.fixture(autouse=True)
+def _needs_udp_offload(request):
+    """Skip what is marked `udp_offload` where the kernel has neither, and say why."""
+    if request.node.get_closest_marker("udp_offload"):
+        with UdpFabric("127.0.0.1") as fabric:
+            missing = [
+                offload["reason"]
+                for name, offload in fabric.offloads().items()
+                if name.startswith("udp_") and offload["reason"]
+            ]
+        if missing:
+            pytest.skip("; ".join(missing))

@@ -1,0 +1,365 @@
+"""Sockets on loopback: what is sent arrives, and what is not is counted by reason and never raises."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtls_emu.fabric.offload import MAX_SEND_BYTES, SOL_UDP, UDP_GRO, FabricUnavailableError, segment_control
+from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.nic.effects import Transmit
+from dtls_emu.wire.burst import Burst
+
+
+LOOPBACK = "127.0.0.1"
+
+
+def packets(count, size=100):
+    return [index.to_bytes(4, "big") + bytes(size - 4) for index in range(count)]
+
+
+def transmit(fabric, rows, to, mark=0, port=None):
+    source = fabric.open_port(0) if port is None else port
+    fabric.transmit(Transmit(Burst.from_packets(rows, mark=mark), source, to))
+    return source
+
+
+class Inbox(list):
+    """Keeps what is handed in: (rows, source, local port, now)."""
+
+    def __call__(self, burst, source, port, now):
+        assert burst.count <= 64
+        self.append(([row.tobytes() for row in burst.rows()], source, port, now))
+        burst.buffer[:] = 0xFF
+
+    @property
+    def rows(self):
+        return [row for rows, *_ in self for row in rows]
+
+    def fill(self, fabric, count):
+        """Receive until `count` datagrams are here; fails when nothing more comes for a second."""
+        while len(self.rows) < count:
+            assert fabric.wait(1.0), f"{len(self.rows)} of {count} datagrams arrived"
+            fabric.receive(self, 7.0)
+        return self.rows
+
+
+def failing(error, *, segments=True, singly=True):
+    """A type of socket whose sends of several, or of single datagrams, fail with `error`."""
+
+    class Failing(socket.socket):
+        def sendmsg(self, *args):
+            if segments:
+                raise OSError(error, os.strerror(error))
+            return super().sendmsg(*args)
+
+        def sendto(self, *args):
+            if singly:
+                raise OSError(error, os.strerror(error))
+            return super().sendto(*args)
+
+    return Failing
+
+
+def receiving(*answers):
+    """A type of socket that receives `answers`: (data, control, flags), or an error number."""
+    script = list(answers)
+
+    class Receiving(socket.socket):
+        def recvmsg_into(self, buffers, size):
+            if not script:
+                raise BlockingIOError
+            super().recvmsg_into(buffers, size)
+            answer = script.pop(0)
+            if isinstance(answer, int):
+                raise OSError(answer, os.strerror(answer))
+            data, control, flags = answer
+            buffers[0][: len(data)] = np.frombuffer(data, np.uint8)
+            return len(data), control, flags, (LOOPBACK, 9)
+
+    return Receiving
+
+
+@pytest.mark.parametrize("gro", ["off", pytest.param("on", marks=pytest.mark.udp_offload)])
+@pytest.mark.parametrize("gso", ["off", pytest.param("on", marks=pytest.mark.udp_offload)])
+@pytest.mark.parametrize(
+    "shape", [(1, 100, 100), (45, 1400, 1400), (45, 1400, 3), (64, 64, 64), (120, 1092, 1092), (200, 1000, 7)]
+)
+def test_what_is_sent_arrives(gso, gro, shape):
+    """Every row, in order, with sender and port, whichever way the kernel helps; the books balance."""
+    count, size, last = shape
+    rows = [*packets(count - 1, size), packets(1, size)[0][:last]]
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK, gso=gso) as sender, UdpFabric(LOOPBACK, gro=gro) as receiver:
+        port = receiver.open_port(0)
+        source = transmit(sender, rows, (LOOPBACK, port))
+        assert inbox.fill(receiver, count) == rows
+        assert {(sent_by, local, now) for _, sent_by, local, now in inbox} == {
+            ((LOOPBACK, source), port, 7.0)
+        }
+        sent, received = sender.statistics(), receiver.statistics()
+    assert (sent.offered, sent.sent, sent.dropped, sent.balanced) == (count, count, {}, True)
+    assert (received.received, received.delivered, received.balanced) == (count, count, True)
+    assert sent.sends == (count if gso == "off" else -(-count // min(64, MAX_SEND_BYTES // size)))
+    assert received.reads == count if gro == "off" else received.reads <= sent.sends
+
+
+def test_ipv6_works_the_same():
+    """Sources are address and port, without scope."""
+    inbox = Inbox()
+    with UdpFabric("::1") as sender, UdpFabric("::1") as receiver:
+        source = transmit(sender, packets(3), ("::1", receiver.open_port(0)))
+        assert inbox.fill(receiver, 3) == packets(3)
+        assert inbox[0][1] == ("::1", source)
+
+
+@pytest.mark.udp_offload
+def test_more_merged_datagrams_than_a_burst_holds_are_handed_in_as_several():
+    """A peer's kernel may send 128 at once, which arrive in one read."""
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK, gro="on") as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        port = receiver.open_port(0)
+        rows = packets(100)
+        try:
+            peer.sendmsg([b"".join(rows)], segment_control(100), 0, (LOOPBACK, port))
+        except OSError as error:
+            pytest.skip(f"this kernel does not send 100 segments: {error}")
+        assert inbox.fill(receiver, 100) == rows
+        assert [len(rows) for rows, *_ in inbox] == [64, 36]
+        assert receiver.statistics().reads == 1
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EIO])
+def test_refused_segments_are_sent_singly_from_then_on(error, caplog):
+    """Nothing is lost; the kernel is asked once; the reason is kept and logged once."""
+    inbox = Inbox()
+    with (
+        UdpFabric(LOOPBACK, socket_type=failing(error, singly=False)) as sender,
+        UdpFabric(LOOPBACK) as receiver,
+    ):
+        sender._segments = True  # also where this kernel has no UDP_SEGMENT
+        to = LOOPBACK, receiver.open_port(0)
+        source = transmit(sender, packets(200), to)
+        transmit(sender, packets(3), to, port=source)
+        assert len(inbox.fill(receiver, 203)) == 203
+        books = sender.statistics()
+        assert sender.offloads()["udp_gso"] == {
+            "state": "off",
+            "reason": f"refused at run time: {os.strerror(error)}",
+        }
+    assert (books.sent, books.dropped, books.gso_refusals) == (203, {}, 1)
+    assert books.errors == {errno.errorcode[error]: 1}
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (errno.EINVAL, DropReason.NO_LINK),
+        (errno.EMSGSIZE, DropReason.LINK_MTU),
+        (errno.EAGAIN, DropReason.SOCKET_BUFFER),
+        (errno.ENOBUFS, DropReason.SOCKET_BUFFER),
+        (errno.ECONNREFUSED, DropReason.NO_LINK),
+        (errno.ENETUNREACH, DropReason.NO_LINK),
+        (errno.EPERM, DropReason.NO_LINK),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_the_kernel_does_not_take_is_counted_by_reason(error, reason, count):
+    """Nothing raises, the mark is told, and segmentation stays on: it was not to blame."""
+    drops = []
+    with UdpFabric(LOOPBACK, socket_type=failing(error)) as fabric:
+        fabric._segments = True
+        fabric.on_drop = lambda *drop: drops.append(drop)
+        transmit(fabric, packets(count), (LOOPBACK, 9), mark=6)
+        books = fabric.statistics()
+        assert fabric._segments
+    assert (books.offered, books.sent, books.dropped) == (count, 0, {reason: count})
+    assert {(why, mark) for why, _, mark in drops} == {(reason, 6)}
+    assert sum(dropped for _, dropped, _ in drops) == count
+    assert books.balanced
+
+
+def test_segments_too_large_for_the_path_are_tried_singly():
+    """The short last one may fit. Segmentation stays on: it was the size that was refused."""
+    inbox = Inbox()
+    socket_type = failing(errno.EMSGSIZE, singly=False)
+    with UdpFabric(LOOPBACK, socket_type=socket_type) as sender, UdpFabric(LOOPBACK) as receiver:
+        sender._segments = True
+        transmit(sender, packets(5), (LOOPBACK, receiver.open_port(0)))
+        assert inbox.fill(receiver, 5) == packets(5)
+        assert (sender._segments, sender.statistics().gso_refusals) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "level", "option"), [(LOOPBACK, socket.IPPROTO_IP, 10), ("::1", socket.IPPROTO_IPV6, 23)]
+)
+def test_every_port_forbids_fragments(address, level, option):
+    """Outer DF is set, so a datagram that does not fit is refused and counted."""
+    with UdpFabric(address) as fabric:
+        port = fabric.open_port(0)
+        assert fabric._ports[port].sock.getsockopt(level, option) == 2
+
+
+def test_rows_too_large_for_the_path_do_not_take_the_last_one_with_them():
+    """Real kernel: 65,507 bytes is the most that UDP over IPv4 carries."""
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK) as sender, UdpFabric(LOOPBACK) as receiver:
+        transmit(sender, [bytes(65_508), bytes(65_508), b"fits"], (LOOPBACK, receiver.open_port(0)))
+        assert inbox.fill(receiver, 1) == [b"fits"]
+        assert sender.statistics().dropped == {DropReason.LINK_MTU: 2}
+
+
+def test_a_local_port_that_is_taken_is_counted_and_not_raised_while_sending():
+    """Opening it explicitly does raise, with address and port in the message."""
+    with UdpFabric(LOOPBACK) as first, UdpFabric(LOOPBACK) as second:
+        port = first.open_port(0)
+        transmit(second, packets(3), (LOOPBACK, 9), port=port)
+        assert second.statistics().dropped == {DropReason.NO_LINK: 3}
+        assert second.statistics().errors == {"EADDRINUSE": 1}
+        with pytest.raises(FabricUnavailableError, match=f"cannot bind {LOOPBACK} port {port}"):
+            second.open_port(port)
+
+
+def test_an_address_of_another_machine_is_refused_at_once():
+    """192.0.2.0/24 is for documentation (RFC 5737)."""
+    with pytest.raises(FabricUnavailableError, match=r"cannot bind 192\.0\.2\.1"):
+        UdpFabric("192.0.2.1")
+
+
+def test_ports_open_on_first_use_and_close():
+    """A closed port's number can be bound by others; closing again does nothing."""
+    with UdpFabric(LOOPBACK) as fabric:
+        port = fabric.open_port(0)
+        assert fabric.open_port(port) == port
+        assert list(fabric.ports) == [port]
+        fabric.close_port(port)
+        fabric.close_port(port)
+        assert (fabric.ports, fabric._ports_by_fileno) == ({}, {})
+        transmit(fabric, packets(1), (LOOPBACK, 9), port=port)
+        assert list(fabric.ports) == [port]
+
+
+def test_one_file_number_tells_of_every_port():
+    """Also of a port that is opened after select has begun to watch it; level-triggered."""
+    with UdpFabric(LOOPBACK) as fabric:
+        assert select.select([fabric], [], [], 0)[0] == []
+        assert not fabric.wait(0)
+        port = fabric.open_port(0)
+        transmit(fabric, packets(1), (LOOPBACK, port))
+        assert select.select([fabric], [], [], 1.0)[0] == [fabric]
+        assert fabric.receive(Inbox(), 0.0) == 1
+        assert select.select([fabric], [], [], 0)[0] == []
+
+
+@pytest.mark.parametrize("gro", ["off", "auto"])
+def test_a_call_reads_each_port_a_bounded_number_of_times(gro):
+    """A busy port does not starve another, and what remains is there at the next call."""
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK, gso="off") as sender, UdpFabric(LOOPBACK, gro=gro) as receiver:
+        busy, quiet = receiver.open_port(0), receiver.open_port(0)
+        for row in packets(20):
+            transmit(sender, [row], (LOOPBACK, busy))
+        transmit(sender, packets(1), (LOOPBACK, quiet))
+        assert receiver.receive(inbox, 0.0, limit=5) == 6
+        assert [port for _, _, port, _ in inbox].count(quiet) == 1
+        inbox.fill(receiver, 21)
+        assert receiver.receive(inbox, 0.0) == 0
+
+
+@pytest.mark.parametrize("gro", ["off", "auto"])
+def test_the_receiver_may_close_the_port_that_it_is_called_for(gro):
+    """As a card does when a close_notify arrives; no error is counted."""
+    with UdpFabric(LOOPBACK, gso="off") as sender, UdpFabric(LOOPBACK, gro=gro) as receiver:
+        port = receiver.open_port(0)
+        transmit(sender, packets(2), (LOOPBACK, port))
+        assert receiver.receive(lambda *_: receiver.close_port(port), 0.0) == 1
+        assert (receiver.statistics().errors, receiver.ports) == ({}, {})
+
+
+def test_an_empty_datagram_is_rejected_and_the_next_is_not():
+    """UDP allows it, a burst does not."""
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK) as receiver, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        port = receiver.open_port(0)
+        peer.sendto(b"", (LOOPBACK, port))
+        peer.sendto(b"next", (LOOPBACK, port))
+        assert inbox.fill(receiver, 1) == [b"next"]
+        books = receiver.statistics()
+    assert (books.received, books.delivered, books.rejected, books.balanced) == (2, 1, 1, True)
+
+
+@pytest.mark.parametrize(
+    ("segment", "expected"),
+    [(-1, 1), (0, 1), (1, 1000), (7, 143), (999, 2), (1000, 1), (1001, 1), (2**31 - 1, 1)],
+)
+def test_hostile_merge_lengths_never_raise_nor_lose_a_byte(segment, expected):
+    """Negative, zero, tiny, just short, exact, too long: rows of at most 64 a burst, all bytes once."""
+    data = bytes(index % 251 for index in range(1000))
+    control = [(SOL_UDP, UDP_GRO, segment.to_bytes(4, sys.byteorder, signed=True))]
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK, socket_type=receiving((data, control, 0))) as fabric:
+        port = fabric.open_port(0)
+        transmit(fabric, packets(1), (LOOPBACK, port))
+        inbox.fill(fabric, expected)
+        assert fabric.statistics().received == expected
+    assert b"".join(inbox.rows) == data
+
+
+@pytest.mark.parametrize("flags", [socket.MSG_TRUNC, socket.MSG_CTRUNC])
+def test_what_was_cut_off_is_rejected(flags):
+    """Without its control message nobody knows where one datagram ends and the next begins."""
+    with UdpFabric(LOOPBACK, socket_type=receiving((b"data", [], flags))) as fabric:
+        transmit(fabric, packets(1), (LOOPBACK, fabric.open_port(0)))
+        assert fabric.wait(1.0)
+        fabric.receive(pytest.fail, 0.0)
+        assert (fabric.statistics().rejected, fabric.statistics().balanced) == (1, True)
+
+
+def test_an_error_of_an_earlier_send_is_counted_while_receiving():
+    """The next datagram still comes."""
+    inbox = Inbox()
+    script = receiving(errno.ECONNREFUSED, (b"data", [], 0))
+    with UdpFabric(LOOPBACK, socket_type=script) as fabric:
+        port = fabric.open_port(0)
+        for row in packets(2):
+            transmit(fabric, [row], (LOOPBACK, port))
+        assert inbox.fill(fabric, 1) == [b"data"]
+        assert fabric.statistics().errors == {"ECONNREFUSED": 1}
+
+
+def test_receives_that_the_kernel_dropped_are_counted():
+    """More than the buffer holds: sent but neither here nor waiting, also after the port has closed."""
+    inbox = Inbox()
+    with UdpFabric(LOOPBACK, gso="off") as sender, UdpFabric(LOOPBACK, gro="off", buffer_bytes=1) as receiver:
+        port = receiver.open_port(0)
+        transmit(sender, packets(50, 1000), (LOOPBACK, port))
+        while receiver.wait(0):
+            receiver.receive(inbox, 0.0)
+        lost = receiver.statistics().kernel_drops
+        assert (len(inbox.rows) + lost, lost > 0) == (50, True)
+        receiver.close_port(port)
+        assert receiver.statistics().kernel_drops == lost
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_closing_leaves_no_file_behind():
+    """Every socket and the epoll; closing again does nothing."""
+    before = open_files()
+    fabric = UdpFabric(LOOPBACK)
+    fabric.open_port(0)
+    fabric.close()
+    fabric.close()
+    assert open_files() == before
