@@ -196,6 +196,7 @@ def test_a_restarted_peer_replaces_its_old_association_on_the_same_ports():
 def test_swapping_neighbouring_datagrams_of_a_fragmented_flight_is_harmless():
     """At a small MTU each flight is several datagrams; any two neighbours may change places."""
     for first in range(8):
+
         def fate(who, number, data, first=first):
             late = who == "beta" and number == first
             return [(DELAY * (1.5 if late else 1), data)]

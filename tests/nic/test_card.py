@@ -1,0 +1,294 @@
+"""The card's pipeline, both ways, over a wire that the test watches."""
+
+import pytest
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
+
+
+A, A2, B, C = "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7"
+SECRET = bytes(range(64, 192))
+
+
+def udp(source=A, destination=B, payload=SECRET, **options):
+    return udp_packet(source, destination, 40_000, 9, payload, **options)
+
+
+def on_the_fabric(wire):
+    return b"".join(datagram for *_, datagram in wire.datagrams)
+
+
+def test_packets_of_an_encrypted_flow_arrive_and_are_never_in_clear_on_the_fabric(make_wire):
+    """The first waits for the handshake, the rest follow in order; no payload byte is readable."""
+    wire = make_wire()
+    packets = [udp(identification=n) for n in range(5)]
+    wire.send("a", *packets)
+    wire.send("a", *packets)
+    assert wire.delivered == {"b": packets * 2}
+    assert SECRET[:16] not in on_the_fabric(wire)
+    assert wire.cards["h1"].egress.counters.encrypted == 10
+    assert not wire.drops
+
+
+def test_both_ip_versions_and_both_directions_share_one_tunnel(make_wire):
+    """A pair of hosts needs one tunnel, whatever its VMs speak."""
+    wire = make_wire()
+    there, back = udp_packet("fd00::4", "fd00::6", 1, 2, SECRET), tcp_packet(B, A, 3, 4, SECRET)
+    wire.send("a", there)
+    wire.send("b", back)
+    assert wire.delivered == {"b": [there], "a": [back]}
+    assert wire.cards["h1"].tunnels["h2"].handshakes == 1
+    assert wire.cards["h2"].tunnels["h1"].handshakes == 1
+
+
+def test_vms_on_one_host_need_no_tunnel(make_wire):
+    """NX_LOCAL_DST: delivered on the card, nothing on the fabric, also under DropUnencrypted."""
+    wire = make_wire(enforcement=Enforcement.DROP_UNENCRYPTED)
+    wire.send("a", udp(destination=A2))
+    assert wire.delivered == {"a2": [udp(destination=A2)]}
+    assert wire.datagrams == []
+
+
+def test_a_network_without_encryption_uses_vxlan_in_clear(make_wire):
+    """Port 4789, and the payload is there for everyone to read."""
+    wire = make_wire(encrypted=False)
+    wire.send("a", udp())
+    assert wire.delivered == {"b": [udp()]}
+    assert [(port, destination) for _, port, destination, _ in wire.datagrams] == [
+        (4789, ("10.255.0.2", 4789))
+    ]
+    assert SECRET in on_the_fabric(wire)
+
+
+def test_fragments_on_an_encrypted_flow_are_dropped_and_whole_packets_pass(make_wire):
+    """Also in the middle of a burst of whole packets of the same size."""
+    wire = make_wire()
+    whole = udp()
+    pieces = [bytes(piece) for piece in fragments(udp(payload=bytes(3000), df=False))]
+    size = len(whole)
+    cut = bytearray(whole)
+    cut[6] = 0x20  # MF
+    wire.send("a", whole, bytes(cut), whole, bytes(cut), bytes(cut))
+    for piece in pieces:
+        wire.send("a", piece)
+    assert wire.delivered == {"b": [whole, whole]}
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.FRAGMENT: 3 + len(pieces)}
+    assert size == len(cut)
+
+
+def test_fragments_between_unencrypted_networks_pass(make_wire):
+    """Only an encrypted flow refuses them."""
+    wire = make_wire(encrypted=False)
+    pieces = [bytes(piece) for piece in fragments(udp(payload=bytes(3000), df=False))]
+    for piece in pieces:
+        wire.send("a", piece)
+    assert wire.delivered == {"b": pieces}
+
+
+def test_a_packet_that_does_not_fit_is_answered_with_the_mtu_that_does(make_wire):
+    """ICMP type 3 code 4 with the inner MTU: 1650 less 20, 8, 37, 8 and 14."""
+    wire = make_wire()
+    wire.send("a", udp(payload=bytes(1563 - 28)))
+    wire.send("a", udp(payload=bytes(1564 - 28)))
+    assert [len(packet) for packet in wire.delivered["b"]] == [1563]
+    (answer,) = wire.delivered["a"]
+    assert (answer[9], answer[20], answer[21]) == (1, 3, 4)
+    assert int.from_bytes(answer[26:28], "big") == 1563
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.TOO_BIG: 1}
+
+
+def test_without_df_or_with_the_knob_off_a_packet_that_does_not_fit_is_only_dropped(make_wire):
+    """It is dropped instead of fragmented either way."""
+    for options, df in (({}, False), ({"icmp_too_big": False}, True)):
+        wire = make_wire(**options)
+        wire.send("a", udp(payload=bytes(2000), df=df))
+        assert wire.delivered == {}
+        assert wire.cards["h1"].egress.counters.dropped == {DropReason.TOO_BIG: 1}
+
+
+def test_only_the_short_last_row_of_a_burst_may_fit(make_wire):
+    """Rows are judged by their own size."""
+    wire = make_wire()
+    big, small = udp(payload=bytes(2000)), udp(payload=b"small")
+    wire.send("a", big, big, small)
+    assert wire.delivered["b"] == [small]
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.TOO_BIG: 2}
+
+
+def test_a_vm_cannot_send_from_an_address_that_is_not_its_own(make_wire):
+    """Neither on a new flow nor on one that its owner has installed."""
+    wire = make_wire()
+    wire.send("a2", udp(source="10.0.0.99"))
+    wire.send("a", udp())
+    wire.send("a2", udp())
+    assert wire.delivered == {"b": [udp()]}
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.SPOOFED_SOURCE: 2}
+
+
+def test_public_addresses_leave_in_clear_and_unknown_private_ones_are_dropped(make_wire):
+    """Public traffic is neither encrypted nor dropped in either mode."""
+    wire = make_wire(enforcement=Enforcement.DROP_UNENCRYPTED)
+    wire.send("a", udp(destination="8.8.8.8"))
+    wire.send("a", udp(destination="10.77.0.1"))
+    assert wire.left == [udp(destination="8.8.8.8")]
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.NO_ROUTE: 1}
+
+
+def test_one_burst_may_hold_several_flows(make_wire):
+    """Runs of rows go their own ways, in order."""
+    wire = make_wire()
+    first, second, third = udp(), udp(destination=A2), udp(destination=C)
+    wire.send("a", first, first, second, third, first)
+    assert wire.delivered == {"b": [first, first, first], "a2": [second], "c": [third]}
+
+
+def test_malformed_packets_are_counted(make_wire):
+    """Truncated and lying headers go nowhere."""
+    wire = make_wire()
+    wire.send("a", udp()[:-1])
+    wire.send("a", b"\x45")
+    wire.send("a", b"\x00" * 40)
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.MALFORMED: 3}
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "delivered", "reason"),
+    [
+        (Enforcement.ALLOW_UNENCRYPTED, True, None),
+        (Enforcement.DROP_UNENCRYPTED, False, DropReason.NOT_ACCEPTED),
+    ],
+)
+def test_a_vm_that_cannot_encrypt_talks_in_clear_or_not_at_all(make_wire, enforcement, delivered, reason):
+    """NX_FALLBACK under AllowUnencrypted, NX_NOT_ACCEPTED under DropUnencrypted."""
+    wire = make_wire(enforcement=enforcement, vms={"b": {"size_capable": False}})
+    wire.send("a", udp())
+    assert wire.delivered == ({"b": [udp()]} if delivered else {})
+    assert wire.cards["h1"].egress.counters.dropped == ({} if reason is None else {reason: 1})
+    assert bool(wire.datagrams) is delivered
+
+
+def test_clear_packets_injected_into_an_encrypted_flow_are_refused_under_drop(make_wire):
+    """What was captured in clear elsewhere, sent from a real host's address to the VXLAN port."""
+    capture = make_wire(encrypted=False)
+    capture.send("a", udp())
+    (_, _, _, datagram), *_ = capture.datagrams
+    wire = make_wire(enforcement=Enforcement.DROP_UNENCRYPTED)
+    wire.inject("h2", ("10.255.0.1", 4789), 4789, datagram)
+    assert wire.delivered == {}
+    assert wire.cards["h2"].ingress.counters.dropped == {DropReason.CLEAR_NOT_ACCEPTED: 1}
+
+
+def test_a_host_cannot_speak_for_the_vms_of_another(make_wire):
+    """The inner source must live behind the host whose tunnel, or address, the packet came through."""
+    wire = make_wire(encrypted=False)
+    wire.send("a", udp())
+    datagram = wire.datagrams[0][3]
+    wire.inject("h2", ("10.255.0.3", 4789), 4789, datagram)
+    wire.inject("h2", ("10.255.0.99", 4789), 4789, datagram)
+    assert wire.delivered == {"b": [udp()]}
+    assert wire.cards["h2"].ingress.counters.dropped == {
+        DropReason.FOREIGN_SOURCE: 1,
+        DropReason.UNKNOWN_PEER: 1,
+    }
+
+
+def test_replayed_and_forged_records_are_refused(make_wire):
+    """A captured record is delivered once; with a bit flipped, never."""
+    wire = make_wire()
+    wire.send("a", udp())
+    host, port, (address, remote), record = wire.datagrams[-1]
+    source = ("10.255.0.1", port)
+    assert (host, address) == ("h1", "10.255.0.2")
+    wire.inject("h2", source, remote, record)
+    forged = bytearray(record)
+    forged[10] ^= 0x80  # another sequence number
+    forged[-1] ^= 1
+    wire.inject("h2", source, remote, bytes(forged))
+    assert wire.delivered == {"b": [udp()]}
+    assert wire.cards["h2"].ingress.counters.dropped == {DropReason.REPLAYED: 1, DropReason.AUTH_FAILED: 1}
+
+
+@pytest.mark.parametrize(
+    ("choice", "delivered", "in_clear", "reason"),
+    [
+        (FirstPacket.QUEUE, True, False, None),
+        (FirstPacket.DROP, False, False, DropReason.FIRST_PACKET),
+        (FirstPacket.CLEAR, True, True, None),
+    ],
+)
+def test_the_first_packet_waits_is_dropped_or_goes_in_clear(make_wire, choice, delivered, in_clear, reason):
+    """The profile's choice; later packets are encrypted in every case."""
+    wire = make_wire(first_packet=choice)
+    wire.send("a", udp())
+    assert wire.delivered == ({"b": [udp()]} if delivered else {})
+    assert (SECRET in on_the_fabric(wire)) is in_clear
+    assert wire.cards["h1"].egress.counters.dropped == ({} if reason is None else {reason: 1})
+    wire.datagrams.clear()
+    wire.send("a", udp(payload=SECRET * 2))
+    assert wire.delivered["b"][-1] == udp(payload=SECRET * 2)
+    assert SECRET not in on_the_fabric(wire)
+
+
+def test_the_waiting_room_is_bounded(make_wire):
+    """Packets beyond it are counted; those in it leave in order."""
+    wire = make_wire(waiting_packets=3)
+    wire.cut = True
+    packets = [udp(identification=n) for n in range(5)]
+    wire.send("a", *packets)
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.QUEUE_FULL: 2}
+    wire.cut = False
+    wire.wait(until=1.5)
+    assert wire.delivered == {"b": packets[:3]}
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "delivered"),
+    [(Enforcement.ALLOW_UNENCRYPTED, True), (Enforcement.DROP_UNENCRYPTED, False)],
+)
+def test_a_failed_tunnel_falls_back_or_drops_and_is_tried_again(make_wire, enforcement, delivered):
+    """Row 14 and 15; when the peer is back the flow is encrypted without anybody asking."""
+    wire = make_wire(enforcement=enforcement)
+    wire.cut = True
+    wire.send("a", udp())
+    wire.wait(until=20)
+    assert wire.cards["h1"].tunnels["h2"].failure
+    wire.cut = False
+    wire.datagrams.clear()
+    wire.send("a", udp())
+    # The attempt that this packet started is over by now: on this wire a handshake takes no time.
+    wire.now += 2
+    wire.send("a", udp(payload=SECRET * 2))
+    assert wire.delivered["b"][-1] == udp(payload=SECRET * 2)
+    assert (SECRET in on_the_fabric(wire)) is delivered
+    assert wire.cards["h1"].tunnels["h2"].handshakes == 1
+
+
+def test_closing_overwrites_the_keys_and_tells_the_peer(make_wire):
+    """close_notify ends the peer's association too; its next packet starts a new handshake."""
+    wire = make_wire()
+    wire.send("a", udp())
+    old = wire.cards["h1"].tunnels["h2"].active
+    wire.carry_out("h1", wire.cards["h1"].close(wire.now))
+    assert old.closed
+    assert old._established.write.key == bytes(32)
+    assert wire.cards["h2"].tunnels["h1"].active is None
+
+
+def test_the_caller_is_told_of_its_own_mistakes(make_wire):
+    """An unknown VM, or a burst that no kernel takes."""
+    card = make_wire().cards["h1"]
+    with pytest.raises(LocalProtocolError, match="no VM of host h1"):
+        card.from_guest("b", Burst.from_packets([udp()]), 0.0)
+    with pytest.raises(LocalProtocolError, match="at most 64 rows: 65"):
+        card.from_guest("a", Burst.from_packets([udp()] * 65), 0.0)
+
+
+def test_marks_follow_packets_across_the_fabric(make_wire):
+    """A drop on the far card names the burst it belongs to."""
+    wire = make_wire()
+    wire.send("a", udp(), mark=7)
+    key_change = bytearray(wire.datagrams[-1][3])
+    key_change[-1] ^= 1
+    wire.send("a", udp(payload=bytes(4000)), mark=8)
+    assert ("h1", DropReason.TOO_BIG, 1, 8) in wire.drops
