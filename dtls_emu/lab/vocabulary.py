@@ -7,7 +7,7 @@ virtual-network flow log's tuple (Azure, "Virtual network flow logs").
 from enum import StrEnum
 
 
-__all__ = ["DropReason", "Enforcement", "FirstPacket", "FlowEncryption", "Verdict"]
+__all__ = ["DropReason", "Enforcement", "FirstPacket", "FlowEncryption", "FragmentShape", "Verdict"]
 
 
 class Enforcement(StrEnum):
@@ -44,6 +44,18 @@ class FlowEncryption(StrEnum):
     NX_NOT_SUPPORTED = "NX_NOT_SUPPORTED"
     NX_LOCAL_DST = "NX_LOCAL_DST"
     NX_FALLBACK = "NX_FALLBACK"
+
+
+class FragmentShape(StrEnum):
+    """The shapes that an IP fragment comes in (RFC 791 3.2, RFC 8200 4.5)."""
+
+    V4_FIRST = "v4-first"  # MF set, offset 0
+    V4_MIDDLE = "v4-middle"  # MF set, offset above 0
+    V4_LAST = "v4-last"  # MF clear, offset above 0
+    V4_TINY = "v4-tiny"  # a first fragment too short for the ports (RFC 1858)
+    V6_FRAGMENT = "v6-fragment"  # fragment header right after the IPv6 header
+    V6_ATOMIC = "v6-atomic"  # fragment header, but offset 0 and M clear (RFC 6946)
+    V6_HOP_BY_HOP = "v6-hop-by-hop"  # fragment header behind a hop-by-hop options header
 
 
 class DropReason(StrEnum):

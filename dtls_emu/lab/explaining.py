@@ -1,0 +1,162 @@
+"""From what pydantic found to what a person should write.
+
+The JSON Schema of the lab file is the one source of what may stand where: keys, choices, descriptions.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from dtls_emu.lab.problems import Problem, suggest
+from dtls_emu.lab.schema import json_schema
+
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+    from dtls_emu.lab.problems import KeyPath
+
+
+__all__ = ["explain"]
+
+_WANTED: Final = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of `key: value` lines",
+    "int_type": "a whole number",
+    "list_type": "a list, such as [a, b]",
+    "model_attributes_type": "a mapping of `key: value` lines",
+    "model_type": "a mapping of `key: value` lines",
+    "path_type": "the path of a file",
+    "string_type": "text, in quotes if it looks like a number",
+    "tuple_type": "a list, such as [a, b]",
+}
+"""What to write, by pydantic's type of error."""
+
+_LIMITS: Final = {
+    "greater_than": ("too small", "write more than {gt}"),
+    "greater_than_equal": ("too small", "write at least {ge}"),
+    "less_than_equal": ("too large", "write at most {le}"),
+    "multiple_of": ("out of step", "write a multiple of {multiple_of}"),
+}
+
+
+def explain(error: ValidationError, data: Any) -> list[Problem]:
+    """Every problem of a validation, in words.
+
+    Args:
+        error: of :class:`dtls_emu.lab.schema.Lab`.
+        data: what was validated.
+    """
+    return [_explain(details, data) for details in error.errors(include_url=False)]
+
+
+def _explain(details: ErrorDetails, data: Any) -> Problem:
+    path, kind, value = _path(details), details["type"], details["input"]
+    context = details.get("ctx", {})
+    match kind:
+        case "value_error":
+            return Problem(path, str(context["error"]))
+        case "missing" if isinstance(path[-1], int):
+            return Problem(path[:-1], f"has {path[-1]} items; write one more")
+        case "missing":
+            return Problem(path, f"missing; write it: {_description(path, data)}")
+        case "extra_forbidden":
+            keys = _schema_at(path[:-1], data).get("properties", {})
+            unused = [key for key in keys if key not in _data_at(path[:-1], data)]
+            return Problem(path, f"unknown key; {suggest(path[-1], unused)}")
+        case "enum" | "literal_error":
+            return Problem(path, f"`{value}` is not known here; {suggest(value, _choices(path, data))}")
+        case "union_tag_not_found":
+            return Problem((*path, "kind"), f"missing; {suggest('', _kinds())}")
+        case "union_tag_invalid":
+            return Problem(
+                (*path, "kind"), f"`{context['tag']}` is not known; {suggest(context['tag'], _kinds())}"
+            )
+        case "too_short":
+            return Problem(path, "is empty; write at least one entry")
+        case "too_long":
+            return Problem(path, f"has {context['actual_length']} items; write {context['max_length']}")
+    if value is None:
+        return Problem(path, f"has no value; write {_WANTED.get(kind, 'one, or leave the key out')}")
+    if kind in _LIMITS:
+        wrong, instead = _LIMITS[kind]
+        return Problem(path, f"{value} is {wrong}; {instead.format(**context)}")
+    if kind in _WANTED:
+        shown = (
+            "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"`{value}`"
+        )
+        return Problem(path, f"{shown} does not belong here; write {_WANTED[kind]}")
+    return Problem(path, details["msg"])
+
+
+def _path(details: ErrorDetails) -> KeyPath:
+    """Where in the file, without what pydantic adds: the kind of a traffic item, and that a key is meant."""
+    path = details["loc"]
+    if len(path) > 2 and path[0] == "traffic":
+        path = (*path[:2], *path[3:])
+    return path[:-1] if path[-1:] == ("[key]",) else path
+
+
+@cache
+def _root() -> dict[str, Any]:
+    return json_schema()
+
+
+def _kinds() -> list[str]:
+    return list(_root()["properties"]["traffic"]["items"]["discriminator"]["mapping"])
+
+
+def _choices(path: KeyPath, data: Any) -> list[str]:
+    """The words that may stand at a path, as value or as key of a mapping."""
+    schema = _schema_at(path, data)
+    if "enum" not in schema:
+        parent = _schema_at(path[:-1], data)
+        schema = _resolve(parent.get("propertyNames", {}), None)
+    spellings = {str(choice).lower(): str(choice) for choice in reversed(schema.get("enum", []))}
+    return list(reversed(spellings.values()))
+
+
+def _description(path: KeyPath, data: Any) -> str:
+    field = _schema_at(path[:-1], data).get("properties", {}).get(path[-1], {})
+    text: str = field.get("description", f"`{path[-1]}`")
+    return text[0].lower() + text[1:].rstrip(".")
+
+
+def _data_at(path: KeyPath, data: Any) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _schema_at(path: KeyPath, data: Any) -> dict[str, Any]:
+    """The part of the JSON Schema that says what may stand at a path; empty where nothing may."""
+    schema = _resolve(_root(), data)
+    for step in path:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            data = None
+        if isinstance(step, int):
+            inner = schema.get("items", {})
+        else:  # a known key, or one of a mapping whose keys are names
+            named = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties", {})]
+            inner = schema.get("properties", {}).get(step, named[0])
+        schema = _resolve(inner, data) if isinstance(inner, dict) else {}
+    return schema
+
+
+def _resolve(schema: dict[str, Any], data: Any) -> dict[str, Any]:
+    """Follow a reference, the kind of a traffic item, and "this or null"."""
+    while True:
+        if "discriminator" in schema:
+            mapping = schema["discriminator"]["mapping"]
+            kind = data.get("kind") if isinstance(data, dict) else None
+            schema = {"$ref": mapping[kind]} if kind in mapping else {}
+        elif "$ref" in schema:
+            schema = _root()["$defs"][schema["$ref"].rpartition("/")[2]]
+        elif schema.get("anyOf", [{}])[-1] == {"type": "null"}:
+            schema = schema["anyOf"][0]
+        else:
+            return schema

@@ -1,0 +1,56 @@
+"""Problems of a lab file: where, what is wrong, and what to write instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+__all__ = ["KeyPath", "Problem", "dotted", "suggest"]
+
+KeyPath = tuple[str | int, ...]
+"""Keys and list positions from the top of the file, such as ``("traffic", 0, "count")``."""
+
+MAX_CHOICES = 12
+"""More names than this are not listed: the nearest one helps more than a wall of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem.
+
+    Fields:
+        path: the key that is wrong; for a missing key, where it should be.
+        message: ``what is wrong; what to write instead``.
+        line: in the file, where it is not the line of ``path``.
+    """
+
+    path: KeyPath
+    message: str
+    line: int | None = None
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as people write it: `traffic[0].count`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def suggest(wrong: object, choices: Iterable[str]) -> str:
+    """What to write instead of a word: the nearest choice, and all of them where they are few."""
+    names = list(choices)
+    lower = {name.lower(): name for name in reversed(names)}
+    near = get_close_matches(str(wrong).lower(), lower, n=1)
+    listed = ", ".join(names) if len(names) <= MAX_CHOICES else ""
+    if near:
+        return f"did you mean `{lower[near[0]]}`?" + (
+            f" (one of: {listed})" if listed and len(names) > 1 else ""
+        )
+    return f"write one of: {listed}" if listed else "write another" if names else "there is none to name"

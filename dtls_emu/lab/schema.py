@@ -1,0 +1,395 @@
+"""The lab file as pydantic models. Descriptions become the help that an editor shows (JSON Schema).
+
+These models say what one entry may hold. What entries say of each other (names that must exist, addresses
+that must not clash) is :mod:`dtls_emu.lab.checks`.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema
+
+from dtls_emu.lab.model import LabModel, Name, Switch, Whole
+from dtls_emu.lab.profiles import PROFILES
+from dtls_emu.lab.sizes import SIZE_NAME
+from dtls_emu.lab.topology import DEFAULT_LINK_MTU, Address, Prefix
+from dtls_emu.lab.traffic import Traffic
+from dtls_emu.lab.units import Duration, Probability, Rate
+from dtls_emu.lab.vocabulary import Enforcement, FirstPacket
+
+
+__all__ = [
+    "Encryption",
+    "Host",
+    "Lab",
+    "Link",
+    "LinkSettings",
+    "Overrides",
+    "SmartNic",
+    "VirtualNetwork",
+    "Vm",
+    "json_schema",
+]
+
+MAX_VNI: Final = 2**24 - 1
+"""Largest VXLAN network identifier (RFC 7348 5)."""
+
+MIN_MTU: Final = 576
+"""What every IPv4 host must be able to receive (RFC 791 3.1)."""
+
+MIN_LINK_MTU: Final = 256
+"""Smallest fabric on which a DTLS handshake, cut into small fragments, is still sensible."""
+
+MAX_VM_MTU: Final = 9216
+"""The usual jumbo limit of switches; Azure's own is 9000."""
+
+
+MAX_QUEUE: Final = 1_000_000
+MAX_FLOWS: Final = 4_000_000
+"""Keep a mistyped number from taking the machine's memory."""
+
+
+_MAC: Final = r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}"
+
+
+def _parse_enforcement(value: object) -> object:
+    """ARM spells it in PascalCase, the Azure CLI in camelCase; both are read, PascalCase is written."""
+    if isinstance(value, str):
+        return next((each for each in Enforcement if each.lower() == value.lower()), value)
+    return value
+
+
+def _parse_prefix(value: object) -> Prefix:
+    if isinstance(value, str):
+        try:
+            loose = ip_network(value, strict=False)
+        except ValueError:
+            pass
+        else:
+            if int(ip_interface(value).ip) == int(loose.network_address):
+                return loose
+            raise ValueError(f"{value} has bits set behind the prefix; write {loose}")
+    raise ValueError(f"{value!r} is no address prefix; write one such as 10.0.0.0/24")
+
+
+def _parse_address(value: object) -> Address:
+    if isinstance(value, IPv4Address | IPv6Address):
+        return value
+    try:
+        address = ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        address = None
+    if address is None:
+        raise ValueError(f"{value!r} is no IP address; write one such as 192.0.2.1")
+    if address.is_multicast or address.is_unspecified:
+        raise ValueError(f"{address} is not the address of one machine; write one such as 192.0.2.1")
+    return address
+
+
+def _parse_address_of(version: int, example: str) -> BeforeValidator:
+    def parse(value: object) -> Address:
+        address = _parse_address(value)
+        if address.version != version:
+            raise ValueError(f"{address} is no IPv{version} address; write one such as {example}")
+        return address
+
+    return BeforeValidator(parse)
+
+
+def _check_profile(name: str) -> str:
+    if name not in PROFILES:
+        raise ValueError(f"no profile `{name}`; write one of: {', '.join(PROFILES)}")
+    return name
+
+
+def _check_size(size: str) -> str:
+    if not re.fullmatch(SIZE_NAME, size):
+        raise ValueError(f"{size!r} is no Azure VM size; write one such as Standard_D4s_v5")
+    return size
+
+
+def _check_mac(mac: str) -> str:
+    if not re.fullmatch(_MAC, mac):
+        raise ValueError(f"{mac!r} is no MAC address; write one such as 02:00:00:00:00:01")
+    if int(mac[:2], 16) & 1:
+        raise ValueError(
+            f"{mac} is a group address; write one whose first byte is even, such as 02:00:00:00:00:01"
+        )
+    return mac.lower()
+
+
+def _pattern_schema(pattern: str) -> Any:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _text_schema(format_: str, *examples: str) -> Any:
+    return WithJsonSchema({"type": "string", "format": format_, "examples": list(examples)})
+
+
+AddressPrefix = Annotated[
+    Prefix,
+    BeforeValidator(_parse_prefix),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/24", "fd00:1::/64"]}),
+]
+UnderlayAddress = Annotated[
+    Address,
+    BeforeValidator(_parse_address),
+    PlainSerializer(str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["192.0.2.1", "2001:db8::1"]}),
+]
+VmAddress4 = Annotated[IPv4Address, _parse_address_of(4, "10.0.0.4"), _text_schema("ipv4", "10.0.0.4")]
+VmAddress6 = Annotated[IPv6Address, _parse_address_of(6, "fd00:1::4"), _text_schema("ipv6", "fd00:1::4")]
+
+
+class Encryption(LabModel):
+    """Encryption of a virtual network, with ARM's spelling."""
+
+    enabled: Switch = Field(description="Encrypt traffic between VMs.")
+    enforcement: Annotated[
+        Enforcement,
+        BeforeValidator(_parse_enforcement),
+        WithJsonSchema({"enum": [*Enforcement, *(f"{each[0].lower()}{each[1:]}" for each in Enforcement)]}),
+    ] = Field(
+        default=Enforcement.ALLOW_UNENCRYPTED,
+        description="What happens to traffic that cannot be encrypted. Default AllowUnencrypted.",
+    )
+
+
+class VirtualNetwork(LabModel):
+    """A virtual network."""
+
+    address_prefixes: tuple[AddressPrefix, ...] = Field(
+        min_length=1, description="IPv4 and IPv6 prefixes; the addresses of its VMs lie in them."
+    )
+    vni: Whole = Field(
+        ge=1, le=MAX_VNI, description="VXLAN network identifier, 1 to 16777215; unique in the lab."
+    )
+    encryption: Encryption = Field(
+        default=Encryption(enabled=False),
+        description="Encryption of the network. Left out, it is off.",
+    )
+    peerings: tuple[Name, ...] = Field(
+        default=(),
+        description="Names of the virtual networks peered with this one. One side saying so is enough.",
+    )
+
+
+class SmartNic(LabModel):
+    """The card of a host."""
+
+    backend: str = Field(
+        default="auto",
+        description="Cipher backend by name (`dtls-emu backends` lists them), or `auto`: the fastest that works. "
+        "Default auto.",
+    )
+    present: Switch = Field(
+        default=True,
+        description="False: the card is absent or faulty, and the host forwards in clear only. Default true.",
+    )
+
+
+class Host(LabModel):
+    """A physical machine of the emulated cloud."""
+
+    underlay: UnderlayAddress = Field(description="Its IP address on the fabric; unique in the lab.")
+    region: Name = Field(
+        default="eastus", description="Its region, whose certificate authority signs for it. Default eastus."
+    )
+    smartnic: SmartNic = Field(default_factory=SmartNic, description="Its card.")
+
+
+class Vm(LabModel):
+    """A VM."""
+
+    host: Name = Field(description="Name of the host it lives on.")
+    virtual_network: Name = Field(description="Name of its virtual network.")
+    address: VmAddress4 = Field(description="Its IPv4 address, inside a prefix of its virtual network.")
+    address_v6: VmAddress6 | None = Field(
+        default=None, description="Its IPv6 address, inside a prefix of its virtual network."
+    )
+    mac: Annotated[str, AfterValidator(_check_mac), _pattern_schema(_MAC)] | None = Field(
+        default=None, description="Its MAC address. Default: derived from its name and address."
+    )
+    size: Annotated[str, AfterValidator(_check_size), _pattern_schema(SIZE_NAME)] = Field(
+        default="Standard_D4s_v5",
+        description="Azure VM size; it decides whether the VM can be encrypted. Default Standard_D4s_v5.",
+    )
+    accelerated_networking: Switch = Field(
+        default=True,
+        description="Accelerated networking; without it the VM cannot be encrypted. Default true.",
+    )
+    mtu: Whole = Field(
+        default=1500, ge=MIN_MTU, le=MAX_VM_MTU, description="MTU of its NIC, in bytes. Default 1500."
+    )
+    restarted_since_encryption: Switch = Field(
+        default=True,
+        description="It was stopped and started since encryption was enabled; before, it is not encrypted. "
+        "Default true.",
+    )
+    flow_table_ready: Switch = Field(
+        default=True,
+        description="False: first boot or servicing of its host; encrypted flows are dropped. Default true.",
+    )
+    discovery: Switch = Field(
+        default=True,
+        description="False: its host's networking stack cannot discover encryption; encrypted flows are dropped. "
+        "Default true.",
+    )
+
+
+class LinkSettings(LabModel):
+    """What a datagram meets on its way. What is left out is as the less specific entry says."""
+
+    mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=65_535)] | None = Field(
+        default=None,
+        description=f"Largest outer IP packet, in bytes. Default {DEFAULT_LINK_MTU}; jumbo fabrics have 9216.",
+    )
+    delay: Duration | None = Field(default=None, description="One-way delay. Default 50us.")
+    jitter: Duration | None = Field(
+        default=None, description="Most that is added to or taken from the delay. Default 0."
+    )
+    loss: Probability | None = Field(default=None, description="Share of datagrams lost. Default 0.")
+    reorder: Probability | None = Field(
+        default=None, description="Share of datagrams that later ones overtake. Default 0."
+    )
+    duplicate: Probability | None = Field(
+        default=None, description="Share of datagrams that arrive twice. Default 0."
+    )
+    corrupt: Probability | None = Field(
+        default=None, description="Share of datagrams with a flipped bit. Default 0."
+    )
+    rate: Rate | None = Field(
+        default=None, description="Bits of outer IP packets a second. Default 0, no limit."
+    )
+
+
+class Link(LinkSettings):
+    """The way between two hosts: both directions (`between`) or one (`from` and `to`), which goes before."""
+
+    between: tuple[Name, Name] | None = Field(
+        default=None, description="Two hosts; holds for both directions."
+    )
+    source: Name | None = Field(default=None, alias="from", description="Host that sends, for one direction.")
+    destination: Name | None = Field(
+        default=None, alias="to", description="Host that receives, for one direction."
+    )
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], ...]:
+        """The (source, destination) pairs of host names that this entry is about."""
+        if self.between is not None:
+            return self.between, self.between[::-1]
+        assert self.source is not None
+        assert self.destination is not None
+        return ((self.source, self.destination),)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        both, one = self.between is not None, (self.source is not None, self.destination is not None)
+        if both == any(one) or any(one) != all(one):
+            raise ValueError(
+                "a link names its hosts once; write `between: [host-1, host-2]`, or `from: host-1` and `to: host-2`"
+            )
+        return self
+
+
+class Overrides(LabModel):
+    """Knobs of the profile that this lab sets otherwise."""
+
+    first_packet: FirstPacket | None = Field(
+        default=None,
+        description="What happens to packets while their tunnel is being built. Where a network has "
+        "DropUnencrypted, `clear` means `queue`. Default queue.",
+    )
+    icmp_too_big: Switch | None = Field(
+        default=None,
+        description="Answer a packet that does not fit with ICMP and the MTU that does. Default true.",
+    )
+    replay_window: Annotated[Whole, Field(ge=64, le=65_536, multiple_of=64)] | None = Field(
+        default=None, description="Records that a replay window remembers, a multiple of 64. Default 1024."
+    )
+    waiting_packets: Annotated[Whole, Field(ge=0, le=65_536)] | None = Field(
+        default=None, description="Most packets that wait for one tunnel. Default 512."
+    )
+    link_queue: Annotated[Whole, Field(ge=1, le=MAX_QUEUE)] | None = Field(
+        default=None, description="Most datagrams that wait for one link that has a `rate`. Default 1000."
+    )
+    flow_table: Annotated[Whole, Field(ge=1, le=MAX_FLOWS)] | None = Field(
+        default=None, description="Most flows of one card. Default 1000000."
+    )
+
+
+def _section(description: str) -> Any:
+    """Required, says the JSON Schema; the check itself is with the others between entries, to say all at once."""
+    return Field(
+        default_factory=dict,
+        description=description,
+        json_schema_extra={"minProperties": 1, "additionalProperties": False},
+    )
+
+
+class Lab(LabModel):
+    """A lab: virtual networks, hosts, VMs, the links between hosts, and traffic."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["virtual_networks", "hosts", "vms"]})
+
+    name: Name = Field(default="lab", description="Name in reports. Default: the file's name.")
+    description: str = Field(default="", description="What the lab shows, in a sentence.")
+    profile: Annotated[str, AfterValidator(_check_profile), WithJsonSchema({"enum": list(PROFILES)})] = Field(
+        default="current", description="Behaviour profile. Default current."
+    )
+    overrides: Overrides = Field(
+        default_factory=Overrides, description="Knobs of the profile that this lab sets otherwise."
+    )
+    seed: Whole = Field(
+        default=1, ge=0, le=2**63 - 1, description="Seed of every random choice of a run. Default 1."
+    )
+    virtual_networks: dict[Name, VirtualNetwork] = Field(
+        min_length=1, description="Virtual networks by name."
+    )
+    hosts: dict[Name, Host] = Field(min_length=1, description="Hosts by name.")
+    vms: dict[Name, Vm] = Field(min_length=1, description="VMs by name.")
+    link_defaults: LinkSettings = Field(
+        default_factory=LinkSettings, description="What every link is like, but for what its own entry says."
+    )
+    links: tuple[Link, ...] = Field(
+        default=(), description="Links between hosts. A pair that is not named has `link_defaults`."
+    )
+    traffic: tuple[Traffic, ...] = Field(
+        default=(), description="What is sent. Items run side by side; `start` puts one after another."
+    )
+
+    @property
+    def peers(self) -> dict[str, frozenset[str]]:
+        """The networks that each network is peered with, whichever side says so."""
+        peers: dict[str, set[str]] = {name: set() for name in self.virtual_networks}
+        for name, network in self.virtual_networks.items():
+            for peer in network.peerings:
+                if peer in peers and peer != name:
+                    peers[name].add(peer)
+                    peers[peer].add(name)
+        return {name: frozenset(others) for name, others in peers.items()}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a lab file, draft 2020-12. An editor that knows it completes and checks lab files."""
+    schema = Lab.model_json_schema(by_alias=True, schema_generator=_Untitled)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "dtls-emu lab"}
+
+
+class _Untitled(GenerateJsonSchema):
+    """A field's generated title only repeats its key, and editors show it above the description."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False

@@ -1,0 +1,164 @@
+"""Quantities as people write them: `5ms`, `1%`, `1Gbit/s`, `64KiB`. After validation: SI numbers.
+
+A quantity always carries its unit, but for zero, so that `loss: 1` can mean neither 1 % nor always.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+__all__ = [
+    "ByteCount",
+    "Duration",
+    "Probability",
+    "Rate",
+    "parse_bytes",
+    "parse_duration",
+    "parse_probability",
+    "parse_rate",
+]
+
+_NUMBER: Final = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
+
+_SECONDS: Final = {
+    "ns": Decimal("1e-9"),
+    "us": Decimal("1e-6"),
+    "\u00b5s": Decimal("1e-6"),  # the micro sign and the Greek letter look the same and both get typed
+    "\u03bcs": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "min": Decimal(60),
+    "h": Decimal(3600),
+}
+_BITS: Final = {
+    spelling: Decimal(factor)
+    for prefix, factor in (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9))
+    for spelling in (f"{prefix}bit/s", f"{prefix}bit")
+}
+_BYTES: Final = {
+    "B": Decimal(1),
+    "kB": Decimal(10**3),
+    "MB": Decimal(10**6),
+    "GB": Decimal(10**9),
+    "KiB": Decimal(2**10),
+    "MiB": Decimal(2**20),
+    "GiB": Decimal(2**30),
+}
+_PERCENT: Final = {"%": Decimal("0.01")}
+
+
+def parse_duration(value: object) -> float:
+    """`5ms` and the like to seconds.
+
+    Raises:
+        ValueError: not a duration; says what to write.
+    """
+    return float(_parse(value, _SECONDS, "a duration", "5ms"))
+
+
+def parse_probability(value: object) -> float:
+    """`1%` and the like to a probability, 0 to 1.
+
+    Raises:
+        ValueError: not a share, or over 100 %; says what to write.
+    """
+    probability = float(_parse(value, _PERCENT, "a share", "1%"))
+    if probability > 1:
+        raise ValueError(f"{value} is more than 100%; write at most 100%")
+    return probability
+
+
+def parse_rate(value: object) -> float:
+    """`1Gbit/s` and the like to bit/s.
+
+    Raises:
+        ValueError: not a rate; says what to write.
+    """
+    return float(_parse(value, _BITS, "a rate", "100Mbit/s"))
+
+
+def parse_bytes(value: object) -> int:
+    """`64KiB`, `10MB` or a plain whole number to bytes.
+
+    Raises:
+        ValueError: not a number of bytes; says what to write.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    count = _parse(value, _BYTES, "a number of bytes", "10MB")
+    if count != int(count):
+        raise ValueError(f"{value} is not a whole number of bytes; write one, such as 10MB")
+    return int(count)
+
+
+def _parse(value: object, units: Mapping[str, Decimal], what: str, example: str) -> Decimal:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value == 0:
+            return Decimal(0)
+        unit = example.lstrip("0123456789")
+        raise ValueError(f"{value} has no unit; write {what} with its unit, such as {value}{unit}")
+    match = re.fullmatch(rf"({_NUMBER})\s*(\S+)", value) if isinstance(value, str) else None
+    factor = _unit(match[2], units) if match else None
+    if match is None or factor is None:
+        spellings = ", ".join(unit for unit in units if unit.isascii())
+        raise ValueError(f"{value!r} is not {what}; write one such as {example} (units: {spellings})")
+    return Decimal(match[1]) * factor
+
+
+def _unit(spelling: str, units: Mapping[str, Decimal]) -> Decimal | None:
+    """A unit by its spelling, and by another case of it where only one unit can be meant."""
+    if spelling in units:
+        return units[spelling]
+    alike = {factor for unit, factor in units.items() if unit.lower() == spelling.lower()}
+    return alike.pop() if len(alike) == 1 else None
+
+
+def _json_schema(units: Mapping[str, Decimal], examples: list[str | int], *, number: int | None = 0) -> Any:
+    pattern = rf"^{_NUMBER}\s*({'|'.join(re.escape(unit) for unit in units)})$"
+    plain = {"type": "integer", "minimum": 0} if number is None else {"const": number}
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": pattern}, plain], "examples": examples})
+
+
+def _writer(write: Callable[[Any], str]) -> PlainSerializer:
+    return PlainSerializer(write, return_type=str, when_used="json")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    _writer(lambda seconds: f"{seconds!r}s"),
+    _json_schema(_SECONDS, ["5ms", "20us", "1s", 0]),
+]
+"""Seconds."""
+
+Probability = Annotated[
+    float,
+    BeforeValidator(parse_probability),
+    _writer(lambda share: f"{Decimal(repr(share)) * 100}%"),
+    _json_schema(_PERCENT, ["1%", "0.1%", 0]),
+]
+"""0 to 1."""
+
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    _writer(lambda rate: f"{rate!r}bit/s"),
+    _json_schema(_BITS, ["1Gbit/s", "100Mbit/s", 0]),
+]
+"""bit/s; 0 means unlimited."""
+
+ByteCount = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    _json_schema(_BYTES, ["10MB", "64KiB", 1_000_000], number=None),
+]
+"""Bytes."""
