@@ -20,8 +20,13 @@ What a sealer does to each row (RFC 6347 4.1, RFC 5288 3), ``n`` being the row's
 
 The explicit nonce is ``epoch || sequence`` (RFC 9325 7.2.1); the additional data are
 ``epoch || sequence || type || FE FD || n`` (13 bytes). An opener reads the nonce *from the wire*: other
-stacks choose it otherwise. Rows whose tag does not verify are overwritten with zeros: no plaintext of a
-forged record is ever left in the buffer.
+stacks choose it otherwise. It takes the additional data from there too, ``n`` from the length field, so that
+every bit of a header is authenticated. Rows whose tag does not verify are overwritten with zeros: no
+plaintext of a forged record is ever left in the buffer.
+
+A packet may be empty (``burst.size`` or ``burst.last`` 0): RFC 5246 6.2.1 allows such records.
+:mod:`dtls_emu.crypto.framing` has the checks, the header kernels and the bookkeeping that all backends share;
+:mod:`dtls_emu.crypto.self_test` has known records to prove at construction.
 """
 
 from __future__ import annotations
@@ -113,7 +118,8 @@ class Sealer(Protocol):
         Afterwards ``burst.offset`` is 21 less and ``burst.size`` and ``burst.last`` are 37 more.
 
         Raises:
-            LocalProtocolError: no room, a packet over 2^14 bytes, a sequence number past 2^48 - 1, or closed.
+            LocalProtocolError: no room, a packet over 2^14 bytes, a sequence number past 2^48 - 1, more than
+                64 rows, or closed. Nothing has been written then.
         """
 
     def close(self) -> None:
@@ -127,12 +133,13 @@ class Opener(Protocol):
         """Open, in place, every row whose ``status`` is ``RowStatus.OK``.
 
         The caller has checked those rows' headers: length field right, version ``FE FD``, epoch right, at
-        least 37 bytes. A row that does not verify becomes ``AUTH_FAILED`` and its plaintext zeros.
+        least 37 bytes. A row that does not verify becomes ``AUTH_FAILED`` and its plaintext zeros. A row that
+        is no record after all (a runt, or more than 2^14 bytes of plaintext) loses its OK and is not opened.
         Afterwards ``burst.offset`` is 21 more and ``burst.size`` and ``burst.last`` are 37 less.
         (For rows that are not OK those fields mean nothing; ``last`` is never below 0.)
 
         Raises:
-            LocalProtocolError: closed.
+            LocalProtocolError: closed, or the rows do not lie inside the buffer.
         """
 
     def close(self) -> None:
@@ -147,7 +154,9 @@ class Backend(Protocol):
         summary: a few words for tables.
         protects: False for `null`, which must never be taken for encryption.
         needs_connection: True when seal and open run on the live pyOpenSSL connection. Such a backend
-            numbers records by itself; ``first_sequence`` must be what it will use.
+            numbers records by itself; ``first_sequence`` must be what it will use. It may refuse
+            (:class:`LocalProtocolError`) to seal anything but application data and close_notify, and empty
+            packets.
 
     Raises on construction:
         BackendUnavailableError: with the reason; also when its self-test fails.

@@ -179,6 +179,8 @@ def read_frames(
 
 
 def _require_inside(burst: Burst, last: int) -> None:
+    if not burst.buffer.flags.writeable:
+        raise LocalProtocolError(f"{burst!r} cannot be changed in place: its buffer is read-only")
     if not 0 < burst.count <= MAX_ROWS:
         raise LocalProtocolError(f"{burst!r} does not have 1 to {MAX_ROWS} rows")
     if not 0 <= burst.last <= burst.size or burst.offset < 0 or burst.offset + burst.size > burst.stride:

@@ -132,13 +132,14 @@ class _Opener(_End):
         shrink_to_packets(burst)
         size, last = burst.size, burst.last
         final = payload + (count - 1) * stride
-        rows = zip(status.tolist(), self._rows(burst, payload), strict=False)
-        for index, (known, (at, (nonce, additional))) in enumerate(rows):
-            if known != RowStatus.OK:
+        for known, (at, (nonce, additional)) in zip(
+            status.tolist(), self._rows(burst, payload), strict=False
+        ):
+            if known:
                 continue
             end = at + (size if at != final else last)
             try:
                 decrypt(nonce, view[at : end + TAG], additional, view[at:end])
             except InvalidTag:
-                status[index] = RowStatus.AUTH_FAILED
+                status[(at - payload) // stride] = RowStatus.AUTH_FAILED
                 burst.buffer[at:end] = 0

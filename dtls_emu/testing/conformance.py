@@ -1,0 +1,505 @@
+"""The conformance suite for cipher backends. It is the contract of :mod:`dtls_emu.crypto.backend`, executable.
+
+::
+
+    pytest --dtls-emu-backend my-card --pyargs dtls_emu.testing.conformance
+
+proves the named backend, alone and against every other that works on this machine; without the option, all
+that are installed. Needs pytest, and PyPI `cryptography-vectors` for the NIST vectors. Tests are handed what a
+backend claims to be (does it protect, does it need the connection); what it does not claim is not asked.
+
+Keys come from a real handshake in memory, but for the vectors. Payloads are fixed, so a failure repeats.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from OpenSSL import SSL
+
+from dtls_emu.crypto.backend import (
+    APPLICATION_DATA,
+    MAX_PLAINTEXT,
+    MAX_SEQUENCE,
+    Backend,
+    Established,
+    Opener,
+    RowStatus,
+    Sealer,
+    TrafficKeys,
+)
+from dtls_emu.crypto.loopback import LoopbackEnd, loopback_handshake
+from dtls_emu.crypto.registry import available
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.testing.nist import DECRYPT_FILE, ENCRYPT_FILE, load_vectors
+from dtls_emu.testing.pytest_plugin import BACKEND_OPTION, NO_BACKEND
+from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.protocol import ALERT, HANDSHAKE
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+__all__ = ["TestContract", "TestForgeries", "TestPeers", "TestVectors", "pytest_generate_tests"]
+
+GUARD: Final = 0xA5
+"""Fills the room around a record; a backend that writes there writes into other packets."""
+
+MARKER: Final = b"plaintext that must not be left "
+
+
+class Pair(NamedTuple):
+    """Who seals, and who opens it."""
+
+    sealing: Backend
+    opening: Backend
+
+
+class Association(NamedTuple):
+    """One direction of an association between two backends."""
+
+    sealer: Sealer
+    opener: Opener
+    next_sequence: int
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Hand each test the backends that it is about, by the name of its argument."""
+    chosen: list[str] = metafunc.config.getoption(BACKEND_OPTION, [])
+    here = {name: found for name, found in _found() if not isinstance(found, str)}
+    for name in chosen:
+        if name not in here:
+            raise pytest.UsageError(dict(_found()).get(name, f"no backend is called {name!r}"))
+    mine = [backend for name, backend in here.items() if not chosen or name in chosen]
+    protecting = [backend for backend in mine if backend.protects]
+    pairs = [
+        Pair(sealing, opening)
+        for sealing in here.values()
+        for opening in here.values()
+        if (sealing in mine or opening in mine) and sealing.protects == opening.protects
+    ]
+    _parametrize(metafunc, "named", [pair for pair in _found() if not chosen or pair[0] in chosen])
+    _parametrize(metafunc, "backend", mine)
+    _parametrize(metafunc, "protecting", protecting)
+    _parametrize(metafunc, "free", [backend for backend in mine if not backend.needs_connection])
+    _parametrize(metafunc, "keyed", [backend for backend in protecting if not backend.needs_connection])
+    _parametrize(metafunc, "pair", pairs)
+    _parametrize(metafunc, "protecting_pair", [pair for pair in pairs if pair.opening.protects])
+    _parametrize(metafunc, "free_pair", [pair for pair in pairs if not pair.sealing.needs_connection])
+
+
+class TestContract:
+    """What every backend does, `null` too."""
+
+    def test_works_on_this_machine(self, named: tuple[str, Backend | str]) -> None:
+        """An installed backend can be constructed, which runs its self-test, and says what it is."""
+        name, backend = named
+        if isinstance(backend, str):
+            pytest.skip(f"{name} is not available: {backend}")
+        assert backend.name == name
+        assert backend.summary
+        assert backend.detail
+
+    def test_seals_into_the_record_of_the_rfc(self, backend: Backend) -> None:
+        """Header, sizes and place of every row are those of RFC 6347 4.1, with room around them untouched."""
+        association = associate(backend, backend)
+        packets = [bytes([row]) * 100 for row in range(3)] + [b"short"]
+        burst = guarded(packets)
+        association.sealer.seal(burst, association.next_sequence)
+        assert (burst.offset, burst.size, burst.last, burst.count) == (9, 137, 42, 4)
+        for row, (record, packet) in enumerate(zip(burst.rows(), packets, strict=True)):
+            sequence = (association.next_sequence + row).to_bytes(6, "big")
+            length = (len(packet) + 24).to_bytes(2, "big")
+            header = b"\x17\xfe\xfd\x00\x01" + sequence + length
+            assert record[:RECORD_HEADER].tobytes() == header
+        assert_guards(burst)
+
+    def test_numbers_its_nonces_by_epoch_and_sequence(self, free: Backend) -> None:
+        """The explicit nonce is epoch and sequence number (RFC 9325 7.2.1), so none is used twice."""
+        sealer, _ = free.attach(known(epoch=7))
+        burst = guarded([b"x"] * 3)
+        sealer.seal(burst, 0x0102030405FE)
+        nonces = [record[RECORD_HEADER:RECORD_PREFIX].tobytes().hex() for record in burst.rows()]
+        assert nonces == ["00070102030405fe", "00070102030405ff", "0007010203040600"]
+
+    def test_each_opens_what_the_other_sealed(self, pair: Pair) -> None:
+        """Bursts of 1 to 64 rows with a short last row come out as they went in."""
+        association = associate(*pair)
+        sequence = association.next_sequence
+        for count in range(1, MAX_ROWS + 1):
+            packets = [bytes([row]) * 200 for row in range(count - 1)] + [b"l" * (1 + 3 * count)]
+            assert carry(association, packets, sequence) == packets
+            sequence += count
+
+    @pytest.mark.parametrize("size", [1, 15, 16, 17, 64, 1399, 1400, 8900, MAX_PLAINTEXT - 1, MAX_PLAINTEXT])
+    def test_carries_every_size_of_packet(self, pair: Pair, size: int) -> None:
+        """From one byte to the most that a record holds, 2^14."""
+        association = associate(*pair)
+        packets = [payload(size), payload(size)[::-1]]
+        assert carry(association, packets, association.next_sequence) == packets
+
+    def test_carries_an_empty_packet(self, free_pair: Pair) -> None:
+        """A record without plaintext is allowed (RFC 5246 6.2.1): 37 bytes, authenticated."""
+        association = associate(*free_pair)
+        burst = guarded([b""])
+        association.sealer.seal(burst, association.next_sequence)
+        assert burst.nbytes == RECORD_OVERHEAD
+        assert open_burst(association.opener, burst) == [RowStatus.OK]
+        assert (burst.size, burst.last) == (0, 0)
+
+    def test_counts_to_the_last_sequence_number(self, free_pair: Pair) -> None:
+        """2^48 - 1 is sealed and opened; one more is refused before a byte is written (RFC 6347 4.1)."""
+        association = associate(*free_pair)
+        packets = [payload(50)] * MAX_ROWS
+        for first in (0xFFFFFF - 3, 0xFFFFFFFF - 3, MAX_SEQUENCE - MAX_ROWS + 1):
+            assert carry(association, packets, first) == packets
+        burst = guarded(packets)
+        before = burst.buffer.tobytes()
+        with pytest.raises(LocalProtocolError):
+            association.sealer.seal(burst, MAX_SEQUENCE - MAX_ROWS + 2)
+        assert (burst.buffer.tobytes(), burst.offset) == (before, 30)
+
+    @pytest.mark.parametrize("content_type", [ALERT, HANDSHAKE, 0x63])
+    def test_carries_other_content_types(self, free_pair: Pair, content_type: int) -> None:
+        """Alerts and a Finished are sealed like data, and opened; what they mean is not a backend's matter."""
+        association = associate(*free_pair)
+        burst = guarded([b"\x01\x00"])
+        association.sealer.seal(burst, association.next_sequence, content_type)
+        assert burst.row(0)[0] == content_type
+        assert open_burst(association.opener, burst) == [RowStatus.OK]
+        assert burst.row(0).tobytes() == b"\x01\x00"
+
+    def test_seals_close_notify(self, pair: Pair) -> None:
+        """The one record that every backend can end with."""
+        association = associate(*pair)
+        burst = guarded([b"\x01\x00"])
+        association.sealer.seal(burst, association.next_sequence, ALERT)
+        assert open_burst(association.opener, burst) == [RowStatus.OK]
+        assert burst.row(0).tobytes() == b"\x01\x00"
+
+    def test_leaves_rows_alone_that_are_not_ok(self, backend: Backend) -> None:
+        """A row that the record layer has judged keeps its bytes and its status."""
+        association = associate(backend, backend)
+        burst = guarded([payload(80)] * 4)
+        association.sealer.seal(burst, association.next_sequence)
+        sealed = [row.tobytes() for row in burst.rows()]
+        judged = [RowStatus.OK, RowStatus.REPLAYED, RowStatus.LATE, RowStatus.OK]
+        assert open_burst(association.opener, burst, judged) == judged
+        packets = [row.tobytes() for row in burst.rows()]
+        kept = [record[RECORD_PREFIX:-TAG] for record in sealed]
+        assert packets == [payload(80), kept[1], kept[2], payload(80)]
+
+    @pytest.mark.parametrize(
+        ("size", "headroom", "tailroom", "sequence"),
+        [
+            (10, RECORD_PREFIX - 1, TAG, 1),
+            (10, RECORD_PREFIX, TAG - 1, 1),
+            (10, RECORD_PREFIX, TAG, -1),
+            (MAX_PLAINTEXT + 1, RECORD_PREFIX, TAG, 1),
+        ],
+        ids=["no headroom", "no tailroom", "negative sequence", "too large"],
+    )
+    def test_refuses_what_cannot_become_a_record(
+        self, backend: Backend, size: int, headroom: int, tailroom: int, sequence: int
+    ) -> None:
+        """A caller's mistake raises and changes nothing."""
+        association = associate(backend, backend)
+        burst = Burst.from_packets([payload(size)] * 2, headroom=headroom, tailroom=tailroom)
+        before = burst.buffer.tobytes()
+        with pytest.raises(LocalProtocolError):
+            association.sealer.seal(burst, sequence * association.next_sequence)
+        assert (burst.buffer.tobytes(), burst.offset, burst.size) == (before, headroom, size)
+
+    def test_is_of_no_use_after_close(self, backend: Backend) -> None:
+        """Closed ends raise; closing twice does not."""
+        association = associate(backend, backend)
+        burst = guarded([payload(10)])
+        for end in (association.sealer, association.opener):
+            end.close()
+            end.close()
+        with pytest.raises(LocalProtocolError):
+            association.sealer.seal(burst, association.next_sequence)
+        with pytest.raises(LocalProtocolError):
+            association.opener.open(burst, np.zeros(1, np.uint8))
+
+    def test_keeps_its_own_copy_of_the_keys(self, free: Backend) -> None:
+        """The keys that were handed over may be wiped at once."""
+        established = known()
+        sealer, opener = free.attach(established)
+        established.wipe()
+        assert carry(Association(sealer, opener, 1), [payload(99)], 1) == [payload(99)]
+
+
+class TestVectors:
+    """NIST CAVP vectors for AES-256-GCM, each as the record that has its key, nonce and text."""
+
+    def test_seals_as_nist_says(self, keyed: Backend) -> None:
+        """Ciphertext and tag of all 375 vectors of gcmEncryptExtIV256 with a 96-bit IV and a 128-bit tag."""
+        wrong = []
+        vectors = load_vectors(ENCRYPT_FILE)
+        for vector in vectors:
+            sealer, _ = keyed.attach(known(vector.key, vector.salt, vector.epoch))
+            burst = guarded([vector.plaintext or b""])
+            sealer.seal(burst, vector.sequence)
+            if burst.row(0).tobytes() != vector.record:
+                wrong.append(vector.label)
+        assert (len(vectors), wrong) == (375, [])
+
+    def test_opens_as_nist_says(self, keyed: Backend) -> None:
+        """Plaintext, or refusal, of all 375 such vectors of gcmDecrypt256; 191 of them must not verify."""
+        wrong = []
+        vectors = load_vectors(DECRYPT_FILE)
+        for vector in vectors:
+            _, opener = keyed.attach(known(vector.key, vector.salt, vector.epoch))
+            burst = records([vector.record])
+            verified = open_burst(opener, burst) == [RowStatus.OK]
+            expected = vector.plaintext if vector.plaintext is not None else bytes(len(vector.ciphertext))
+            if verified != (vector.plaintext is not None) or burst.row(0).tobytes() != expected:
+                wrong.append(vector.label)
+        refused = sum(vector.plaintext is None for vector in vectors)
+        assert (len(vectors), refused, wrong) == (375, 191, [])
+
+
+class TestForgeries:
+    """What is not authentic is refused, and nothing of it is left."""
+
+    def test_refuses_every_single_bit_flip(self, protecting_pair: Pair) -> None:
+        """Each bit of header, nonce, ciphertext and tag counts; the forged packet is overwritten with zeros."""
+        association = associate(*protecting_pair)
+        sequence = association.next_sequence
+        packet = MARKER + b"0123456789abcdef"[:13]
+        bits = 8 * (len(packet) + RECORD_OVERHEAD)
+        opened: list[int] = []
+        for first in range(0, bits, MAX_ROWS):
+            flipped = range(first, min(first + MAX_ROWS, bits))
+            burst = guarded([packet] * len(flipped))
+            association.sealer.seal(burst, sequence)
+            sequence += len(flipped)
+            for row, bit in enumerate(flipped):
+                burst.row(row)[bit // 8] ^= 1 << bit % 8
+            status = open_burst(association.opener, burst)
+            opened += [bit for bit, known in zip(flipped, status, strict=True) if known == RowStatus.OK]
+            assert [row.any() for row in burst.rows()] == [False] * len(flipped)
+            assert MARKER not in burst.buffer.tobytes()
+            assert_guards(burst)
+        assert opened == []
+        assert carry(association, [packet], sequence) == [packet]
+
+    def test_refuses_records_made_of_parts(self, protecting: Backend) -> None:
+        """The header of one record does not open with the body of another, nor a record under other keys."""
+        association, other = associate(protecting, protecting), associate(protecting, protecting)
+        first = sealed(association, [payload(60), payload(60)[::-1]], association.next_sequence)
+        foreign = sealed(other, [payload(60)], other.next_sequence)
+        mixed = [
+            first[0][:RECORD_HEADER] + first[1][RECORD_HEADER:],
+            first[1][:RECORD_PREFIX] + first[0][RECORD_PREFIX:],
+            foreign[0],
+            bytes([APPLICATION_DATA, 0xFE, 0xFD]) + bytes(len(first[0]) - 3),
+        ]
+        burst = records(mixed)
+        assert open_burst(association.opener, burst) == [RowStatus.AUTH_FAILED] * len(mixed)
+        assert not any(row.any() for row in burst.rows())
+
+    def test_opens_the_good_rows_beside_bad_ones(self, backend: Backend) -> None:
+        """Rows of a burst are judged one by one, the short last one too."""
+        association = associate(backend, backend)
+        packets = [payload(300)] * 9 + [payload(77)]
+        burst = guarded(packets)
+        association.sealer.seal(burst, association.next_sequence)
+        bad = {0, 4, 9}
+        for row in bad:
+            burst.row(row)[-1] ^= 0x80
+        status = open_burst(association.opener, burst)
+        assert {row for row, known in enumerate(status) if known == RowStatus.AUTH_FAILED} == bad
+        assert [row.tobytes() for row in burst.rows()] == [
+            bytes(len(packet)) if row in bad else packet for row, packet in enumerate(packets)
+        ]
+        assert_guards(burst)
+
+
+class TestPeers:
+    """A backend against OpenSSL itself, after a real handshake."""
+
+    @pytest.mark.parametrize("is_client", [True, False], ids=["as client", "as server"])
+    def test_openssl_opens_what_it_sealed(self, protecting: Backend, is_client: bool) -> None:
+        """From the first number after OpenSSL's own Finished, in either role."""
+        mine, peer = handshake(is_client=is_client)
+        established = mine.established(with_connection=protecting.needs_connection)
+        sealer, _ = protecting.attach(established)
+        burst = guarded([payload(1200), payload(1200)[::-1], b"short"])
+        sealer.seal(burst, established.next_sequence)
+        received = []
+        for record in burst.rows():
+            peer.connection.bio_write(record.tobytes())
+            received.append(peer.connection.recv(MAX_PLAINTEXT))
+        assert received == [payload(1200), payload(1200)[::-1], b"short"]
+
+    @pytest.mark.parametrize("is_client", [True, False], ids=["as client", "as server"])
+    def test_opens_what_openssl_sealed(self, protecting: Backend, is_client: bool) -> None:
+        """OpenSSL's explicit nonce is a counter from a random start: it must be read from the wire."""
+        mine, peer = handshake(is_client=is_client)
+        _, opener = protecting.attach(mine.established(with_connection=protecting.needs_connection))
+        packets = [payload(1200), payload(1200)[::-1], b"short"]
+        burst = records(peer_records(peer, packets))
+        assert open_burst(opener, burst) == [RowStatus.OK] * 3
+        assert [row.tobytes() for row in burst.rows()] == packets
+
+    def test_opens_any_explicit_nonce(self, protecting: Backend) -> None:
+        """Other stacks draw it at random for each record (RFC 5288 3 leaves the choice to the sender)."""
+        mine, peer = handshake(is_client=True)
+        _, opener = protecting.attach(mine.established(with_connection=protecting.needs_connection))
+        keys = peer.established().write
+        numbers = (1).to_bytes(2, "big") + peer.established().next_sequence.to_bytes(6, "big")
+        for nonce in (bytes(8), b"\xff" * 8, bytes.fromhex("c0ffee0123456789")):
+            additional = numbers + b"\x17\xfe\xfd" + (5).to_bytes(2, "big")
+            body = AESGCM(bytes(keys.key)).encrypt(bytes(keys.salt) + nonce, b"hello", additional)
+            header = b"\x17\xfe\xfd" + numbers + (5 + 24).to_bytes(2, "big")
+            burst = records([header + nonce + body])
+            assert open_burst(opener, burst) == [RowStatus.OK]
+            assert burst.row(0).tobytes() == b"hello"
+            numbers = (int.from_bytes(numbers, "big") + 1).to_bytes(8, "big")
+
+    def test_goes_on_after_a_finished_that_was_sent_twice(self, keyed: Backend) -> None:
+        """OpenSSL's second Finished took number 1, so the first record is 2; OpenSSL would drop another 1."""
+        client, server = loopback_handshake()
+        repeat_final_flight(client, server)
+        established = server.established()
+        assert established.next_sequence == 2
+        sealer, _ = keyed.attach(established)
+        burst = guarded([payload(100)])
+        sealer.seal(burst, established.next_sequence)
+        client.connection.bio_write(burst.row(0).tobytes())
+        assert client.connection.recv(MAX_PLAINTEXT) == payload(100)
+
+
+@cache
+def _found() -> list[tuple[str, Backend | str]]:
+    return available()
+
+
+def _parametrize(metafunc: pytest.Metafunc, argument: str, values: Sequence[object]) -> None:
+    if argument not in metafunc.fixturenames:
+        return
+    values = values or [NO_BACKEND]
+    metafunc.parametrize(argument, values, ids=[_label(value) for value in values])
+
+
+def _label(value: object) -> str:
+    if isinstance(value, Pair):
+        return f"{value.sealing.name} to {value.opening.name}"
+    if isinstance(value, tuple):
+        return str(value[0])
+    return str(getattr(value, "name", "none"))
+
+
+def payload(size: int) -> bytes:
+    """A packet whose every byte differs from its neighbours."""
+    return bytes((7 * index + 3) & 0xFF for index in range(size))
+
+
+def known(key: bytes = bytes(range(32)), salt: bytes = b"salt", epoch: int = 1) -> Established:
+    """An association whose two directions have the same, given keys."""
+    write, read = (TrafficKeys(bytearray(key), bytearray(salt)) for _ in range(2))
+    return Established(write, read, epoch=epoch)
+
+
+def handshake(*, is_client: bool) -> tuple[LoopbackEnd, LoopbackEnd]:
+    """Shake hands; this end first, then the peer."""
+    client, server = loopback_handshake()
+    return (client, server) if is_client else (server, client)
+
+
+def associate(sealing: Backend, opening: Backend) -> Association:
+    """Shake hands, and attach one backend to the client and one to the server."""
+    client, server = loopback_handshake()
+    source = client.established(with_connection=sealing.needs_connection)
+    sealer, _ = sealing.attach(source)
+    _, opener = opening.attach(server.established(with_connection=opening.needs_connection))
+    return Association(sealer, opener, source.next_sequence)
+
+
+def guarded(packets: Sequence[bytes]) -> Burst:
+    """A burst with 9 bytes more in front and 5 more behind than a record needs, all of them guards."""
+    burst = Burst.allocate(
+        len(packets[0]), len(packets), len(packets[-1]), headroom=RECORD_PREFIX + 9, tailroom=TAG + 5
+    )
+    burst.buffer[:] = GUARD
+    for row, packet in zip(burst.rows(), packets, strict=True):
+        row[:] = np.frombuffer(packet, np.uint8)
+    return burst
+
+
+def assert_guards(burst: Burst) -> None:
+    """Nothing was written outside the rows' own records, opened or sealed."""
+    opened = burst.offset - 9  # 0 for records, 21 for packets
+    for index in range(burst.count):
+        start = index * burst.stride
+        row = burst.buffer[start : start + burst.stride]
+        end = burst.offset + len(burst.row(index)) + (TAG if opened else 0)
+        assert (row[:9] == GUARD).all()
+        assert (row[end:] == GUARD).all()
+
+
+def records(datagrams: Sequence[bytes]) -> Burst:
+    """A burst of records as it is received: rows touch."""
+    return Burst.from_packets(datagrams)
+
+
+def open_burst(opener: Opener, burst: Burst, judged: Iterable[RowStatus] = ()) -> list[int]:
+    """Open, and return the statuses."""
+    status = np.zeros(burst.count, np.uint8)
+    for row, value in enumerate(judged):
+        status[row] = value
+    opener.open(burst, status)
+    return [int(value) for value in status]
+
+
+def sealed(association: Association, packets: Sequence[bytes], sequence: int) -> list[bytes]:
+    """Seal, and return the records."""
+    burst = guarded(packets)
+    association.sealer.seal(burst, sequence)
+    return [row.tobytes() for row in burst.rows()]
+
+
+def carry(association: Association, packets: Sequence[bytes], sequence: int) -> list[bytes]:
+    """Seal and open, with the guards checked after either."""
+    burst = guarded(packets)
+    association.sealer.seal(burst, sequence)
+    assert_guards(burst)
+    assert open_burst(association.opener, burst) == [RowStatus.OK] * len(packets)
+    assert_guards(burst)
+    return [row.tobytes() for row in burst.rows()]
+
+
+def peer_records(peer: LoopbackEnd, packets: Iterable[bytes]) -> list[bytes]:
+    """What OpenSSL makes of the packets."""
+    made = []
+    for packet in packets:
+        peer.connection.send(packet)
+        made.append(peer.connection.bio_read(MAX_PLAINTEXT + RECORD_OVERHEAD))
+    return made
+
+
+def repeat_final_flight(client: LoopbackEnd, server: LoopbackEnd) -> None:
+    """Make the server believe that its Finished was lost: the client's comes again, as a record of its own."""
+    keys = client.established().write
+    cipher, salt = AESGCM(bytes(keys.key)), bytes(keys.salt)
+    first = client.protected[0]
+    tail = b"\x16\xfe\xfd" + (len(first) - RECORD_OVERHEAD).to_bytes(2, "big")
+    finished = cipher.decrypt(
+        salt + first[RECORD_HEADER:RECORD_PREFIX], first[RECORD_PREFIX:], first[3:11] + tail
+    )
+    numbers = b"\x00\x01" + (1).to_bytes(6, "big")
+    body = cipher.encrypt(salt + numbers, finished, numbers + tail)
+    server.connection.bio_write(tail[:3] + numbers + first[11:13] + numbers + body)
+    with pytest.raises(SSL.WantReadError):  # no data for us, but an answer for the client
+        server.connection.recv(1)
+    client.connection.bio_write(server.read_output())
+    with pytest.raises(SSL.WantReadError):
+        client.connection.recv(1)
