@@ -74,12 +74,7 @@ def adjust(field: int, old: int, new: int) -> int:
 
 @kernel
 def pseudo_header_sum(buffer: NDArray[np.uint8], packet: int, protocol: int, length: int) -> int:
-    """Sum of the pseudo header of the IP packet at ``packet``.
-
-    Args:
-        protocol: 6, 17 or 58.
-        length: bytes of the transport header and its payload.
-    """
+    """Sum of the pseudo header of the IP packet at ``packet``, for ``length`` bytes of transport."""
     if load_u8(buffer, packet) >> 4 == 4:
         return load_u32_be(buffer, packet + 12) + load_u32_be(buffer, packet + 16) + protocol + length
     total = protocol + length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.wire.memory import kernel, load_u8, load_u16_be
@@ -17,11 +18,19 @@ __all__ = [
     "AUTHENTICATION",
     "DESTINATION_OPTIONS",
     "DONT_FRAGMENT",
+    "ECHO_FIELDS",
     "EXTENSION_HEADERS",
+    "FRAGMENT_FIELDS",
     "FRAGMENT_HEADER",
     "HOP_BY_HOP",
     "ICMP",
     "ICMPV6",
+    "ICMPV6_ECHO",
+    "ICMPV6_ECHO_REPLY",
+    "ICMP_ECHO",
+    "ICMP_ECHO_REPLY",
+    "IPV4_FIELDS",
+    "IPV6_FIELDS",
     "MAX_PACKET",
     "MF_OR_OFFSET",
     "MORE_FRAGMENTS",
@@ -31,6 +40,7 @@ __all__ = [
     "TCP_ACK",
     "TCP_CHECKSUM",
     "TCP_CWR",
+    "TCP_FIELDS",
     "TCP_FIN",
     "TCP_HEADER",
     "TCP_PSH",
@@ -39,6 +49,7 @@ __all__ = [
     "TCP_URG",
     "UDP",
     "UDP_CHECKSUM",
+    "UDP_FIELDS",
     "transport_layout",
 ]
 
@@ -51,6 +62,11 @@ TCP: Final = 6
 UDP: Final = 17
 ICMPV6: Final = 58
 NO_NEXT_HEADER: Final = 59
+
+ICMP_ECHO: Final = 8  # RFC 792
+ICMP_ECHO_REPLY: Final = 0
+ICMPV6_ECHO: Final = 128  # RFC 4443 4
+ICMPV6_ECHO_REPLY: Final = 129
 
 # IPv6 extension headers (RFC 8200 4, 4302, 6275, 7401, 5533). All but AH count 8-byte units after the first.
 HOP_BY_HOP: Final = 0
@@ -89,6 +105,14 @@ TCP_PSH: Final = 0x08
 TCP_ACK: Final = 0x10
 TCP_URG: Final = 0x20
 TCP_CWR: Final = 0x80  # RFC 3168 6.1
+
+# The fixed parts, in the order of their fields
+IPV4_FIELDS: Final = Struct(">BBHHHBBH4s4s")
+IPV6_FIELDS: Final = Struct(">IHBB16s16s")
+UDP_FIELDS: Final = Struct(">HHHH")
+TCP_FIELDS: Final = Struct(">HHIIBBHHH")
+ECHO_FIELDS: Final = Struct(">BBHHH")
+FRAGMENT_FIELDS: Final = Struct(">BBHI")
 
 
 @kernel

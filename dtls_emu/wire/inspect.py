@@ -135,17 +135,11 @@ def inspect_packets(
     classes: NDArray[np.uint8],
     runs: NDArray[np.int64],
 ) -> int:
-    """Inspect a burst of inner IP packets.
+    """Inspect a burst of inner IP packets of the virtual network ``vni``.
 
-    Args:
-        vni: of the virtual network they are in.
-        keys: at least ``count`` rows of :data:`KEY_WORDS`, filled.
-        classes: at least ``count``, filled with a :class:`PacketClass` each.
-        runs: at least ``count + 1``; ``runs[i]`` to ``runs[i + 1]`` are the rows of run ``i``, all of one
-            class and key.
-
-    Returns:
-        How many runs there are.
+    Fills ``keys``, at least ``count`` rows of :data:`KEY_WORDS`; ``classes``, at least ``count``, with a
+    :class:`PacketClass` each; and ``runs``, at least ``count + 1``: run ``i`` is the rows ``runs[i]`` to
+    ``runs[i + 1]``, all of one class and key. Returns how many runs there are.
     """
     for row in range(count):
         length = last if row == count - 1 else size

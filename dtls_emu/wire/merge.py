@@ -134,13 +134,11 @@ def merge_rows(
     d_offset: int,
     groups: NDArray[np.int64],
 ) -> int:
-    """Join the rows of one flow.
+    """Join the rows of a burst of one flow.
 
-    Args:
-        destination: at least ``(count - 1) * size + last + count * d_offset`` bytes; super-packets go there one
-            after the other, each behind ``d_offset`` free bytes.
-        groups: at least ``count`` rows of :data:`GROUP_WORDS`, filled. ``gso_size`` 0 means that the rows stay
-            as they are.
+    Super-packets go to ``destination``, one after the other, each behind ``d_offset`` free bytes; it has at
+    least ``(count - 1) * size + last + count * d_offset`` bytes. Fills ``groups``, at least ``count`` rows of
+    :data:`GROUP_WORDS`; a ``gso_size`` of 0 means that the group's rows stay as they are.
 
     Returns:
         How many groups there are; -1, with nothing written, when ``destination`` or ``groups`` is too small.

@@ -185,10 +185,8 @@ def check_records(
 ) -> int:
     """Judge each row, a datagram at offset 0 of it, before anything is opened; the window is not moved.
 
-    Args:
-        epoch: the one whose keys are in force.
-        window_state: ``ReplayWindow.state``.
-        status: filled with a :class:`RowStatus` for each row.
+    ``epoch`` is the one whose keys are in force, ``window_state`` a ``ReplayWindow.state``. Fills ``status``
+    with a :class:`RowStatus` for each row.
 
     Returns:
         How many rows are OK: one whole record of application data of this epoch, not seen before.

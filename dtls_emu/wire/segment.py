@@ -74,7 +74,8 @@ def segment(
         packet: one IPv4 or IPv6 packet.
         payload_size: most bytes of TCP or UDP payload of a row (virtio's ``gso_size``).
         header: encapsulation to put in front of each row, or None.
-        headroom, tailroom: bytes to leave around each row.
+        headroom: bytes to leave in front of each row.
+        tailroom: bytes to leave behind it.
         buffer: where to, when it is large enough; else new memory. It must not overlap ``packet``.
         mark: of the bursts.
 
@@ -122,10 +123,8 @@ def segment_packet(
 ) -> int:
     """Cut the packet in the first ``length`` bytes of ``packet`` into rows of ``destination``.
 
-    Args:
-        mss: most bytes of TCP or UDP payload of a row, at least 1.
-        d_offset: where in its row the encapsulation begins; the packet follows it.
-        header: encapsulation, may be empty.
+    ``mss`` is the most payload of a row, in bytes. Each row has the encapsulation ``header``, which may be
+    empty, at ``d_offset``, and the packet behind it.
 
     Returns:
         The number of rows, or :data:`NOT_SEGMENTABLE` or :data:`NO_ROOM`, with nothing written.

@@ -87,9 +87,11 @@ def encapsulate(
     """Copy each packet behind ``header`` into rows of the wire: the one copy of a payload on its way out.
 
     Args:
+        burst: inner IP packets.
         header: of :func:`encapsulation_header`.
         buffer: where to, when it is large enough; else new memory. It must not be the burst's own.
-        headroom, tailroom: bytes to leave around each row, 21 and 16 for DTLS, 0 in clear.
+        headroom: bytes to leave in front of each row: 21 for DTLS, 0 in clear.
+        tailroom: bytes to leave behind it: 16 for DTLS, 0 in clear.
     """
     size = burst.size + ENCAPSULATION
     stride = headroom + size + tailroom
@@ -148,11 +150,9 @@ def encapsulate_rows(
     d_offset: int,
     header: NDArray[np.uint8],
 ) -> None:
-    """Copy ``count`` packets from row ``first_row`` on, each behind ``header``, to rows of ``destination``.
+    """Copy ``count`` packets from row ``first_row`` on to rows of ``destination``, each behind ``header``.
 
-    Args:
-        last: length of the last of them.
-        d_offset: where in its row the header begins.
+    ``last`` is the length of the last of them; ``d_offset`` is where in its row the header begins.
     """
     for row in range(count):
         length = last if row == count - 1 else size

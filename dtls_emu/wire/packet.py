@@ -1,0 +1,361 @@
+"""Whole IP packets, built one at a time: for guests, labs and benchmarks, not for the datapath.
+
+Every length and checksum is right. :mod:`dtls_emu.wire.parse` reads them.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final
+
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.wire.checksum import internet_checksum
+from dtls_emu.wire.headers import (
+    DONT_FRAGMENT,
+    ECHO_FIELDS,
+    FRAGMENT_FIELDS,
+    FRAGMENT_HEADER,
+    HOP_BY_HOP,
+    ICMP,
+    ICMP_ECHO,
+    ICMP_ECHO_REPLY,
+    ICMPV6,
+    ICMPV6_ECHO,
+    ICMPV6_ECHO_REPLY,
+    IPV4_FIELDS,
+    IPV6_FIELDS,
+    MAX_PACKET,
+    MORE_FRAGMENTS,
+    TCP,
+    TCP_ACK,
+    TCP_CHECKSUM,
+    TCP_FIELDS,
+    TCP_HEADER,
+    UDP,
+    UDP_CHECKSUM,
+    UDP_FIELDS,
+)
+from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
+from dtls_emu.wire.parse import Packet, parse_packet_untrusted, pseudo_header, pull_echo_untrusted
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Address = str | IPv4Address | IPv6Address
+
+
+__all__ = [
+    "echo_reply",
+    "fragment",
+    "fragments",
+    "icmp_echo",
+    "icmp_packet",
+    "ip_packet",
+    "tcp_packet",
+    "udp_packet",
+]
+
+DEFAULT_TTL: Final = 64  # what Linux sends; RFC 1700
+OFFSET_UNIT: Final = 8
+"""Bytes that one step of a fragment's offset stands for (RFC 791 3.1, RFC 8200 4.5)."""
+
+ICMP_CHECKSUM: Final = 2
+
+_PADDED_OPTIONS: Final = b"\x00\x01\x04\x00\x00\x00\x00"  # length 8, PadN over 6 bytes, RFC 8200 4.2
+
+
+def udp_packet(
+    source: Address,
+    destination: Address,
+    sport: int,
+    dport: int,
+    payload: bytes = b"",
+    *,
+    df: bool = True,
+    identification: int = 0,
+    ttl: int = DEFAULT_TTL,
+) -> bytes:
+    """An IP packet with a UDP datagram.
+
+    Args:
+        source: inner address of the sender.
+        destination: that of the receiver, of the same IP version.
+        sport: UDP port of the sender.
+        dport: that of the receiver.
+        payload: of the datagram.
+        df: Don't Fragment; IPv4 only, as ``identification``.
+        identification: of the packet, 16 bits.
+        ttl: time to live, or hop limit.
+
+    Raises:
+        LocalProtocolError: addresses of two versions, or more than 65,535 bytes.
+    """
+    header = UDP_FIELDS.pack(sport, dport, (UDP_HEADER + len(payload)) & 0xFFFF, 0)
+    return _checked(
+        source,
+        destination,
+        UDP,
+        header + payload,
+        UDP_CHECKSUM,
+        df=df,
+        identification=identification,
+        ttl=ttl,
+    )
+
+
+def tcp_packet(
+    source: Address,
+    destination: Address,
+    sport: int,
+    dport: int,
+    payload: bytes = b"",
+    *,
+    sequence: int = 0,
+    acknowledgement: int = 0,
+    flags: int = TCP_ACK,
+    window: int = 65535,
+    options: bytes = b"",
+    df: bool = True,
+    identification: int = 0,
+    ttl: int = DEFAULT_TTL,
+) -> bytes:
+    """An IP packet with a TCP segment; ``options`` are a multiple of 4 bytes, at most 40. Else as UDP.
+
+    Raises:
+        LocalProtocolError: as for UDP, or options of another length.
+    """
+    if len(options) % 4 or len(options) > 40:
+        raise LocalProtocolError(f"TCP options are up to 40 bytes in words of 4, not {len(options)}")
+    size = TCP_HEADER + len(options)
+    header = TCP_FIELDS.pack(sport, dport, sequence, acknowledgement, size << 2, flags, window, 0, 0)
+    return _checked(
+        source,
+        destination,
+        TCP,
+        header + options + payload,
+        TCP_CHECKSUM,
+        df=df,
+        identification=identification,
+        ttl=ttl,
+    )
+
+
+def icmp_echo(
+    source: Address,
+    destination: Address,
+    identifier: int,
+    sequence: int,
+    payload: bytes = b"",
+    *,
+    reply: bool = False,
+    df: bool = True,
+    identification: int = 0,
+    ttl: int = DEFAULT_TTL,
+) -> bytes:
+    """An echo request or reply, ICMP or ICMPv6 by the version of the addresses.
+
+    Raises:
+        LocalProtocolError: as for UDP.
+    """
+    if ip_address(source).version == 4:
+        kind = ICMP_ECHO_REPLY if reply else ICMP_ECHO
+    else:
+        kind = ICMPV6_ECHO_REPLY if reply else ICMPV6_ECHO
+    message = ECHO_FIELDS.pack(kind, 0, 0, identifier, sequence) + payload
+    return icmp_packet(source, destination, message, df=df, identification=identification, ttl=ttl)
+
+
+def icmp_packet(
+    source: Address,
+    destination: Address,
+    message: bytes,
+    *,
+    df: bool = True,
+    identification: int = 0,
+    ttl: int = DEFAULT_TTL,
+) -> bytes:
+    """An ICMP or ICMPv6 message, by the version of the addresses; its checksum is filled in.
+
+    Raises:
+        LocalProtocolError: as for UDP.
+    """
+    protocol = ICMP if ip_address(source).version == 4 else ICMPV6
+    return _checked(
+        source, destination, protocol, message, ICMP_CHECKSUM, df=df, identification=identification, ttl=ttl
+    )
+
+
+def ip_packet(
+    source: Address,
+    destination: Address,
+    protocol: int,
+    transport: bytes,
+    *,
+    df: bool = True,
+    identification: int = 0,
+    ttl: int = DEFAULT_TTL,
+) -> bytes:
+    """An IP packet around ``transport``, which is taken as it is.
+
+    Raises:
+        LocalProtocolError: addresses of two versions, or more than 65,535 bytes.
+    """
+    return _ip(source, destination, protocol, transport, DONT_FRAGMENT if df else 0, identification, ttl)
+
+
+def echo_reply(packet: bytes | bytearray | memoryview) -> bytes | None:
+    """The answer to an echo request; None for any other packet."""
+    parsed = parse_packet_untrusted(packet)
+    echo = None if parsed is None else pull_echo_untrusted(parsed)
+    if parsed is None or echo is None or echo.is_reply:
+        return None
+    return icmp_echo(
+        parsed.destination,
+        parsed.source,
+        echo.identifier,
+        echo.sequence,
+        bytes(echo.payload),
+        reply=True,
+        df=parsed.dont_fragment,
+    )
+
+
+def fragment(packet: bytes, mtu: int, *, identification: int | None = None) -> list[bytes]:
+    """Cut a whole packet into fragments that fit ``mtu``, as its sender would; itself when it fits.
+
+    Args:
+        packet: IPv4 without DF or options, or IPv6 without extension headers.
+        mtu: bytes of the largest fragment, header included.
+        identification: of the datagram; by default the packet's own, 1 for IPv6.
+
+    Raises:
+        LocalProtocolError: not such a packet, DF is set, or no payload fits.
+    """
+    if len(packet) <= mtu:
+        return [packet]
+    parsed, header = _plain(packet)
+    if parsed.version == 4 and parsed.dont_fragment:
+        raise LocalProtocolError("a packet with DF set cannot be fragmented")
+    overhead = IPV4_HEADER if parsed.version == 4 else IPV6_HEADER + FRAGMENT_FIELDS.size
+    step = (mtu - overhead) // OFFSET_UNIT * OFFSET_UNIT
+    if step <= 0:
+        raise LocalProtocolError(f"nothing of a packet fits an MTU of {mtu}")
+    body = packet[header:]
+    if identification is None:
+        identification = parsed.identification if parsed.version == 4 else 1
+    return [
+        _fragment(parsed, body[at : at + step], at, more=at + step < len(body), identification=identification)
+        for at in range(0, len(body), step)
+    ]
+
+
+def fragments(
+    packet: bytes, shapes: Iterable[FragmentShape] = tuple(FragmentShape), *, size: int = 576
+) -> list[bytes]:
+    """One fragment of each shape, with the addresses, protocol and payload of a whole packet.
+
+    No two of them make a whole packet. Shapes of the other IP version are left out.
+
+    Args:
+        packet: IPv4 without options, or IPv6 without extension headers. A payload that is too short for a
+            shape is continued with zeros.
+        shapes: which ones.
+        size: bytes of each fragment; :attr:`~dtls_emu.lab.vocabulary.FragmentShape.V4_TINY` has 28. Rounded
+            down where a fragment that is not the last must be a multiple of 8.
+
+    Raises:
+        LocalProtocolError: not such a packet, or ``size`` has no room for 8 bytes of payload.
+    """
+    parsed, header = _plain(packet)
+    body = packet[header:]
+    return [_shaped(parsed, body, shape, size) for shape in shapes if shape.startswith(f"v{parsed.version}-")]
+
+
+def _shaped(packet: Packet, body: bytes, shape: FragmentShape, size: int) -> bytes:
+    hop_by_hop = shape is FragmentShape.V6_HOP_BY_HOP
+    overhead = IPV4_HEADER if packet.version == 4 else IPV6_HEADER + FRAGMENT_FIELDS.size * (1 + hop_by_hop)
+    length = (size - overhead) // OFFSET_UNIT * OFFSET_UNIT
+    if length <= 0:
+        raise LocalProtocolError(f"a fragment of {size} bytes has no room for payload")
+    # Offsets in steps of the length, each shape in a datagram of its own: they never complete each other.
+    step = {FragmentShape.V4_MIDDLE: 1, FragmentShape.V4_LAST: 2}.get(shape, 0)
+    more = shape not in {FragmentShape.V4_LAST, FragmentShape.V6_ATOMIC}
+    if shape is FragmentShape.V4_TINY:
+        length = OFFSET_UNIT
+    elif not more:
+        length = size - overhead
+    at = step * (length // OFFSET_UNIT * OFFSET_UNIT)
+    part = body[at : at + length].ljust(length, b"\0")
+    number = 1 + list(FragmentShape).index(shape)
+    return _fragment(packet, part, at, more=more, identification=number, hop_by_hop=hop_by_hop)
+
+
+def _fragment(
+    packet: Packet, part: bytes, at: int, *, more: bool, identification: int, hop_by_hop: bool = False
+) -> bytes:
+    offset = at // OFFSET_UNIT
+    if packet.version == 4:
+        flags = offset | (MORE_FRAGMENTS if more else 0)
+        return _ip(
+            packet.source, packet.destination, packet.protocol, part, flags, identification, packet.ttl
+        )
+    extension = FRAGMENT_FIELDS.pack(packet.protocol, 0, offset << 3 | more, identification)
+    first = FRAGMENT_HEADER
+    if hop_by_hop:
+        extension = bytes([FRAGMENT_HEADER]) + _PADDED_OPTIONS + extension
+        first = HOP_BY_HOP
+    return _ip(packet.source, packet.destination, first, extension + part, 0, 0, packet.ttl)
+
+
+def _plain(packet: bytes) -> tuple[Packet, int]:
+    """A packet without options or extension headers, and the length of its header."""
+    parsed = parse_packet_untrusted(packet)
+    header = 0 if parsed is None else len(packet) - len(parsed.transport)
+    if parsed is None or header != (IPV4_HEADER if parsed.version == 4 else IPV6_HEADER):
+        raise LocalProtocolError("fragments are made of a whole packet without options or extension headers")
+    return parsed, header
+
+
+def _checked(
+    source: Address,
+    destination: Address,
+    protocol: int,
+    transport: bytes,
+    field: int,
+    *,
+    df: bool,
+    identification: int,
+    ttl: int,
+) -> bytes:
+    """An IP packet around ``transport``, whose checksum at ``field`` is filled in."""
+    ends = ip_address(source).packed + ip_address(destination).packed
+    covered = transport if protocol == ICMP else pseudo_header(ends, protocol, len(transport)) + transport
+    checksum = internet_checksum(covered)
+    if protocol == UDP:
+        checksum = checksum or 0xFFFF  # a computed 0 is sent as its other form, RFC 768
+    transport = transport[:field] + checksum.to_bytes(2) + transport[field + 2 :]
+    return ip_packet(source, destination, protocol, transport, df=df, identification=identification, ttl=ttl)
+
+
+def _ip(
+    source: Address,
+    destination: Address,
+    protocol: int,
+    payload: bytes,
+    flags: int,
+    identification: int,
+    ttl: int,
+) -> bytes:
+    sender, receiver = ip_address(source), ip_address(destination)
+    if sender.version != receiver.version:
+        raise LocalProtocolError(f"{sender} and {receiver} are addresses of two IP versions")
+    length = len(payload) + (IPV4_HEADER if sender.version == 4 else 0)
+    if length > MAX_PACKET:
+        raise LocalProtocolError(f"an IP packet cannot say that it has {length} bytes")
+    if sender.version == 6:
+        return IPV6_FIELDS.pack(6 << 28, length, protocol, ttl, sender.packed, receiver.packed) + payload
+    fields = (4 << 4 | IPV4_HEADER >> 2, 0, length, identification, flags, ttl, protocol)
+    checksum = internet_checksum(IPV4_FIELDS.pack(*fields, 0, sender.packed, receiver.packed))
+    return IPV4_FIELDS.pack(*fields, checksum, sender.packed, receiver.packed) + payload
