@@ -7,30 +7,6 @@ import socket
 import pytest
 
 
-NEEDS = {
-    "ipsec_mb": lambda: _ipsec_mb(),
-    "udp_offload": lambda: _udp_offload(),
-    "tshark": lambda: None if shutil.which("tshark") else "tshark is not installed (Debian: tshark)",
-    "root": lambda: None if os.geteuid() == 0 else "needs root",
-}
-
-
-def pytest_runtest_setup(item):
-    for name, missing in NEEDS.items():
-        if item.get_closest_marker(name) and (reason := missing()):
-            pytest.skip(reason)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    """In CI everything is installed, so a skip there is a failure."""
-    report = yield
-    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped in CI, where nothing may be missing: {report.longrepr}"
-    return report
-
-
 def _ipsec_mb():
     from dtls_emu.crypto.registry import load
     from dtls_emu.errors import BackendUnavailableError
@@ -50,3 +26,27 @@ def _udp_offload():
         except OSError as error:
             return f"no UDP_SEGMENT or UDP_GRO: {error}"
     return None
+
+
+NEEDS = {
+    "ipsec_mb": _ipsec_mb,
+    "udp_offload": _udp_offload,
+    "tshark": lambda: None if shutil.which("tshark") else "tshark is not installed (Debian: tshark)",
+    "root": lambda: None if os.geteuid() == 0 else "needs root",
+}
+
+
+def pytest_runtest_setup(item):
+    for name, missing in NEEDS.items():
+        if item.get_closest_marker(name) and (reason := missing()):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """In CI everything is installed, so a skip there is a failure."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where nothing may be missing: {report.longrepr}"
+    return report

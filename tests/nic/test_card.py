@@ -1,6 +1,7 @@
 """The card's pipeline, both ways, over a wire that the test watches."""
 
 import pytest
+
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.wire.burst import Burst

@@ -4,6 +4,7 @@ import itertools
 import random
 
 import pytest
+
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.settings import TunnelSettings
