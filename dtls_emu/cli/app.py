@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from dtls_emu import __version__
+from dtls_emu.cli.backends import backends
+from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.output import complain
 from dtls_emu.errors import DtlsEmuError
 
@@ -42,6 +44,10 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+app.command(epilog="Example: dtls-emu backends --json")(backends)
+app.command(epilog="Example: dtls-emu doctor --json")(doctor)
 
 
 def main() -> None:

@@ -1,0 +1,64 @@
+"""`dtls-emu backends` lists what is here, and says why something is not."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from dtls_emu.cli.app import app
+from dtls_emu.crypto import registry
+from dtls_emu.crypto.backend import Backend
+from dtls_emu.crypto.registry import load
+from dtls_emu.errors import BackendUnavailableError
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["backends", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def without_ipsec_mb(monkeypatch):
+    """A machine that does not have the library."""
+
+    def load_others(name: str) -> Backend:
+        if name == "ipsec-mb":
+            raise BackendUnavailableError("libIPSec_MB.so.1 is not installed")
+        return load(name)
+
+    monkeypatch.setattr(registry, "load", load_others)
+
+
+def test_lists_every_backend_of_the_package():
+    """One row each, self-test passed, and `null` is said not to protect."""
+    document = json.loads(run("--json"))
+    rows = {row["name"]: row for row in document["backends"]}
+    assert list(rows)[:4] == ["openssl", "cryptography", "ipsec-mb", "null"]
+    assert (rows["cryptography"]["available"], rows["cryptography"]["self_test"]) == (True, "passed")
+    assert (rows["cryptography"]["protects"], rows["null"]["protects"]) == (True, False)
+    assert rows["cryptography"]["detail"].startswith("cryptography ")
+
+
+def test_says_why_one_is_not_available(without_ipsec_mb):
+    """The reason is in the row, and in the choice that `auto` makes then."""
+    document = json.loads(run("--json"))
+    row = next(row for row in document["backends"] if row["name"] == "ipsec-mb")
+    assert (row["available"], row["self_test"], row["protects"]) == (False, "not passed", None)
+    assert row["reason"] == "libIPSec_MB.so.1 is not installed"
+    assert document["auto"] == {
+        "backend": "cryptography",
+        "reason": "the fastest backend that works here; "
+        "ipsec-mb is not available: libIPSec_MB.so.1 is not installed",
+    }
+
+
+def test_prints_a_table(without_ipsec_mb):
+    """The star stands at the choice of `auto`; the reason takes the place of the detail."""
+    lines = run().splitlines()
+    (chosen,) = [line for line in lines if line.lstrip().startswith("*")]
+    (missing,) = [line for line in lines if "ipsec-mb" in line]
+    (null,) = [line for line in lines if " null " in line]
+    assert chosen.split()[1] == "cryptography"
+    assert missing.rstrip().endswith("libIPSec_MB.so.1 is not installed")
+    assert null.split()[1:4] == ["yes", "passed", "NO"]
