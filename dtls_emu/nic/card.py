@@ -62,6 +62,7 @@ class Card:
         engine: cipher backend in use.
         egress, ingress: the two ways, with their counters and flow tables.
         tunnels: by name of the peer host.
+        merges_for: names of VMs whose device takes super-packets; the card joins packets for them (GRO).
     """
 
     def __init__(
@@ -114,10 +115,11 @@ class Card:
         slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(topology, slow_path, self._waiting, self._arena, observer, self._after_tunnel)
-        self.ingress = Ingress(topology, slow_path, self.tunnels, observer)
+        self.merges_for: set[str] = set()
+        self.ingress = Ingress(topology, slow_path, self.tunnels, self._arena, self.merges_for, observer)
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
-        """Take IP packets that a VM of this host sends.
+        """Take IP packets, or one super-packet, that a VM of this host sends.
 
         Raises:
             LocalProtocolError: more than 64 rows, or no VM of this host.
@@ -130,7 +132,7 @@ class Card:
             raise LocalProtocolError(f"{vm} is no VM of host {self.host}") from None
         self._arena.reset()
         effects: list[Effect] = []
-        self.egress.counters.offered += burst.count
+        self.egress.counters.offered += burst.packets
         self.egress.counters.offered_bytes += burst.nbytes
         self.egress.forward(source, vni, burst, effects, now)
         return effects
@@ -195,8 +197,8 @@ class Card:
         for peer, tunnel in self.tunnels.items():
             tunnel.close()
             for _, burst in self._waiting[peer].leave():
-                self.egress.counters.waiting -= burst.count
-                self.egress.drop(DropReason.TUNNEL_DOWN, burst.count, burst.mark)
+                self.egress.counters.waiting -= burst.packets
+                self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             self._after_tunnel(tunnel, effects, now)
         return effects
 
@@ -253,6 +255,6 @@ class Card:
         self.revalidate()
         if tunnel.active is not None or tunnel.state is TunnelState.BACKING_OFF:
             for vm, burst in self._waiting[peer.name].leave():
-                self.egress.counters.waiting -= burst.count
+                self.egress.counters.waiting -= burst.packets
                 source, vni = self._vms[vm]
                 self.egress.forward(source, vni, burst, effects, now)

@@ -7,17 +7,21 @@ or copies it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
 
 
-__all__ = ["ClosePort", "Deliver", "Effect", "LeaveFabric", "Transmit", "UnderlayAddress"]
+__all__ = ["VNET_HEADER", "ClosePort", "Deliver", "Effect", "LeaveFabric", "Transmit", "UnderlayAddress"]
 
 UnderlayAddress = tuple[str, int]
 """IP address of a host on the fabric, and UDP port."""
+
+VNET_HEADER: Final = 10
+"""Bytes of ``virtio_net_hdr``. What comes from the fabric has at least these free in front of every packet,
+so that the edge of a TUN device writes its header in place."""
 
 
 @dataclass(slots=True)
@@ -41,7 +45,8 @@ class Deliver:
 
     Fields:
         vm: name of the VM on this host.
-        burst: the packets.
+        burst: the packets; or one super-packet, if its `gso_size` is above 0, which only a VM gets that the
+            card merges for, or that a VM on the same host has sent.
     """
 
     vm: str

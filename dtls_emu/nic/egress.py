@@ -4,8 +4,8 @@
 2. Flow table; on a miss the slow path decides and the flow is installed.
 3. Drop, deliver on this host, or hand to the gateway, as decided.
 4. Size: what does not fit the way is dropped, and answered by ICMP.
-5. In clear: VXLAN in front of each row, to the peer's VXLAN port.
-6. Encrypted: the same with room for the record, sealed in place; without a tunnel the packets wait for it.
+5. Put VXLAN in front of each row, cutting a super-packet into rows: the one copy of a payload.
+6. In clear, to the peer's VXLAN port; or sealed in place. Without a tunnel the packets wait for it.
 
 The functions below stand in this order. One Python call a burst and stage; no object per packet.
 """
@@ -19,13 +19,15 @@ import numpy as np
 
 from dtls_emu.lab.vocabulary import DropReason, FirstPacket, Verdict
 from dtls_emu.nic.counters import EgressCounters
-from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
+from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
 from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.policy import while_building
 from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.icmp import packet_too_big
 from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, unpack_key
-from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
+from dtls_emu.wire.segment import segment
 from dtls_emu.wire.vxlan import encapsulate
 
 
@@ -122,7 +124,7 @@ class Egress:
     def _forward_run(self, vm: Vm, burst: Burst, row: int, effects: list[Effect], now: float) -> None:
         """Rows of one flow, whose key is in ``row``."""
         if self._classes[row] == _MALFORMED:
-            self.drop(DropReason.MALFORMED, burst.count, burst.mark)
+            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
             return
         flow = self.flows.find(self._keys, row)
         if flow is None or flow.generation != self.generation or now >= flow.expires_at:
@@ -130,26 +132,27 @@ class Egress:
             if flow is None:
                 return
         elif flow.vm != vm.name:
-            self.drop(DropReason.SPOOFED_SOURCE, burst.count, burst.mark)
+            self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
             return
         flow.last_seen = now
         decision = flow.decision
         if decision.verdict is Verdict.DROP:
             assert decision.reason is not None  # a dropping row names its reason
-            self.drop(decision.reason, burst.count, burst.mark)
+            self.drop(decision.reason, burst.packets, burst.mark)
             return
-        fitting = burst if burst.size <= flow.inner_mtu else self._cut_to_size(flow, burst, effects)
+        longest = burst.size if not burst.gso_size else _longest_segment(burst)
+        fitting = burst if longest <= flow.inner_mtu else self._drop_too_big(flow, burst, effects)
         if fitting is None:
             return
         if decision.verdict is Verdict.ENCRYPT:
             self._send_encrypted(flow, fitting, effects, now)
         elif flow.local_vm is not None:
             self._account(flow, fitting)
-            self.counters.local += fitting.count
+            self.counters.local += fitting.packets
             effects.append(Deliver(flow.local_vm, fitting))
         elif flow.tunnel is None:
             self._account(flow, fitting)
-            self.counters.gateway += fitting.count
+            self.counters.gateway += fitting.packets
             effects.append(LeaveFabric(vm.name, fitting))
         else:
             self._send_clear(flow, fitting, effects)
@@ -157,9 +160,9 @@ class Egress:
     def _decide(self, vm: Vm, row: int, burst: Burst, effects: list[Effect], now: float) -> EgressFlow | None:
         flow = self._slow_path.decide_egress(vm, unpack_key(self._keys[row]), self.generation, now)
         if flow is None:
-            self.drop(DropReason.SPOOFED_SOURCE, burst.count, burst.mark)
+            self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
         elif not self.flows.insert(self._keys, row, flow):
-            self.drop(DropReason.FLOW_TABLE_FULL, burst.count, burst.mark)
+            self.drop(DropReason.FLOW_TABLE_FULL, burst.packets, burst.mark)
             return None
         elif flow.tunnel is not None and flow.facts.tunnel_failed:
             # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
@@ -167,30 +170,45 @@ class Egress:
             self._after_tunnel(flow.tunnel, effects, now)
         return flow
 
-    def _cut_to_size(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> Burst | None:
+    def _drop_too_big(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> Burst | None:
         """Drop the rows that do not fit; only a shorter last one can."""
         fits = int(burst.last <= flow.inner_mtu)
-        self.drop(DropReason.TOO_BIG, burst.count - fits, burst.mark)
+        self.drop(DropReason.TOO_BIG, burst.packets - fits, burst.mark)
         if self._topology.profile.icmp_too_big:
             answer = packet_too_big(burst.row(0).tobytes(), flow.inner_mtu)
             if answer is not None:
                 self.counters.answered += 1
-                effects.append(Deliver(flow.vm, Burst.from_packets([answer])))
+                effects.append(Deliver(flow.vm, Burst.from_packets([answer], headroom=VNET_HEADER)))
         return burst.slice(burst.count - 1, burst.count) if fits else None
+
+    def _wire(self, flow: EgressFlow, burst: Burst, headroom: int, tailroom: int) -> list[Burst]:
+        """The rows behind their encapsulation, with room for a record around each."""
+        assert flow.header is not None  # the way to another host
+        room = ENCAPSULATION + headroom + tailroom
+        if not burst.gso_size:
+            memory = self._arena.take(burst.count * (burst.size + room))
+            return [encapsulate(burst, flow.header, memory, headroom=headroom, tailroom=tailroom)]
+        # Every row repeats the headers; a row is rounded up to the longest.
+        memory = self._arena.take(burst.packets * (_longest_segment(burst) + room))
+        wires = segment(
+            burst.row(0),
+            burst.gso_size,
+            header=flow.header,
+            headroom=headroom,
+            tailroom=tailroom,
+            buffer=memory,
+            mark=burst.mark,
+        )
+        if not wires:
+            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+        return wires
 
     def _send_clear(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> None:
         assert flow.tunnel is not None  # the way to another host
-        assert flow.header is not None
-        wire = encapsulate(
-            burst,
-            flow.header,
-            self._arena.take(burst.count * (burst.size + ENCAPSULATION)),
-            headroom=0,
-            tailroom=0,
-        )
-        self._account(flow, burst)
-        self.counters.clear += burst.count
-        effects.append(Transmit(wire, VXLAN_PORT, (flow.tunnel.peer.address, VXLAN_PORT)))
+        for wire in self._wire(flow, burst, 0, 0):
+            self._account(flow, wire)
+            self.counters.clear += wire.count
+            effects.append(Transmit(wire, VXLAN_PORT, (flow.tunnel.peer.address, VXLAN_PORT)))
 
     def _send_encrypted(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
         tunnel = flow.tunnel
@@ -199,21 +217,16 @@ class Egress:
         if association is None:
             self._await_tunnel(flow, tunnel, burst, effects, now)
             return
-        if association.room() < burst.count:
-            self.drop(DropReason.TUNNEL_DOWN, burst.count, burst.mark)
+        if association.room() < burst.packets:
+            self.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             return
-        assert flow.header is not None
-        wire = encapsulate(
-            burst,
-            flow.header,
-            self._arena.take(burst.count * (burst.size + ENCAPSULATION + RECORD_OVERHEAD)),
-            headroom=RECORD_PREFIX,
-            tailroom=TAG,
-        )
-        association.seal(wire)
-        self._account(flow, burst)
-        self.counters.encrypted += burst.count
-        effects.append(Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port)))
+        for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
+            self._account(flow, wire)
+            association.seal(wire)
+            self.counters.encrypted += wire.count
+            effects.append(
+                Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port))
+            )
 
     def _await_tunnel(
         self, flow: EgressFlow, tunnel: Tunnel, burst: Burst, effects: list[Effect], now: float
@@ -223,15 +236,21 @@ class Egress:
         if choice is FirstPacket.QUEUE:
             kept = self._waiting[tunnel.peer.name].admit(flow.vm, burst)
             self.counters.waiting += kept
-            if kept < burst.count:
-                self.drop(DropReason.QUEUE_FULL, burst.count - kept, burst.mark)
+            if kept < burst.packets:
+                self.drop(DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
         elif choice is FirstPacket.CLEAR:
             self._send_clear(flow, burst, effects)
         else:
-            self.drop(DropReason.FIRST_PACKET, burst.count, burst.mark)
+            self.drop(DropReason.FIRST_PACKET, burst.packets, burst.mark)
         tunnel.connect(now)
         self._after_tunnel(tunnel, effects, now)
 
     def _account(self, flow: EgressFlow, burst: Burst) -> None:
-        flow.packets += burst.count
+        flow.packets += burst.packets
         flow.nbytes += burst.nbytes
+
+
+def _longest_segment(burst: Burst) -> int:
+    """Bytes of the longest packet that a super-packet is cut into; its own length when it cannot be cut."""
+    layout = transport_layout(burst.buffer, burst.offset, burst.size)
+    return min(burst.size, (layout & 0xFFFF) + burst.gso_size) if layout >= 0 else burst.size

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
-from numba import njit
 
 from dtls_emu.wire.inspect import KEY_WORDS
+from dtls_emu.wire.memory import kernel
 
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class FlowTable(Generic[Entry]):
             _place(self._slots, self._keys, index)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _hash(keys: NDArray[np.uint64], row: int) -> np.uint64:
     # Ports and addresses are close to one another: each word is multiplied by an odd constant (the golden
     # ratio, as in Knuth 6.4) and the high half folded down, so that neighbours spread over the table.
@@ -110,7 +110,7 @@ def _hash(keys: NDArray[np.uint64], row: int) -> np.uint64:
     return mixed
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _find(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[np.uint64], row: int) -> int:
     mask = np.uint64(len(slots) - 1)
     slot = _hash(keys, row) & mask
@@ -122,11 +122,11 @@ def _find(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[np.
         for word in range(KEY_WORDS):
             same &= table[index, word] == keys[row, word]
         if same:
-            return index
+            return int(index)
         slot = (slot + np.uint64(1)) & mask
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _place(slots: NDArray[np.int32], table: NDArray[np.uint64], index: int) -> None:
     mask = np.uint64(len(slots) - 1)
     slot = _hash(table, index) & mask

@@ -4,7 +4,8 @@
 2. The tunnel checks the replay window, opens in place, and keeps handshakes and alerts to itself.
 3. Inspect every opened row: VXLAN, Ethernet, the packet's own headers, flow key.
 4. Flow table; on a miss the slow path decides who may send this flow, from which host, and in clear or not.
-5. Deliver. What came in clear on a flow that is to be encrypted, or through the wrong host's tunnel, is not.
+5. What came in clear on a flow that is to be encrypted, or through the wrong host's tunnel, goes no further.
+6. Deliver; joined into super-packets (GRO) for a VM whose device takes them.
 """
 
 from __future__ import annotations
@@ -16,25 +17,27 @@ import numpy as np
 
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.counters import IngressCounters
-from dtls_emu.nic.effects import Deliver
+from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.flow_table import FlowTable
-from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, unpack_key
+from dtls_emu.wire.merge import merge
 from dtls_emu.wire.overhead import ENCAPSULATION
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
 
     from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.arena import Arena
     from dtls_emu.nic.effects import Effect, UnderlayAddress
     from dtls_emu.nic.flows import IngressFlow
     from dtls_emu.nic.slow_path import SlowPath
     from dtls_emu.tunnel.tunnel import Tunnel
-    from dtls_emu.wire.burst import Burst
 
 
 __all__ = ["Ingress"]
@@ -57,6 +60,8 @@ class Ingress:
         topology: Topology,
         slow_path: SlowPath,
         tunnels: Mapping[str, Tunnel],
+        arena: Arena,
+        merges_for: AbstractSet[str],
         on_drop: Callable[[DropReason, int, int], None],
     ) -> None:
         """
@@ -64,6 +69,8 @@ class Ingress:
             topology: the lab.
             slow_path: decides.
             tunnels: by name of the peer host.
+            arena: memory of super-packets.
+            merges_for: names of VMs whose device takes super-packets.
             on_drop: called with reason, count and mark, after counting.
         """
         self.counters = IngressCounters()
@@ -72,6 +79,8 @@ class Ingress:
         self._topology = topology
         self._slow_path = slow_path
         self._tunnels = tunnels
+        self._arena = arena
+        self._merges_for = merges_for
         self._on_drop = on_drop
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
@@ -156,4 +165,23 @@ class Ingress:
             flow.nbytes += run.nbytes
             self.counters.delivered += run.count
             self.counters.delivered_bytes += run.nbytes
-            effects.append(Deliver(flow.vm, run))
+            if run.count > 1 and flow.vm in self._merges_for:
+                self._merge(flow.vm, run, effects)
+            else:
+                effects.append(Deliver(flow.vm, run))
+
+    def _merge(self, vm: str, run: Burst, effects: list[Effect]) -> None:
+        memory = self._arena.take(run.nbytes + run.count * VNET_HEADER)
+        for group in merge(run, memory, headroom=VNET_HEADER):
+            if group.packet is None:
+                joined = run.slice(group.start_row, group.start_row + group.row_count)
+            else:
+                joined = Burst.super_packet(
+                    memory,
+                    offset=group.position,
+                    length=len(group.packet),
+                    gso_size=group.gso_size,
+                    packets=group.row_count,
+                    mark=run.mark,
+                )
+            effects.append(Deliver(vm, joined))

@@ -30,14 +30,22 @@ class WaitingRoom:
         return self._packets
 
     def admit(self, vm: str, burst: Burst) -> int:
-        """Keep a copy of as many rows as there is room for; returns how many that were."""
-        rows = min(burst.count, self._limit - self._packets)
-        if rows:
-            kept = burst.slice(0, rows)
-            kept.buffer = kept.buffer.copy()
-            self._bursts.append((vm, kept))
-            self._packets += rows
-        return rows
+        """Keep a copy of as many rows as there is room for; returns how many packets that were.
+
+        A super-packet is kept whole or not at all.
+        """
+        room = self._limit - self._packets
+        if burst.gso_size and burst.packets > room:
+            return 0
+        rows = min(burst.count, room)
+        if not rows:
+            return 0
+        kept = burst.slice(0, rows)
+        kept.buffer = kept.buffer.copy()
+        kept.gso_size, kept.packets = burst.gso_size, burst.packets if burst.gso_size else rows
+        self._bursts.append((vm, kept))
+        self._packets += kept.packets
+        return kept.packets
 
     def leave(self) -> list[tuple[str, Burst]]:
         """Everything that waits, with the VM each burst came from; afterwards the room is empty."""

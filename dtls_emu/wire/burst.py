@@ -46,9 +46,12 @@ class Burst:
         last: length of the last packet, ``1 <= last <= size``; equals ``size`` for a single row.
         mark: an opaque number that follows the packets through the card, as Linux's skb mark does.
             0 means unmarked. The simulation uses it to say which traffic item a drop belongs to.
+        gso_size: above 0, the single row is a TCP or UDP super-packet that is yet to be cut into packets of
+            so many bytes of payload (virtio's ``gso_size``); 0 for packets.
+        packets: how many packets the rows are, or will be once they are cut.
     """
 
-    __slots__ = ("buffer", "count", "last", "mark", "offset", "size", "stride")
+    __slots__ = ("buffer", "count", "gso_size", "last", "mark", "offset", "packets", "size", "stride")
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class Burst:
         count: int,
         last: int,
         mark: int = 0,
+        gso_size: int = 0,
+        packets: int = 0,
     ) -> None:
         self.buffer = buffer
         self.stride = stride
@@ -68,6 +73,8 @@ class Burst:
         self.count = count
         self.last = last
         self.mark = mark
+        self.gso_size = gso_size
+        self.packets = packets or count
 
     @classmethod
     def allocate(
@@ -117,6 +124,30 @@ class Burst:
             count=count,
             last=length - (count - 1) * segment,
             mark=mark,
+        )
+
+    @classmethod
+    def super_packet(
+        cls,
+        buffer: NDArray[np.uint8],
+        *,
+        offset: int,
+        length: int,
+        gso_size: int,
+        packets: int,
+        mark: int = 0,
+    ) -> Burst:
+        """View a super-packet of ``length`` bytes at ``offset``, which stands for so many packets."""
+        return cls(
+            buffer,
+            stride=len(buffer),
+            offset=offset,
+            size=length,
+            count=1,
+            last=length,
+            mark=mark,
+            gso_size=gso_size,
+            packets=packets,
         )
 
     @property

@@ -76,6 +76,7 @@ class Merged(NamedTuple):
         start_row, row_count: which rows.
         packet: the super-packet, a view of the destination; None for rows that stay as they are.
         gso_size: payload bytes of each row but the last (virtio's ``gso_size``); 0 without a packet.
+        position: where the packet begins in the destination, in bytes.
         transport: where the TCP or UDP header begins in the packet (virtio's ``csum_start``).
         payload: where the payload begins (virtio's ``hdr_len``).
     """
@@ -84,6 +85,7 @@ class Merged(NamedTuple):
     row_count: int
     packet: NDArray[np.uint8] | None
     gso_size: int
+    position: int
     transport: int
     payload: int
 
@@ -118,7 +120,7 @@ def merge(burst: Burst, buffer: NDArray[np.uint8] | None = None, *, headroom: in
     merged = []
     for start, rows, position, length, gso_size, layout in groups[:found].tolist():
         packet = buffer[position : position + length] if gso_size else None
-        merged.append(Merged(start, rows, packet, gso_size, layout >> 16, layout & 0xFFFF))
+        merged.append(Merged(start, rows, packet, gso_size, position, layout >> 16, layout & 0xFFFF))
     return merged
 
 
