@@ -132,10 +132,7 @@ def enlarge_buffers(sock: socket.socket, wanted: int = SOCKET_BUFFER_BYTES) -> O
     )
     if granted >= wanted:
         return Offload(state="on", reason="")
-    return Offload(
-        state="off",
-        reason=f"{granted} of {wanted} bytes: needs CAP_NET_ADMIN, or more net.core.rmem_max and wmem_max",
-    )
+    return Offload(state="off", reason=f"{granted} of {wanted} bytes, for lack of CAP_NET_ADMIN")
 
 
 def forbid_fragments(sock: socket.socket) -> Offload:
