@@ -40,7 +40,8 @@ def test_lists_every_backend_of_the_package():
     assert rows["cryptography"]["detail"].startswith("cryptography ")
 
 
-def test_says_why_one_is_not_available(without_ipsec_mb):
+@pytest.mark.usefixtures("without_ipsec_mb")
+def test_says_why_one_is_not_available():
     """The reason is in the row, and in the choice that `auto` makes then."""
     document = json.loads(run("--json"))
     row = next(row for row in document["backends"] if row["name"] == "ipsec-mb")
@@ -53,7 +54,8 @@ def test_says_why_one_is_not_available(without_ipsec_mb):
     }
 
 
-def test_prints_a_table(without_ipsec_mb):
+@pytest.mark.usefixtures("without_ipsec_mb")
+def test_prints_a_table():
     """The star stands at the choice of `auto`; the reason takes the place of the detail."""
     lines = run().splitlines()
     (chosen,) = [line for line in lines if line.lstrip().startswith("*")]
