@@ -11,6 +11,8 @@ from dtls_emu import __version__
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.output import complain
+from dtls_emu.cli.schema import schema
+from dtls_emu.cli.validate import validate
 from dtls_emu.errors import DtlsEmuError
 
 
@@ -48,6 +50,8 @@ def _options(
 
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
+app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
+app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
         case "value_error":
             return Problem(path, str(context["error"]))
         case "missing" if isinstance(path[-1], int):
-            return Problem(path[:-1], f"has {path[-1]} items; write one more")
+            return Problem(path[:-1], "has too few entries; write two, such as [a, b]")
         case "missing":
             return Problem(path, f"missing; write it: {_description(path, data)}")
         case "extra_forbidden":
@@ -77,7 +77,7 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
         case "too_short":
             return Problem(path, "is empty; write at least one entry")
         case "too_long":
-            return Problem(path, f"has {context['actual_length']} items; write {context['max_length']}")
+            return Problem(path, f"has {context['actual_length']} entries; write {context['max_length']}")
     if value is None:
         return Problem(path, f"has no value; write {_WANTED.get(kind, 'one, or leave the key out')}")
     if kind in _LIMITS:

@@ -1,0 +1,66 @@
+"""``dtls-emu validate``: is a lab file right, and if not, all that is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from dtls_emu.cli.output import JsonOption, complain, print_json
+from dtls_emu.errors import LabFileError
+
+
+if TYPE_CHECKING:
+    from dtls_emu.lab import Lab
+
+
+__all__ = ["validate"]
+
+EXIT_WRONG: Final = 2
+
+
+def validate(
+    lab: Annotated[str, typer.Argument(help="A lab file, or the name of a shipped lab.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a lab file without running it.
+
+    Every problem is said at once, with file, line, key and what to write instead. Exits 2 when there is one.
+    """
+    from dtls_emu.lab import load_lab
+
+    try:
+        loaded = load_lab(lab)
+    except LabFileError as error:
+        if as_json:
+            print_json({"valid": False, "problems": error.problems})
+        else:
+            for problem in error.problems:
+                typer.echo(problem, err=True)
+            complain(f"{lab} has {_count(len(error.problems), 'problem')}")
+        raise typer.Exit(EXIT_WRONG) from None
+    if as_json:
+        print_json(
+            {"valid": True, "problems": [], "name": loaded.name, "profile": loaded.profile, **_counts(loaded)}
+        )
+    else:
+        nouns = zip(_counts(loaded).values(), _NOUNS, strict=True)
+        typer.echo(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
+
+
+_NOUNS: Final = ("virtual network", "host", "VM", "link", "traffic item", "expectation")
+
+
+def _counts(lab: Lab) -> dict[str, int]:
+    return {
+        "virtual_networks": len(lab.virtual_networks),
+        "hosts": len(lab.hosts),
+        "vms": len(lab.vms),
+        "links": len(lab.links),
+        "traffic": len(lab.traffic),
+        "expectations": sum(item.expect is not None for item in lab.traffic),
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
