@@ -19,6 +19,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, config
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -139,7 +140,7 @@ def _require_bytes(*arrays: Any) -> None:
             and array.ndim == 1
             and array.layout == "C"
         ):
-            raise TypeError(f"needs a one-dimensional contiguous uint8 array, not {array}")
+            raise TypingError(f"needs a one-dimensional contiguous uint8 array, not {array}")
 
 
 def _address(context: Any, builder: Any, kinds: Any, values: Any, width: Any) -> Any:
