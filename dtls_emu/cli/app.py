@@ -9,6 +9,7 @@ import typer
 
 from dtls_emu import __version__
 from dtls_emu.cli.backends import backends
+from dtls_emu.cli.bench import bench
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.output import complain
 from dtls_emu.cli.schema import schema
@@ -49,6 +50,7 @@ def _options(
 
 
 app.command(epilog="Example: dtls-emu backends --json")(backends)
+app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
 app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
 app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)

@@ -4,6 +4,8 @@ The same whole packets are offered again and again, mixed with 0, 1, 10 and 50 %
 the mixes in random order within a round. Time per whole packet over fragments per whole packet is a line; its
 slope is the cost of one rejection, and the rate of whole packets against the neighbouring run without
 fragments is the goodput.
+
+Where the fragments stand matters more than how many they are, so it is measured both ways: see :class:`Layout`.
 """
 
 from __future__ import annotations
@@ -13,23 +15,54 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dtls_emu.measure.result import FragmentInterval, FragmentSummary, MixSummary
+from dtls_emu.measure.result import FragmentInterval, FragmentSummary, Layout, MixSummary
 from dtls_emu.measure.sample import AccountingError
 from dtls_emu.measure.statistics import median_estimate, median_ratio, slopes
 from dtls_emu.measure.trials import Stopped
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.trials import Progress
 
 
-__all__ = ["SHARES", "FragmentRun", "FragmentTestbed", "MixSample", "run_fragments", "summarise_fragments"]
+__all__ = [
+    "MIXES",
+    "FragmentRun",
+    "FragmentTestbed",
+    "Mix",
+    "MixSample",
+    "run_fragments",
+    "summarise_fragments",
+]
 
-SHARES: Final = (0.0, 0.01, 0.1, 0.5)
-"""Fragments among the offered packets. 0 is the run without."""
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Fragments among whole packets.
+
+    Fields:
+        layout: where the fragments stand.
+        share: of fragments among the offered packets.
+    """
+
+    layout: Layout
+    share: float
+
+    def __str__(self) -> str:
+        """``10 % fragments, scattered``"""
+        return f"{self.share * 100:.0f} % fragments, {self.layout}"
+
+
+WITHOUT: Final = Mix(Layout.NONE, 0.0)
+SHARES: Final = (0.01, 0.1, 0.5)
+LAYOUTS: Final = (Layout.BUNCHED, Layout.SCATTERED)
+MIXES: Final = (WITHOUT, *(Mix(layout, share) for layout in LAYOUTS for share in SHARES))
 
 FIRST_PACKETS: Final = 2_048
+"""Whole packets of the discarded trials; one pays for compilation and first flows, one tells the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +82,7 @@ class MixSample:
     fragments_rejected: int
     wall_s: float
 
-    def check(self, mix: str) -> None:
+    def check(self, mix: Mix) -> None:
         """Fail loudly unless every fragment was rejected and every whole packet delivered.
 
         Raises:
@@ -65,7 +98,7 @@ class MixSample:
 class FragmentTestbed(Protocol):
     """Two cards with an encrypted flow between them."""
 
-    def measure_mix(self, share: float, whole: int) -> MixSample:
+    def measure_mix(self, mix: Mix, whole: int) -> MixSample:
         """One trial: offer at least ``whole`` whole packets, and fragments among them."""
 
     def reject_shapes(self) -> dict[str, int]:
@@ -103,22 +136,22 @@ def run_fragments(
         AccountingError: a fragment passed, or a whole packet did not.
     """
     rng = random.Random(plan.seed)
-    total = len(SHARES) * plan.rounds
+    total = len(MIXES) * (plan.rounds + 1)
     intervals: list[FragmentInterval] = []
     stopped = Stopped.COMPLETE
     shapes: dict[str, int] = {}
     try:
         progress(0, total, "fragments of each shape by itself")
         shapes = testbed.reject_shapes()
-        whole = _calibrate(testbed, plan.trial_s)
+        whole = {mix: _calibrate(testbed, mix, plan.trial_s) for mix in MIXES}
         for number in range(plan.rounds):
-            for share in rng.sample(SHARES, len(SHARES)):
-                progress(len(intervals), total, f"round {number + 1} of {plan.rounds}: {share:.0%} fragments")
-                intervals.append(_interval(share, number, _measure(testbed, share, whole)))
+            for mix in rng.sample(MIXES, len(MIXES)):
+                progress(len(MIXES) + len(intervals), total, f"round {number + 1} of {plan.rounds}: {mix}")
+                intervals.append(_interval(mix, number, _measure(testbed, mix, whole[mix])))
         progress(total, total, "done")
     except KeyboardInterrupt:
         stopped = Stopped.INTERRUPTED
-    finished = len(intervals) // len(SHARES) * len(SHARES)
+    finished = len(intervals) // len(MIXES) * len(MIXES)
     summary = (
         summarise_fragments(intervals[:finished], shapes, backend=backend, size=size, seed=plan.seed)
         if finished
@@ -128,64 +161,71 @@ def run_fragments(
 
 
 def summarise_fragments(
-    intervals: list[FragmentInterval], shapes: dict[str, int], *, backend: str, size: int, seed: int
+    intervals: Sequence[FragmentInterval], shapes: dict[str, int], *, backend: str, size: int, seed: int
 ) -> FragmentSummary:
-    """Reduce whole rounds of the mixes; each of ``SHARES`` occurs once in every round."""
-    rounds: dict[int, dict[float, FragmentInterval]] = defaultdict(dict)
+    """Reduce whole rounds of the mixes; each of ``MIXES`` occurs once in every round."""
+    rounds: dict[int, dict[Mix, FragmentInterval]] = defaultdict(dict)
     for interval in intervals:
-        rounds[interval.round][interval.share] = interval
-    costs = [
-        slopes(
-            [interval.fragments_offered / interval.whole_offered for interval in mixes.values()],
-            [[interval.wall_s / interval.whole_offered * 1e9 for interval in mixes.values()]],
-        )[0]
-        for mixes in rounds.values()
-    ]
+        rounds[interval.round][Mix(interval.layout, interval.share)] = interval
+    costs = {
+        layout: [
+            _rejection_ns([trials[mix] for mix in MIXES if mix.layout in {layout, Layout.NONE}])
+            for trials in rounds.values()
+        ]
+        for layout in LAYOUTS
+    }
     return FragmentSummary(
         backend=backend,
         size=size,
         shapes=shapes,
-        mixes=[_summarise_mix(share, rounds, seed) for share in SHARES],
-        rejection_ns=median_estimate(costs, seed=seed),
+        mixes=[_summarise_mix(mix, list(rounds.values()), seed) for mix in MIXES],
+        rejection_ns={layout: median_estimate(values, seed=seed) for layout, values in costs.items()},
     )
 
 
-def _summarise_mix(share: float, rounds: dict[int, dict[float, FragmentInterval]], seed: int) -> MixSummary:
-    mixes = [mix[share] for mix in rounds.values()]
-    without = [mix[SHARES[0]] for mix in rounds.values()]
+def _rejection_ns(trials: list[FragmentInterval]) -> float:
+    """The slope of one round and layout."""
+    fragments = [trial.fragments_offered / trial.whole_offered for trial in trials]
+    time_ns = [trial.wall_s / trial.whole_offered * 1e9 for trial in trials]
+    return float(slopes(fragments, [time_ns])[0])
+
+
+def _summarise_mix(mix: Mix, rounds: list[dict[Mix, FragmentInterval]], seed: int) -> MixSummary:
+    trials = [trials[mix] for trials in rounds]
+    without = [trials[WITHOUT] for trials in rounds]
+    goodput = median_ratio(
+        [trial.whole_delivered / trial.wall_s for trial in trials],
+        [trial.whole_delivered / trial.wall_s for trial in without],
+        seed=seed,
+    )
     return MixSummary(
-        share=share,
-        whole_offered=sum(mix.whole_offered for mix in mixes),
-        whole_delivered=sum(mix.whole_delivered for mix in mixes),
-        fragments_offered=sum(mix.fragments_offered for mix in mixes),
-        fragments_rejected=sum(mix.fragments_rejected for mix in mixes),
-        goodput=median_ratio(
-            [mix.whole_delivered / mix.wall_s for mix in mixes],
-            [mix.whole_delivered / mix.wall_s for mix in without],
-            seed=seed,
-        )
-        if share != SHARES[0]
-        else None,
+        layout=mix.layout,
+        share=mix.share,
+        whole_offered=sum(trial.whole_offered for trial in trials),
+        whole_delivered=sum(trial.whole_delivered for trial in trials),
+        fragments_offered=sum(trial.fragments_offered for trial in trials),
+        fragments_rejected=sum(trial.fragments_rejected for trial in trials),
+        goodput=None if mix == WITHOUT else goodput,
     )
 
 
-def _calibrate(testbed: FragmentTestbed, trial_s: float) -> int:
-    """Warm every mix up, and tell how many whole packets make a trial of ``trial_s`` without fragments."""
-    for share in reversed(SHARES):
-        _measure(testbed, share, FIRST_PACKETS)
-    sample = _measure(testbed, SHARES[0], FIRST_PACKETS)
+def _calibrate(testbed: FragmentTestbed, mix: Mix, trial_s: float) -> int:
+    """Warm a mix up, and tell how many whole packets make a trial of ``trial_s`` seconds."""
+    _measure(testbed, mix, FIRST_PACKETS)
+    sample = _measure(testbed, mix, FIRST_PACKETS)
     return max(1, round(sample.whole_offered * trial_s / sample.wall_s))
 
 
-def _measure(testbed: FragmentTestbed, share: float, whole: int) -> MixSample:
-    sample = testbed.measure_mix(share, whole)
-    sample.check(f"{share:.0%} fragments")
+def _measure(testbed: FragmentTestbed, mix: Mix, whole: int) -> MixSample:
+    sample = testbed.measure_mix(mix, whole)
+    sample.check(mix)
     return sample
 
 
-def _interval(share: float, number: int, sample: MixSample) -> FragmentInterval:
+def _interval(mix: Mix, number: int, sample: MixSample) -> FragmentInterval:
     return FragmentInterval(
-        share=share,
+        layout=mix.layout,
+        share=mix.share,
         round=number,
         whole_offered=sample.whole_offered,
         whole_delivered=sample.whole_delivered,

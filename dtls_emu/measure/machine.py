@@ -1,14 +1,20 @@
-"""How busy the machine was during a run: load average and the share of time stolen by the hypervisor."""
+"""The machine under a run: how busy it was, a core for each process, no garbage collection in between."""
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 
-__all__ = ["CpuTimes", "cpu_times", "load_average", "pin"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+__all__ = ["CpuTimes", "cpu_times", "load_average", "one_core", "pin", "undisturbed"]
 
 PROC_STAT: Final = Path("/proc/stat")
 STEAL_FIELD: Final = 7
@@ -64,3 +70,24 @@ def pin(end: int) -> int | None:
     core = cores[-1 - end]
     os.sched_setaffinity(0, {core})
     return core
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this thread on one core meanwhile."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No garbage collection meanwhile, as ``timeit`` does it: it would hit one trial of many."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

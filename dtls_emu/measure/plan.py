@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.wire.overhead import path_overhead
 
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "PATH_MTU",
     "PLAIN",
     "PLAIN_AGAIN",
     "SIZES",
@@ -42,7 +44,10 @@ SIZES: Final = (64, 512, 1400, 8900)
 
 QUICK_SIZES: Final = (64, 1400, 8900)
 SMALLEST_SIZE: Final = 48  # IPv6 and UDP header, no payload
-LARGEST_SIZE: Final = 8978  # a 9,065-byte path; the largest jumbo frames in common use carry 9,000 to 9,216
+PATH_MTU: Final = 9_000
+"""Of the fabric between the two hosts, in bytes of outer IP packet: the common jumbo frame."""
+
+LARGEST_SIZE: Final = path_overhead(encrypted=True).inner_mtu(PATH_MTU)
 
 
 class BenchPath(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dtls_emu.measure.plan import PLAIN, PLAIN_AGAIN, BenchPath
+from dtls_emu.measure.result import Layout
 
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ IN_WORDS: Final = {
     BenchPath.MEMORY: "in memory, without sockets",
     BenchPath.UDP: "over UDP",
     BenchPath.UDP_SINGLE: "over UDP with one datagram a system call",
+}
+
+OFFLOADS: Final = {"udp_gso": "GSO", "udp_gro": "GRO"}
+"""What makes a path fast, in the field's short words; the result file has the others too."""
+
+IN_LAYOUT: Final = {
+    Layout.BUNCHED: "in a burst of its own kind",
+    Layout.SCATTERED: "amid whole packets",
 }
 
 
@@ -63,7 +72,9 @@ def reading(
 
 def _path_table(path: BenchPath, cells: Sequence[CellSummary], offloads: dict[str, OffloadState]) -> Table:
     states = ", ".join(
-        f"{name} {'on' if state.on else 'off'} ({state.reason})" for name, state in offloads.items()
+        f"{OFFLOADS[name]} {'on' if state.on else 'off'}" + (f" ({state.reason})" if state.reason else "")
+        for name, state in offloads.items()
+        if name in OFFLOADS
     )
     columns = (
         ">bytes",
@@ -104,6 +115,7 @@ def _fragment_table(fragments: FragmentSummary) -> Table:
     rows = [
         (
             f"{mix.share * 100:.0f} %",
+            "" if mix.layout is Layout.NONE else str(mix.layout),
             f"{mix.fragments_rejected:,} of {mix.fragments_offered:,}",
             f"{mix.whole_offered - mix.whole_delivered:,} of {mix.whole_offered:,}",
             "1" if mix.goodput is None else f"{mix.goodput.value:.3f}",
@@ -115,6 +127,7 @@ def _fragment_table(fragments: FragmentSummary) -> Table:
     ]
     columns = (
         ">fragments",
+        "layout",
         ">fragments rejected",
         ">whole packets rejected",
         ">goodput against none",
@@ -131,7 +144,8 @@ def _cost_sentence(cells: Sequence[CellSummary], offloads: dict[BenchPath, dict[
     plain = next(
         other for other in cells if (other.path, other.size, other.arm) == (cell.path, cell.size, PLAIN)
     )
-    working = [name.upper() for name, state in offloads.get(cell.path, {}).items() if state.on]
+    states = offloads.get(cell.path, {})
+    working = [short for name, short in OFFLOADS.items() if name in states and states[name].on]
     way = IN_WORDS[cell.path] + (f" with {'/'.join(working)}" if working else "")
     noise = (
         f"differences below {_percent(cell.noise_floor)} are noise on this machine"
@@ -165,16 +179,21 @@ def _fragment_sentence(fragments: FragmentSummary | None) -> str:
         return "Fragments were not measured."
     rejected = sum(mix.fragments_rejected for mix in fragments.mixes)
     whole = sum(mix.whole_delivered for mix in fragments.mixes)
-    half = max(fragments.mixes, key=lambda mix: mix.share)
-    keeps = (
-        ""
-        if half.goodput is None
-        else f", and whole packets keep {half.goodput.value:.2f} of their rate when {half.share * 100:.0f} % are fragments"
+    costs = " and ".join(
+        f"{_time(cost.value)} {IN_LAYOUT[layout]}" for layout, cost in fragments.rejection_ns.items()
     )
+    most = max(mix.share for mix in fragments.mixes)
+    kept = [mix.goodput for mix in fragments.mixes if mix.share == most and mix.goodput]
+    rates = " and ".join(f"{goodput.value:.2f}" for goodput in kept)
     return (
         f"All {rejected:,} fragments were rejected and all {whole:,} whole packets beside them were delivered; "
-        f"rejecting one costs {fragments.rejection_ns.value:.0f} ns{keeps}."
+        f"rejecting one costs {costs}, and whole packets keep {rates} of their rate when {most * 100:.0f} % are "
+        "fragments."
     )
+
+
+def _time(ns: float) -> str:
+    return f"{ns:.0f} ns" if ns < 1_000 else f"{ns / 1_000:.1f} µs"
 
 
 def _percent(share: float) -> str:

@@ -7,6 +7,7 @@ Schema, made from these models by ``python -m dtls_emu.measure.result``.
 
 import json
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -26,6 +27,7 @@ __all__ = [
     "FragmentInterval",
     "FragmentSummary",
     "Interval",
+    "Layout",
     "MixSummary",
     "OffloadState",
     "Result",
@@ -98,9 +100,23 @@ class Interval(_Record):
     receiver_cpu_s: Seconds
 
 
+class Layout(StrEnum):
+    """Where fragments stand among whole packets."""
+
+    NONE = "none"
+    """There are none."""
+
+    BUNCHED = "bunched"
+    """In bursts of their own, as the fragments of one datagram leave a VM one after the other."""
+
+    SCATTERED = "scattered"
+    """At random rows of the bursts of whole packets, which the card must take apart around them."""
+
+
 class FragmentInterval(_Record):
     """One trial of the fragment mixes."""
 
+    layout: Layout
     share: Annotated[Share, Field(description="Fragments among the offered packets.")]
     round: Count
     whole_offered: Count
@@ -133,8 +149,9 @@ class CellSummary(_Record):
 
 
 class MixSummary(_Record):
-    """What the trials of one share of fragments say."""
+    """What the trials of one mix say."""
 
+    layout: Layout
     share: Share
     whole_offered: Count
     whole_delivered: Count
@@ -152,7 +169,9 @@ class FragmentSummary(_Record):
     size: int
     shapes: dict[str, Count] = Field(description="Fragments rejected, by shape.")
     mixes: list[MixSummary]
-    rejection_ns: Estimate = Field(description="Cost of one rejection, nanoseconds: slope over the mixes.")
+    rejection_ns: dict[Layout, Estimate] = Field(
+        description="Cost of one rejection, nanoseconds: slope over the shares."
+    )
 
 
 class End(_Record):

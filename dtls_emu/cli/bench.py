@@ -1,0 +1,145 @@
+"""``dtls-emu bench``: encrypted against plain, per backend and packet size."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from dtls_emu.cli.output import JsonOption, complain, console, print_table
+from dtls_emu.errors import DtlsEmuError
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtls_emu.measure.plan import Plan
+    from dtls_emu.measure.result import Result
+    from dtls_emu.measure.trials import Progress
+
+
+__all__ = ["bench"]
+
+EXIT_NOT_ACCOUNTED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+LINE_EVERY_S: Final = 5.0
+"""Between two lines of progress where there is no terminal."""
+
+
+def bench(
+    lab: Annotated[str, typer.Argument(help="A lab file, or the name of a shipped lab.")] = "two-vms",
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer sizes and rounds: about a minute.")] = False,
+    sizes: Annotated[
+        str, typer.Option(help="Inner packet sizes in bytes, separated by commas.", metavar="N,N,...")
+    ] = "",
+    backends: Annotated[
+        str,
+        typer.Option(help="Backends to compare with plain; by default all available.", metavar="NAME,..."),
+    ] = "",
+    paths: Annotated[
+        str,
+        typer.Option(
+            help="Of memory, udp (with GSO/GRO) and udp-single; by default all.", metavar="PATH,..."
+        ),
+    ] = "",
+    rounds: Annotated[int | None, typer.Option(help="How often each arm is measured.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Of the random order, and of resampling.")] = 1,
+    output: Annotated[
+        str, typer.Option(help="Result file; by default one named by the time, in results/.", metavar="FILE")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what encryption costs: plain, and every backend, by packet size and path.
+
+    Arms are interleaved in random order and compared pair by pair; every packet is accounted for. Ctrl-C ends
+    the run and keeps what was measured.
+    """
+    from dtls_emu.lab import compile_lab, load_lab
+    from dtls_emu.measure.benchmark import benchmark
+    from dtls_emu.measure.result import result_path
+    from dtls_emu.measure.sample import AccountingError
+    from dtls_emu.measure.trials import Stopped
+
+    plan = _plan(quick=quick, sizes=sizes, backends=backends, paths=paths, rounds=rounds, seed=seed)
+    topology = compile_lab(load_lab(lab))
+    try:
+        with _progress() as progress:
+            result = benchmark(topology, plan, progress)
+    except AccountingError as error:
+        complain(f"the run is void: {error}")
+        raise typer.Exit(EXIT_NOT_ACCOUNTED) from error
+    if not result.intervals:
+        raise KeyboardInterrupt
+    path = Path(output) if output else result_path(result.start.started)
+    result.write(path)
+    if as_json:
+        typer.echo(result.model_dump_json(indent=2))
+    else:
+        _print(result, path)
+    if result.end.stopped is Stopped.INTERRUPTED:
+        complain("interrupted: the figures are of what was measured until then")
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _plan(*, quick: bool, sizes: str, backends: str, paths: str, rounds: int | None, seed: int) -> Plan:
+    from dtls_emu.measure.plan import BenchPath, full_plan, quick_plan
+
+    plan = quick_plan(seed) if quick else full_plan(seed)
+    try:
+        return replace(
+            plan,
+            sizes=tuple(int(size) for size in sizes.split(",")) if sizes else plan.sizes,
+            backends=tuple(backends.split(",")) if backends else (),
+            paths=tuple(BenchPath(path) for path in paths.split(",")) if paths else plan.paths,
+            rounds=rounds or plan.rounds,
+        )
+    except ValueError as error:
+        raise DtlsEmuError(
+            f"{error}; --sizes takes numbers such as 64,1400 and --paths takes {', '.join(BenchPath)}"
+        ) from error
+
+
+def _print(result: Result, path: Path) -> None:
+    from dtls_emu.measure.report import tables
+
+    for table in tables(result):
+        print_table(table.title, table.columns, table.rows)
+    screen = console()
+    screen.print(result.end.reading, markup=False)
+    screen.print(f"Result file: {path}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
+    with Progress(
+        *columns, TextColumn("{task.description}", markup=False), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+
+
+class _Lines:
+    """Progress as plain lines."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if now >= self._next or done == total:
+            self._next = now + LINE_EVERY_S
+            typer.echo(f"{done * 100 // max(total, 1):3d} %  {what}", err=True)

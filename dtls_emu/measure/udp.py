@@ -1,0 +1,209 @@
+"""The path over UDP: two processes, one for each host, real sockets on loopback.
+
+::
+
+    coordinator (this process; asleep during a trial)
+        │ pipe: order, report                       pipe: order, report │
+    sender process, core n ────── datagrams on loopback ─────▶ receiver process, core n - 1
+        ▲                                                               │
+        └────────── shared memory: datagrams dealt with so far ─────────┘
+
+The sender keeps no more datagrams under way than fit the receiver's socket buffer, so nothing need be lost and
+no arm is flattered by dropping what it cannot carry. Plain and encrypted arms run the same code.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from dtls_emu.errors import DtlsEmuError
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.measure.arms import arm_topology
+from dtls_emu.measure.cards import save_both
+from dtls_emu.measure.packets import rows_per_burst
+from dtls_emu.measure.sample import Accounting, AccountingError, Sample
+from dtls_emu.measure.udp_worker import (
+    SHARED_WORDS,
+    EndConfig,
+    EndReport,
+    Failure,
+    Order,
+    Ready,
+    Role,
+    serve,
+    window,
+)
+from dtls_emu.wire.burst import MAX_ROWS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ctypes import Array, c_longlong
+    from multiprocessing.context import SpawnContext
+    from types import TracebackType
+
+    from dtls_emu.fabric.offload import Offload
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.measure.arms import Pair
+
+
+__all__ = ["UdpTestbed", "reconcile"]
+
+ANSWER_S: Final = 120.0
+"""Longest wait for an answer: a trial takes a second, compiling every kernel the first time half a minute."""
+
+STOP_S: Final = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class UdpTestbed:
+    """Both processes, with cards for every arm. Use it with ``with``, or close it.
+
+    Fields:
+        offloads: what the sockets use, and why not.
+        cores: core of each process; None when it is not pinned.
+
+    Args:
+        topology: of the lab.
+        pair: the VMs that talk.
+        arms: names of all arms.
+        offload: UDP_SEGMENT and UDP_GRO where the kernel has them; or one datagram a system call.
+
+    Raises:
+        DtlsEmuError: a process could not set up its cards or sockets.
+    """
+
+    def __init__(self, topology: Topology, pair: Pair, arms: Sequence[str], *, offload: bool) -> None:
+        topologies = {
+            arm: arm_topology(topology, pair, arm, _underlays(2 * index + offload))
+            for index, arm in enumerate(arms)
+        }
+        context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks
+        shared = context.RawArray("q", SHARED_WORDS)
+        self._processes: list[_Process] = []
+        try:
+            with TemporaryDirectory(prefix="dtls-emu-bench-") as folder:
+                for role, vm, credentials in zip(
+                    Role, (pair.sender, pair.receiver), save_both(pair, Path(folder)), strict=True
+                ):
+                    config = EndConfig(role, topologies, vm.host, vm.name, pair.ends[0], credentials, offload)
+                    self._processes.append(_Process(context, config, shared))
+                self._sender, self._receiver = self._processes
+                states = [process.answer(Ready) for process in self._processes]
+        except BaseException:
+            self.close()
+            raise
+        self._buffer_bytes = states[1].buffer_bytes
+        self.offloads: dict[str, Offload] = states[1].offloads
+        self.cores = {str(role): state.core for role, state in zip(Role, states, strict=True)}
+
+    def measure(self, arm: str, size: int, packets: int) -> Sample:
+        """One trial: see :class:`dtls_emu.measure.trials.Testbed`."""
+        rows = rows_per_burst(size)
+        order = Order(arm, size, -(-packets // rows), window(self._buffer_bytes, size, rows))
+        self._receiver.order(order)
+        self._receiver.answer(Order)
+        self._sender.order(order)
+        sent, received = self._sender.answer(EndReport), self._receiver.answer(EndReport)
+        return Sample(
+            reconcile(sent, received),
+            octets=received.octets,
+            wall_s=received.last - sent.first,
+            sender_cpu_s=sent.cpu_s,
+            receiver_cpu_s=received.cpu_s,
+        )
+
+    def close(self) -> None:
+        """End both processes. Idempotent."""
+        for process in self._processes:
+            process.close()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def reconcile(sent: EndReport, received: EndReport) -> Accounting:
+    """Put both ends' books together.
+
+    A packet that left the sender and did not arrive is the socket buffer's only as far as the kernel says that
+    it dropped that much there; a merged receive, which it counts once, is up to 64 packets. What is missing
+    beyond that stays unaccounted for.
+    """
+    dropped = dict(sent.dropped)
+    for reason, count in received.dropped.items():
+        dropped[reason] = dropped.get(reason, 0) + count
+    missing = sent.offered - received.delivered - sum(dropped.values())
+    if received.kernel_drops <= missing <= received.kernel_drops * MAX_ROWS and missing:
+        dropped[DropReason.SOCKET_BUFFER] = dropped.get(DropReason.SOCKET_BUFFER, 0) + missing
+    return Accounting(sent.offered, received.delivered, dropped)
+
+
+class _Process:
+    """One end, as the coordinator sees it."""
+
+    def __init__(self, context: SpawnContext, config: EndConfig, shared: Array[c_longlong]) -> None:
+        self._role = config.role
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(config, theirs, shared), daemon=True)
+        # Ctrl-C reaches every process of the terminal. The children inherit that it is blocked: this process ends them.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        theirs.close()
+
+    def order(self, order: Order) -> None:
+        """Start a trial."""
+        self._pipe.send(order)
+
+    def answer(self, kind: type[Answer]) -> Answer:
+        """Wait for the next message, which is of that kind.
+
+        Raises:
+            AccountingError: it found a packet altered.
+            DtlsEmuError: it failed, ended, or keeps silent.
+        """
+        try:
+            silence = Failure(f"silent for {ANSWER_S:.0f} s", is_void=False)
+            message: Any = self._pipe.recv() if self._pipe.poll(ANSWER_S) else silence
+        except (EOFError, ConnectionError) as error:
+            raise DtlsEmuError(f"the {self._role} process ended") from error
+        if isinstance(message, kind):
+            return message
+        assert isinstance(message, Failure)
+        raise (AccountingError if message.is_void else DtlsEmuError)(f"{self._role}: {message.reason}")
+
+    def close(self) -> None:
+        """Ask it to end, and end it when it does not."""
+        with suppress(OSError):  # it may have ended by itself
+            self._pipe.send(None)
+        self._pipe.close()
+        self._process.join(STOP_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _underlays(index: int) -> tuple[str, str]:
+    """Two addresses of 127/8 that no other arm has, and hardly another run on this machine."""
+    own = os.getpid() % 0x3FFF
+    return (
+        f"127.{64 + (own >> 8)}.{own & 0xFF}.{2 * index + 1}",
+        f"127.{64 + (own >> 8)}.{own & 0xFF}.{2 * index + 2}",
+    )
