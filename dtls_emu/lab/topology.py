@@ -216,6 +216,19 @@ class Topology:
             }
             self._routes[network.name] = _Routes(prefix for each in reachable for prefix in each.prefixes)
 
+    def without_encryption(self) -> Topology:
+        """The same lab with encryption off in every network: the baseline of a comparison."""
+        return Topology(
+            name=self.name,
+            profile=self.profile,
+            seed=self.seed,
+            networks=[replace(network, encrypted=False) for network in self.networks.values()],
+            hosts=self.hosts.values(),
+            vms=self.vms.values(),
+            links=self._links.values(),
+            default_link=self._default_link,
+        )
+
     def link(self, source: str, destination: str) -> Link:
         """The way from one host to another; with the lab's defaults where the lab file has no such link."""
         pair = source, destination

@@ -112,11 +112,15 @@ class Card:
         }
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
         self._seen = dict.fromkeys(self.tunnels, (0, TunnelState.IDLE))
-        slow_path = SlowPath(topology, self.host, self.tunnels)
+        self._slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
-        self.egress = Egress(topology, slow_path, self._waiting, self._arena, observer, self._after_tunnel)
+        self.egress = Egress(
+            topology, self._slow_path, self._waiting, self._arena, observer, self._after_tunnel
+        )
         self.merges_for: set[str] = set()
-        self.ingress = Ingress(topology, slow_path, self.tunnels, self._arena, self.merges_for, observer)
+        self.ingress = Ingress(
+            topology, self._slow_path, self.tunnels, self._arena, self.merges_for, observer
+        )
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.
@@ -201,6 +205,22 @@ class Card:
                 self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             self._after_tunnel(tunnel, effects, now)
         return effects
+
+    def update(self, topology: Topology) -> None:
+        """Go on under a changed lab: policy, VMs' facts, links. Tunnels stay up; every flow is decided again.
+
+        Raises:
+            LocalProtocolError: the lab has other hosts, or other VMs on this one.
+        """
+        vms = {vm.name: (vm, topology.networks[vm.network].vni) for vm in topology.vms_on(self.host)}
+        if vms.keys() != self._vms.keys() or topology.hosts.keys() != self._topology.hosts.keys():
+            raise LocalProtocolError("a running card cannot take other hosts or VMs")
+        self._vms = vms
+        self._topology = self._slow_path.topology = topology
+        self.egress.topology = self.ingress.topology = topology
+        for peer, tunnel in self.tunnels.items():
+            tunnel.path_mtu = topology.link(self.host, peer).mtu
+        self.revalidate()
 
     def revalidate(self) -> None:
         """Policy, links or tunnels have changed: every flow is decided again at its next packet.

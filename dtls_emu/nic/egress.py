@@ -57,6 +57,7 @@ class Egress:
     Fields:
         counters: the books.
         flows: the flow table of this direction.
+        topology: the lab as it stands.
         generation: of the policy; raising it makes every flow be decided again at its next packet.
     """
 
@@ -81,7 +82,7 @@ class Egress:
         self.counters = EgressCounters()
         self.flows: FlowTable[EgressFlow] = FlowTable(topology.profile.flow_table)
         self.generation = 0
-        self._topology = topology
+        self.topology = topology
         self._slow_path = slow_path
         self._waiting = waiting
         self._arena = arena
@@ -174,7 +175,7 @@ class Egress:
         """Drop the rows that do not fit; only a shorter last one can."""
         fits = int(burst.last <= flow.inner_mtu)
         self.drop(DropReason.TOO_BIG, burst.packets - fits, burst.mark)
-        if self._topology.profile.icmp_too_big:
+        if self.topology.profile.icmp_too_big:
             answer = packet_too_big(burst.row(0).tobytes(), flow.inner_mtu)
             if answer is not None:
                 self.counters.answered += 1
@@ -232,7 +233,7 @@ class Egress:
         self, flow: EgressFlow, tunnel: Tunnel, burst: Burst, effects: list[Effect], now: float
     ) -> None:
         """The tunnel is not up (yet): keep the packets, drop them, or send them in clear, as the profile says."""
-        choice = while_building(flow.facts, self._topology.profile)
+        choice = while_building(flow.facts, self.topology.profile)
         if choice is FirstPacket.QUEUE:
             kept = self._waiting[tunnel.peer.name].admit(flow.vm, burst)
             self.counters.waiting += kept

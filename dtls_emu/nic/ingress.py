@@ -52,7 +52,7 @@ class Ingress:
     Fields:
         counters: the books.
         flows: the flow table of this direction.
-        generation: as in :class:`dtls_emu.nic.egress.Egress`.
+        topology, generation: as in :class:`dtls_emu.nic.egress.Egress`.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Ingress:
         self.counters = IngressCounters()
         self.flows: FlowTable[IngressFlow] = FlowTable(topology.profile.flow_table)
         self.generation = 0
-        self._topology = topology
+        self.topology = topology
         self._slow_path = slow_path
         self._tunnels = tunnels
         self._arena = arena
@@ -92,7 +92,7 @@ class Ingress:
     ) -> Tunnel | None:
         """Take datagrams; returns the tunnel that was touched, which may have something to send."""
         self.counters.received += burst.count
-        host = self._topology.host_by_underlay(source[0])
+        host = self.topology.host_by_underlay(source[0])
         tunnel = None if host is None else self._tunnels.get(host.name)
         if tunnel is None:
             self.drop(DropReason.UNKNOWN_PEER, burst.count, burst.mark)

@@ -31,10 +31,14 @@ _FALLBACK_LIFE: Final = 1.0
 
 
 class SlowPath:
-    """Decisions of one host's card."""
+    """Decisions of one host's card.
+
+    Fields:
+        topology: the lab as it stands.
+    """
 
     def __init__(self, topology: Topology, host: str, tunnels: Mapping[str, Tunnel]) -> None:
-        self._topology = topology
+        self.topology = topology
         self._host = host
         self._tunnels = tunnels
 
@@ -42,12 +46,12 @@ class SlowPath:
         """Decide a flow from a VM; None when the source address is not the VM's own."""
         if key.source not in vm.addresses:
             return None
-        located = self._topology.locate(vm.network, key.destination)
+        located = self.topology.locate(vm.network, key.destination)
         remote = located is not None and located.host != self._host
         tunnel = self._tunnels[located.host] if located is not None and remote else None
         failed = tunnel is not None and tunnel.active is None and bool(tunnel.failure)
-        facts = flow_to(self._topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
-        decision = decide(facts, self._topology.profile)
+        facts = flow_to(self.topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
+        decision = decide(facts, self.topology.profile)
         header = None
         inner_mtu = vm.mtu
         if facts.destination is not None and remote:
@@ -74,26 +78,26 @@ class SlowPath:
         def refuse(reason: DropReason) -> IngressFlow:
             return IngressFlow("", "", reason, accepts_clear=False, generation=generation)
 
-        network = self._topology.network_by_vni(key.vni)
+        network = self.topology.network_by_vni(key.vni)
         if network is None:
             return refuse(DropReason.UNKNOWN_VNI)
-        destination = self._topology.locate(network.name, key.destination)
+        destination = self.topology.locate(network.name, key.destination)
         if destination is None or destination.host != self._host or destination.network != network.name:
             return refuse(DropReason.UNKNOWN_DESTINATION)
-        source = self._topology.locate(network.name, key.source)
+        source = self.topology.locate(network.name, key.source)
         if source is None:
             return refuse(DropReason.FOREIGN_SOURCE)
         facts = Flow(
-            endpoint_of(self._topology, source),
-            endpoint_of(self._topology, destination),
+            endpoint_of(self.topology, source),
+            endpoint_of(self.topology, destination),
             fragment=key.is_fragment,
         )
-        decision = decide(facts, self._topology.profile)
+        decision = decide(facts, self.topology.profile)
         fallback = decision
         if decision.verdict is Verdict.ENCRYPT:
             # The sender may have had to fall back; whether that is accepted is policy, not trust.
             without_tunnel = Flow(facts.source, facts.destination, tunnel_failed=True)
-            fallback = decide(without_tunnel, self._topology.profile)
+            fallback = decide(without_tunnel, self.topology.profile)
         return IngressFlow(
             vm=destination.name,
             source_host=source.host,
@@ -104,6 +108,6 @@ class SlowPath:
 
     def inner_mtu(self, peer_host: str, *, encrypted: bool) -> int:
         """Largest inner packet on the way to a host."""
-        link = self._topology.link(self._host, peer_host)
-        version = 6 if ":" in self._topology.hosts[peer_host].underlay else 4
+        link = self.topology.link(self._host, peer_host)
+        version = 6 if ":" in self.topology.hosts[peer_host].underlay else 4
         return path_overhead(encrypted=encrypted, underlay_version=version).inner_mtu(link.mtu)

@@ -141,6 +141,7 @@ class Tunnel:
 
     Fields:
         peer: whom it leads to.
+        path_mtu: largest outer IP packet on the way there, in bytes; may change at any time.
         state: see :mod:`dtls_emu.tunnel.states`.
         failure: why the last attempt failed; "" again once an association is up.
         retry_at: when the next attempt may start, in seconds; meaningful while backing off.
@@ -188,9 +189,10 @@ class Tunnel:
         self._ports = ports
         self._drop = on_drop
         self._backoff = settings.retry_backoff
-        self._stays_client = ip_address(identity.address).packed < ip_address(peer.address).packed
         version = ip_address(peer.address).version
-        self._mtu = path_mtu - UDP_HEADER - (IPV4_HEADER if version == 4 else IPV6_HEADER)
+        self._outer_headers = UDP_HEADER + (IPV4_HEADER if version == 4 else IPV6_HEADER)
+        self._stays_client = ip_address(identity.address).packed < ip_address(peer.address).packed
+        self.path_mtu = path_mtu
         self._associations: dict[Ends, Association] = {}
         self._attempts: dict[Ends, Handshake] = {}
         self._draining: dict[Ends, float] = {}
@@ -284,7 +286,7 @@ class Tunnel:
             peer_address=(self.peer.address, ends[1]),
             ca_certificate=self.peer.ca_certificate,
             wall_clock=self._identity.wall_start + self._identity.clock(now),
-            mtu=self._mtu,
+            mtu=self.path_mtu - self._outer_headers,
             settings=self._settings,
             keep_connection=self._backend.needs_connection,
             now=now,

@@ -5,6 +5,7 @@ import pytest
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
+from dtls_emu.testing.wire import make_topology
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 
@@ -303,15 +304,11 @@ def super_packet(payload, gso_size, packets):
     return packet, burst
 
 
-def hand_over(wire, burst):
-    wire.carry_out("h1", wire.cards["h1"].from_guest("a", burst, wire.now))
-
-
 def test_a_super_packet_is_cut_into_the_packets_it_stands_for(make_wire):
     """The receiver gets segments of the size that was asked for; the books count packets."""
     wire = make_wire()
     packet, burst = super_packet(bytes(range(256)) * 40, 1400, 8)
-    hand_over(wire, burst)
+    wire.hand_over("a", burst)
     assert [len(segment) for segment in wire.delivered["b"]] == [1440] * 7 + [40 + 10_240 - 7 * 1400]
     assert b"".join(segment[40:] for segment in wire.delivered["b"]) == packet[40:]
     assert wire.cards["h1"].egress.counters.offered == 8
@@ -323,7 +320,7 @@ def test_packets_are_joined_again_for_a_device_that_takes_super_packets(make_wir
     wire = make_wire()
     wire.cards["h2"].merges_for.add("b")
     packet, burst = super_packet(bytes(range(256)) * 40, 1400, 8)
-    hand_over(wire, burst)
+    wire.hand_over("a", burst)
     (joined,) = wire.delivered["b"]
     # A super-packet's TCP checksum is the pseudo header's sum only (virtio's NEEDS_CSUM).
     assert joined[:36] + joined[38:] == packet[:36] + packet[38:]
@@ -336,7 +333,7 @@ def test_a_super_packet_goes_uncut_to_a_vm_on_the_same_host(make_wire):
     packet = tcp_packet(A, A2, 1, 2, bytes(5000))
     buffer = np.frombuffer(bytearray(packet), np.uint8)
     burst = Burst.super_packet(buffer, offset=0, length=len(packet), gso_size=1400, packets=4)
-    hand_over(wire, burst)
+    wire.hand_over("a", burst)
     assert wire.delivered == {"a2": [packet]}
     assert wire.cards["h1"].egress.counters.local == 4
 
@@ -344,7 +341,7 @@ def test_a_super_packet_goes_uncut_to_a_vm_on_the_same_host(make_wire):
 def test_a_super_packet_whose_segments_do_not_fit_is_answered(make_wire):
     """The segments are too big, not the super-packet."""
     wire = make_wire()
-    hand_over(wire, super_packet(bytes(9000), 1600, 6)[1])
+    wire.hand_over("a", super_packet(bytes(9000), 1600, 6)[1])
     assert wire.cards["h1"].egress.counters.dropped == {DropReason.TOO_BIG: 6}
     assert wire.delivered["a"][0][20:22] == b"\x03\x04"
 
@@ -353,6 +350,33 @@ def test_more_segments_than_a_burst_holds_leave_as_several(make_wire):
     """A small segment size gives more than 64 rows."""
     wire = make_wire()
     packet, burst = super_packet(bytes(range(250)) * 200, 500, 100)
-    hand_over(wire, burst)
+    wire.hand_over("a", burst)
     assert len(wire.delivered["b"]) == 100
     assert b"".join(segment[40:] for segment in wire.delivered["b"]) == packet[40:]
+
+
+def test_a_running_card_takes_a_changed_lab_and_keeps_its_tunnels(make_wire):
+    """Policy and MTU change under live flows; the next packet is decided anew, without a handshake."""
+    wire = make_wire()
+    wire.send("a", udp())
+    for card in wire.cards.values():
+        card.update(
+            make_topology(vms={"b": {"size_capable": False}}, enforcement=Enforcement.DROP_UNENCRYPTED)
+        )
+    wire.send("a", udp())
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.NOT_ACCEPTED: 1}
+    for card in wire.cards.values():
+        card.update(make_topology(mtu=200))
+    wire.send("a", udp())
+    assert wire.cards["h1"].egress.counters.dropped[DropReason.TOO_BIG] == 1
+    assert wire.cards["h1"].tunnels["h2"].handshakes == 1
+
+
+def test_a_lab_without_encryption_is_the_same_lab_in_clear(make_wire):
+    """The baseline."""
+    wire = make_wire()
+    for card in wire.cards.values():
+        card.update(card._topology.without_encryption())
+    wire.send("a", udp())
+    assert wire.delivered == {"b": [udp()]}
+    assert SECRET in on_the_fabric(wire)

@@ -1,0 +1,163 @@
+"""A small lab and the wire between its cards: the bench for everything about a card.
+
+A :class:`Wire` carries datagrams from card to card without delay and remembers what passed::
+
+    wire = Wire(make_topology())
+    wire.send("a", packet)
+    assert wire.delivered == {"b": [packet]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from dtls_emu.host.cards import build_cards
+from dtls_emu.lab.profiles import PROFILES
+from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
+from dtls_emu.lab.vocabulary import Enforcement
+from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, Transmit
+from dtls_emu.wire.burst import Burst
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+
+
+__all__ = ["Wire", "make_topology"]
+
+
+def make_topology(
+    *, enforcement=Enforcement.ALLOW_UNENCRYPTED, encrypted=True, mtu=1650, vms=None, **profile
+):
+    """Hosts h1 to h3; VMs a (h1), a2 (h1), b (h2), c (h3) in one network, and a peered, unencrypted one."""
+    hosts = [Host(f"h{n}", f"10.255.0.{n}", "test", "cryptography", smartnic_present=True) for n in (1, 2, 3)]
+    network = Network(
+        "prod",
+        5001,
+        (ip_network("10.0.0.0/16"), ip_network("fd00::/64")),
+        encrypted,
+        enforcement,
+        frozenset(),
+    )
+    where = {"a": ("h1", 4), "a2": ("h1", 5), "b": ("h2", 6), "c": ("h3", 7)}
+    machines = [
+        Vm(
+            name,
+            host,
+            "prod",
+            (ip_address(f"10.0.0.{last}"), ip_address(f"fd00::{last}")),
+            bytes((2, 0, 0, 0, 0, last)),
+            "Standard_D4s_v5",
+            size_capable=True,
+            accelerated_networking=True,
+            restarted=True,
+            flow_table_ready=True,
+            discovery=True,
+            mtu=9000,
+        )
+        for name, (host, last) in where.items()
+    ]
+    machines = [replace(vm, **(vms or {}).get(vm.name, {})) for vm in machines]
+    link = Link("", "", mtu, delay=0.0, jitter=0.0, loss=0.0, reorder=0.0, duplicate=0.0, corrupt=0.0, rate=0)
+    return Topology(
+        name="test",
+        profile=replace(PROFILES["current"], **profile),
+        seed=1,
+        networks=[network],
+        hosts=hosts,
+        vms=machines,
+        links=[],
+        default_link=link,
+    )
+
+
+@dataclass
+class Wire:
+    """Cards joined by a wire without delay.
+
+    Fields:
+        topology: of the lab.
+        cut: while True, datagrams are lost.
+        now: the time that cards are told, in seconds.
+        cards: by host name.
+        datagrams: what was on the wire: sending host, its port, destination, bytes.
+        delivered: packets by VM; left: packets that left for the internet.
+        drops: host, reason, count and mark of everything a card dropped.
+    """
+
+    topology: Topology
+    cut: bool = False
+    now: float = 0.0
+    datagrams: list[tuple[str, int, UnderlayAddress, bytes]] = field(default_factory=list)
+    delivered: dict[str, list[bytes]] = field(default_factory=dict)
+    left: list[bytes] = field(default_factory=list)
+    drops: list[tuple[str, DropReason, int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Build the cards."""
+        self.cards = build_cards(self.topology, on_drop=lambda *drop: self.drops.append(drop))
+        self._address = {host.name: host.underlay for host in self.topology.hosts.values()}
+
+    def send(self, vm: str, *packets: bytes, mark: int = 0) -> None:
+        """Let a VM send packets that have the shape of a burst."""
+        self.hand_over(vm, Burst.from_packets(packets, mark=mark))
+
+    def hand_over(self, vm: str, burst: Burst) -> None:
+        """Let a VM send a burst."""
+        host = self.topology.vms[vm].host
+        self.carry_out(host, self.cards[host].from_guest(vm, burst, self.now))
+
+    def inject(self, host: str, source: UnderlayAddress, local_port: int, datagram: bytes) -> None:
+        """A datagram from nowhere arrives at a host."""
+        burst = Burst.from_packets([datagram])
+        self.carry_out(host, self.cards[host].from_fabric(burst, source, local_port, self.now))
+
+    def carry_out(self, host: str, effects: Sequence[Effect]) -> None:
+        """Do what a card asks for."""
+        # Copied first: the next call on the card uses the memory again.
+        copies = [
+            (effect, [] if isinstance(effect, ClosePort) else [row.tobytes() for row in effect.burst.rows()])
+            for effect in effects
+        ]
+        for effect, packets in copies:
+            if isinstance(effect, Deliver):
+                self.delivered.setdefault(effect.vm, []).extend(packets)
+            elif isinstance(effect, LeaveFabric):
+                self.left.extend(packets)
+            elif isinstance(effect, Transmit):
+                self._transmit(host, effect, packets)
+
+    def wait(self, until: float) -> None:
+        """Let time pass; timers fire."""
+        while True:
+            moments = [
+                (moment, host)
+                for host, card in self.cards.items()
+                if (moment := card.next_timeout()) is not None
+            ]
+            if not moments or min(moments)[0] > until:
+                self.now = until
+                return
+            self.now, host = min(moments)
+            self.carry_out(host, self.cards[host].handle_timeout(self.now))
+
+    def assert_balanced(self) -> None:
+        """Every packet and record is accounted for on every card."""
+        for card in self.cards.values():
+            assert card.balanced, (card.host, card.egress.counters, card.ingress.counters)
+
+    def _transmit(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
+        address, port = effect.destination
+        self.datagrams += [(host, effect.source_port, effect.destination, each) for each in datagrams]
+        peer = self.topology.host_by_underlay(address)
+        if self.cut or peer is None:
+            return
+        burst = Burst.from_packets(datagrams, mark=effect.burst.mark)
+        source = (self._address[host], effect.source_port)
+        self.carry_out(peer.name, self.cards[peer.name].from_fabric(burst, source, port, self.now))
