@@ -9,10 +9,9 @@ A :class:`Wire` carries datagrams from card to card without delay and remembers 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dtls_emu.host.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
@@ -23,7 +22,8 @@ from dtls_emu.wire.burst import Burst
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from dtls_emu.lab.vocabulary import DropReason
     from dtls_emu.nic.effects import Effect, UnderlayAddress
@@ -33,9 +33,21 @@ __all__ = ["Wire", "make_topology"]
 
 
 def make_topology(
-    *, enforcement=Enforcement.ALLOW_UNENCRYPTED, encrypted=True, mtu=1650, vms=None, **profile
-):
-    """Hosts h1 to h3; VMs a (h1), a2 (h1), b (h2), c (h3) in one network, and a peered, unencrypted one."""
+    *,
+    enforcement: Enforcement = Enforcement.ALLOW_UNENCRYPTED,
+    encrypted: bool = True,
+    mtu: int = 1650,
+    vms: Mapping[str, Mapping[str, Any]] | None = None,
+    **profile: Any,
+) -> Topology:
+    """Hosts h1 to h3 (10.255.0.1 to .3); VMs a and a2 on h1, b on h2, c on h3, in one virtual network.
+
+    Args:
+        enforcement, encrypted: of the network.
+        mtu: of every link, in bytes of outer IP packet.
+        vms: fields of VMs that differ, by VM name.
+        profile: fields of the profile that differ.
+    """
     hosts = [Host(f"h{n}", f"10.255.0.{n}", "test", "cryptography", smartnic_present=True) for n in (1, 2, 3)]
     network = Network(
         "prod",

@@ -1,6 +1,7 @@
 """Wires for the card's tests."""
 
 import pytest
+
 from dtls_emu.testing.wire import Wire, make_topology
 
 
