@@ -126,7 +126,11 @@ class _Reader:
         if node.tag in _TEXT or (node.tag in {_TAG + "int", _TAG + "float"} and ":" in node.value):
             return node.value
         if node.tag in {_TAG + kind for kind in ("null", "bool", "int", "float")}:
-            return self._scalars.construct_object(node)
+            try:
+                return self._scalars.construct_object(node)
+            except ValueError:
+                self._complain(node, path, "no number that can be read; write a shorter one")
+                return None
         self._complain(node, path, f"tag {node.tag} has no place in a lab file; leave it out")
         return None
 

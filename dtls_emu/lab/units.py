@@ -29,6 +29,9 @@ __all__ = [
 
 _NUMBER: Final = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
 
+_MAX: Final = 10**15
+"""More than any quantity of a lab; so that arithmetic on them stays finite."""
+
 _SECONDS: Final = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),
@@ -111,7 +114,10 @@ def _parse(value: object, units: Mapping[str, Decimal], what: str, example: str)
     if match is None or factor is None:
         spellings = ", ".join(unit for unit in units if unit.isascii())
         raise ValueError(f"{value!r} is not {what}; write one such as {example} (units: {spellings})")
-    return Decimal(match[1]) * factor
+    number = Decimal(match[1]) * factor
+    if number > _MAX:
+        raise ValueError(f"{value} is too much; write less, such as {example}")
+    return number
 
 
 def _unit(spelling: str, units: Mapping[str, Decimal]) -> Decimal | None:
