@@ -132,13 +132,17 @@ class _Opener(_End):
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         connection = self._require_connection()
         require_openable(burst, status)
-        for index, record in enumerate(burst.rows()):
+        view = burst.buffer.data
+        for index in range(burst.count):
             if status[index] != RowStatus.OK:
                 continue
-            length = len(record) - RECORD_OVERHEAD
+            size = burst.last if index == burst.count - 1 else burst.size
+            length = size - RECORD_OVERHEAD
             if length < 0 or length > MAX_PLAINTEXT:
                 status[index] = RowStatus.BAD_DATAGRAM if length < 0 else RowStatus.OVERSIZE
                 continue
+            start = index * burst.stride + burst.offset
+            record = view[start : start + size]
             packet = record[RECORD_PREFIX : RECORD_PREFIX + length]
             if record[0] == APPLICATION_DATA and length:
                 authentic = _open_by_openssl(connection, record, packet)
@@ -146,33 +150,30 @@ class _Opener(_End):
                 authentic = self._open_by_keys(record, packet)
             if not authentic:
                 status[index] = RowStatus.AUTH_FAILED
-                packet[:] = 0
+                packet[:] = bytes(length)
         shrink_to_packets(burst)
 
-    def _open_by_keys(self, record: NDArray[np.uint8], packet: NDArray[np.uint8]) -> bool:
+    def _open_by_keys(self, record: memoryview, packet: memoryview) -> bool:
         assert self._cipher is not None  # open() has looked
         header = record[:RECORD_PREFIX].tobytes()
         length = (int.from_bytes(header[11:13], "big") - EXPLICIT_NONCE - TAG) & 0xFFFF
         additional = header[3:11] + header[:3] + length.to_bytes(2, "big")
         try:
-            plaintext = self._cipher.decrypt(
-                self._salt + header[RECORD_HEADER:], record[RECORD_PREFIX:].data, additional
+            packet[:] = self._cipher.decrypt(
+                self._salt + header[RECORD_HEADER:], record[RECORD_PREFIX:], additional
             )
         except InvalidTag:
             return False
-        packet[:] = np.frombuffer(plaintext, np.uint8)
         return True
 
 
-def _open_by_openssl(
-    connection: SSL.Connection, record: NDArray[np.uint8], packet: NDArray[np.uint8]
-) -> bool:
+def _open_by_openssl(connection: SSL.Connection, record: memoryview, packet: memoryview) -> bool:
     """One record in, its plaintext out. Whatever OpenSSL says of a hostile record ends here."""
-    if int.from_bytes(record[11:13].tobytes(), "big") != len(record) - RECORD_HEADER:
+    if record[11] << 8 | record[12] != len(record) - RECORD_HEADER:
         return False  # the memory BIO is a stream: what is left of a lying record would spoil the next
     try:
-        connection.bio_write(record.data)
-        return connection.recv_into(packet.data, len(packet)) == len(packet)
+        connection.bio_write(record)
+        return connection.recv_into(packet, len(packet)) == len(packet)
     except SSL.WantReadError:
         return False
     except SSL.Error:
