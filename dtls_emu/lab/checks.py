@@ -49,8 +49,10 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         extra.hosts | lab.hosts.keys(),
         extra.vms | lab.vms.keys(),
     )
+    missing = [*_check_sections(names)]
+    if missing:  # every reference to it would be wrong
+        return missing
     return [
-        *_check_sections(names),
         *_check_networks(lab, names),
         *_check_hosts(lab),
         *_check_vms(lab, names),

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from dtls_emu.lab.model import LabModel
+from dtls_emu.lab.problems import shown
 from dtls_emu.lab.vocabulary import DropReason, FlowEncryption, Verdict
 
 
@@ -54,11 +55,11 @@ def _parse_amount(value: object) -> Amount:
     match = re.fullmatch(_RANGE, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(
-            f"{value!r} is no number of packets; write one such as 10, a range 8..10 or 8.., or all"
+            f"{shown(value)} is no number of packets; write one such as 10, a range 8..10 or 8.., or all"
         )
     low, high = int(match[1]), int(match[2]) if match[2] else None
     if high is not None and high < low:
-        raise ValueError(f"the range {value} is upside down; write {high}..{low}")
+        raise ValueError(f"the range {shown(value)} is upside down; write {high}..{low}")
     return Amount(low, high)
 
 

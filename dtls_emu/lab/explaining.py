@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from dtls_emu.lab.problems import Problem, suggest
+from dtls_emu.lab.problems import Problem, shown, suggest
 from dtls_emu.lab.schema import json_schema
 
 
@@ -49,7 +49,14 @@ def explain(error: ValidationError, data: Any) -> list[Problem]:
         error: of :class:`dtls_emu.lab.schema.Lab`.
         data: what was validated.
     """
-    return [_explain(details, data) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    # A list whose every entry is wrong counts as empty as well; the entries say it better.
+    inner = {_path(details)[:-1] for details in found}
+    return [
+        _explain(details, data)
+        for details in found
+        if details["type"] != "too_short" or _path(details) not in inner
+    ]
 
 
 def _explain(details: ErrorDetails, data: Any) -> Problem:
@@ -67,12 +74,12 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
             unused = [key for key in keys if key not in _data_at(path[:-1], data)]
             return Problem(path, f"unknown key; {suggest(path[-1], unused)}")
         case "enum" | "literal_error":
-            return Problem(path, f"`{value}` is not known here; {suggest(value, _choices(path, data))}")
+            return Problem(path, f"{shown(value)} is not known here; {suggest(value, _choices(path, data))}")
         case "union_tag_not_found":
             return Problem((*path, "kind"), f"missing; {suggest('', _kinds())}")
         case "union_tag_invalid":
             return Problem(
-                (*path, "kind"), f"`{context['tag']}` is not known; {suggest(context['tag'], _kinds())}"
+                (*path, "kind"), f"{shown(context['tag'])} is not known; {suggest(context['tag'], _kinds())}"
             )
         case "too_short":
             return Problem(path, "is empty; write at least one entry")
@@ -82,12 +89,9 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
         return Problem(path, f"has no value; write {_WANTED.get(kind, 'one, or leave the key out')}")
     if kind in _LIMITS:
         wrong, instead = _LIMITS[kind]
-        return Problem(path, f"{value} is {wrong}; {instead.format(**context)}")
+        return Problem(path, f"{shown(value)} is {wrong}; {instead.format(**context)}")
     if kind in _WANTED:
-        shown = (
-            "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"`{value}`"
-        )
-        return Problem(path, f"{shown} does not belong here; write {_WANTED[kind]}")
+        return Problem(path, f"{shown(value)} does not belong here; write {_WANTED[kind]}")
     return Problem(path, details["msg"])
 
 
@@ -121,7 +125,8 @@ def _choices(path: KeyPath, data: Any) -> list[str]:
 def _description(path: KeyPath, data: Any) -> str:
     field = _schema_at(path[:-1], data).get("properties", {}).get(path[-1], {})
     text: str = field.get("description", f"`{path[-1]}`")
-    return text[0].lower() + text[1:].rstrip(".")
+    first = text[0].lower() if text[1:2].islower() else text[0]  # "VMs" stay VMs
+    return first + text[1:].rstrip(".")
 
 
 def _data_at(path: KeyPath, data: Any) -> Any:

@@ -100,7 +100,8 @@ def _validate(data: dict[str, Any], path: Path, problems: list[Problem]) -> Lab 
     except ValidationError as error:
         found = explain(error, data)
         problems += found
-        lab, kept = _rest(data, path, found)
+        if not any(problem.path in {(section,) for section in _SECTIONS} for problem in found):
+            lab, kept = _rest(data, path, found)
     if lab is not None:
         reported = {problem.path for problem in problems}
         between = [_relocated(problem, kept) for problem in check_lab(lab, declared)]

@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StrictInt, WithJsonSchema
 
+from dtls_emu.lab.problems import shown
+
 
 __all__ = ["LabModel", "Name", "Switch", "Whole", "check_name"]
 
@@ -33,7 +35,7 @@ def check_name(name: str) -> str:
     """
     if not re.fullmatch(_NAME, name) or len(name) > _MAX_NAME:
         raise ValueError(
-            f"{name!r} is no name; write lower-case letters, digits and hyphens, starting with a letter, "
+            f"{shown(name)} is no name; write lower-case letters, digits and hyphens, starting with a letter, "
             f"such as vm-1 (at most {_MAX_NAME})"
         )
     return name

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-__all__ = ["KeyPath", "Problem", "dotted", "suggest"]
+__all__ = ["KeyPath", "Problem", "dotted", "shown", "suggest"]
 
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of the file, such as ``("traffic", 0, "count")``."""
 
 MAX_CHOICES = 12
 """More names than this are not listed: the nearest one helps more than a wall of them."""
+
+MAX_SHOWN = 40
+"""More characters of what the file holds are not repeated: a problem is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +42,31 @@ def dotted(path: KeyPath) -> str:
     """A path as people write it: `traffic[0].count`."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        text += f"[{step}]" if isinstance(step, int) else f".{_printable(step)}" if text else _printable(step)
     return text
+
+
+def shown(value: object) -> str:
+    """What the file holds, fit for a message."""
+    if isinstance(value, dict | list | tuple):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, int) and abs(value) >= 10**MAX_SHOWN:
+        return "a huge number"
+    return f"`{_printable(str(value).lower() if isinstance(value, bool) else str(value))}`"
+
+
+def _printable(text: str) -> str:
+    short = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in short)
 
 
 def suggest(wrong: object, choices: Iterable[str]) -> str:
     """What to write instead of a word: the nearest choice, and all of them where they are few."""
     names = list(choices)
     lower = {name.lower(): name for name in reversed(names)}
-    near = get_close_matches(str(wrong).lower(), lower, n=1)
+    near = get_close_matches(wrong[:MAX_SHOWN].lower(), lower, n=1) if isinstance(wrong, str) else []
     listed = ", ".join(names) if len(names) <= MAX_CHOICES else ""
     if near:
         return f"did you mean `{lower[near[0]]}`?" + (

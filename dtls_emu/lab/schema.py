@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
+from dtls_emu.lab.problems import shown
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.sizes import SIZE_NAME
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU, Address, Prefix
@@ -78,8 +79,8 @@ def _parse_prefix(value: object) -> Prefix:
         else:
             if int(ip_interface(value).ip) == int(loose.network_address):
                 return loose
-            raise ValueError(f"{value} has bits set behind the prefix; write {loose}")
-    raise ValueError(f"{value!r} is no address prefix; write one such as 10.0.0.0/24")
+            raise ValueError(f"{shown(value)} has bits set behind the prefix; write {loose}")
+    raise ValueError(f"{shown(value)} is no address prefix; write one such as 10.0.0.0/24")
 
 
 def _parse_address(value: object) -> Address:
@@ -90,7 +91,7 @@ def _parse_address(value: object) -> Address:
     except ValueError:
         address = None
     if address is None:
-        raise ValueError(f"{value!r} is no IP address; write one such as 192.0.2.1")
+        raise ValueError(f"{shown(value)} is no IP address; write one such as 192.0.2.1")
     if address.is_multicast or address.is_unspecified:
         raise ValueError(f"{address} is not the address of one machine; write one such as 192.0.2.1")
     return address
@@ -108,19 +109,19 @@ def _parse_address_of(version: int, example: str) -> BeforeValidator:
 
 def _check_profile(name: str) -> str:
     if name not in PROFILES:
-        raise ValueError(f"no profile `{name}`; write one of: {', '.join(PROFILES)}")
+        raise ValueError(f"no profile {shown(name)}; write one of: {', '.join(PROFILES)}")
     return name
 
 
 def _check_size(size: str) -> str:
     if not re.fullmatch(SIZE_NAME, size):
-        raise ValueError(f"{size!r} is no Azure VM size; write one such as Standard_D4s_v5")
+        raise ValueError(f"{shown(size)} is no Azure VM size; write one such as Standard_D4s_v5")
     return size
 
 
 def _check_mac(mac: str) -> str:
     if not re.fullmatch(_MAC, mac):
-        raise ValueError(f"{mac!r} is no MAC address; write one such as 02:00:00:00:00:01")
+        raise ValueError(f"{shown(mac)} is no MAC address; write one such as 02:00:00:00:00:01")
     if int(mac[:2], 16) & 1:
         raise ValueError(
             f"{mac} is a group address; write one whose first byte is even, such as 02:00:00:00:00:01"
@@ -355,11 +356,9 @@ class Lab(LabModel):
     seed: Whole = Field(
         default=1, ge=0, le=2**63 - 1, description="Seed of every random choice of a run. Default 1."
     )
-    virtual_networks: dict[Name, VirtualNetwork] = Field(
-        min_length=1, description="Virtual networks by name."
-    )
-    hosts: dict[Name, Host] = Field(min_length=1, description="Hosts by name.")
-    vms: dict[Name, Vm] = Field(min_length=1, description="VMs by name.")
+    virtual_networks: dict[Name, VirtualNetwork] = _section("Virtual networks by name; at least one.")
+    hosts: dict[Name, Host] = _section("Hosts by name; at least one.")
+    vms: dict[Name, Vm] = _section("VMs by name; at least one.")
     link_defaults: LinkSettings = Field(
         default_factory=LinkSettings, description="What every link is like, but for what its own entry says."
     )

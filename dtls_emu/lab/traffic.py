@@ -20,6 +20,7 @@ from pydantic import (
 
 from dtls_emu.lab.expectation import Expect
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole, check_name
+from dtls_emu.lab.problems import shown
 from dtls_emu.lab.units import ByteCount, Duration, Rate
 from dtls_emu.lab.vocabulary import FragmentShape
 
@@ -46,7 +47,9 @@ def _parse_destination(value: object) -> str | IPv4Address | IPv6Address:
             return ip_address(value)
         except ValueError:
             return check_name(value)
-    raise ValueError(f"{value!r} is neither a name nor an address; write the name of a VM or an IP address")
+    raise ValueError(
+        f"{shown(value)} is neither a name nor an address; write the name of a VM or an IP address"
+    )
 
 
 Destination = Annotated[

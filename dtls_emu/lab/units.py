@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from dtls_emu.lab.problems import shown
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,7 +78,7 @@ def parse_probability(value: object) -> float:
     """
     probability = float(_parse(value, _PERCENT, "a share", "1%"))
     if probability > 1:
-        raise ValueError(f"{value} is more than 100%; write at most 100%")
+        raise ValueError(f"{shown(value)} is more than 100%; write at most 100%")
     return probability
 
 
@@ -99,7 +101,7 @@ def parse_bytes(value: object) -> int:
         return value
     count = _parse(value, _BYTES, "a number of bytes", "10MB")
     if count != int(count):
-        raise ValueError(f"{value} is not a whole number of bytes; write one, such as 10MB")
+        raise ValueError(f"{shown(value)} is not a whole number of bytes; write one, such as 10MB")
     return int(count)
 
 
@@ -107,16 +109,15 @@ def _parse(value: object, units: Mapping[str, Decimal], what: str, example: str)
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value == 0:
             return Decimal(0)
-        unit = example.lstrip("0123456789")
-        raise ValueError(f"{value} has no unit; write {what} with its unit, such as {value}{unit}")
+        raise ValueError(f"{shown(value)} has no unit; write {what} with its unit, such as {example}")
     match = re.fullmatch(rf"({_NUMBER})\s*(\S+)", value) if isinstance(value, str) else None
     factor = _unit(match[2], units) if match else None
     if match is None or factor is None:
         spellings = ", ".join(unit for unit in units if unit.isascii())
-        raise ValueError(f"{value!r} is not {what}; write one such as {example} (units: {spellings})")
+        raise ValueError(f"{shown(value)} is not {what}; write one such as {example} (units: {spellings})")
     number = Decimal(match[1]) * factor
     if number > _MAX:
-        raise ValueError(f"{value} is too much; write less, such as {example}")
+        raise ValueError(f"{shown(value)} is too much; write less, such as {example}")
     return number
 
 

@@ -72,24 +72,24 @@ def test_sizes_are_bytes(text, count):
 @pytest.mark.parametrize(
     ("parse", "value", "message"),
     [
-        (parse_duration, 5, "5 has no unit; write a duration with its unit, such as 5ms"),
-        (parse_duration, "5", "'5' is not a duration; write one such as 5ms (units: ns, us, ms, s, min, h)"),
+        (parse_duration, 5, "`5` has no unit; write a duration with its unit, such as 5ms"),
+        (parse_duration, "5", "`5` is not a duration; write one such as 5ms (units: ns, us, ms, s, min, h)"),
         (
             parse_duration,
             "-5ms",
-            "'-5ms' is not a duration; write one such as 5ms (units: ns, us, ms, s, min, h)",
+            "`-5ms` is not a duration; write one such as 5ms (units: ns, us, ms, s, min, h)",
         ),
         (
             parse_duration,
             "5 weeks",
-            "'5 weeks' is not a duration; write one such as 5ms (units: ns, us, ms, s, min, h)",
+            "`5 weeks` is not a duration; write one such as 5ms (units: ns, us, ms, s, min, h)",
         ),
-        (parse_probability, 1, "1 has no unit; write a share with its unit, such as 1%"),
-        (parse_probability, 0.5, "0.5 has no unit; write a share with its unit, such as 0.5%"),
-        (parse_probability, "101%", "101% is more than 100%; write at most 100%"),
-        (parse_duration, "1e20s", "1e20s is too much; write less, such as 5ms"),
-        (parse_rate, 100, "100 has no unit; write a rate with its unit, such as 100Mbit/s"),
-        (parse_bytes, "1.5B", "1.5B is not a whole number of bytes; write one, such as 10MB"),
+        (parse_probability, 1, "`1` has no unit; write a share with its unit, such as 1%"),
+        (parse_probability, 0.5, "`0.5` has no unit; write a share with its unit, such as 1%"),
+        (parse_probability, "101%", "`101%` is more than 100%; write at most 100%"),
+        (parse_duration, "1e20s", "`1e20s` is too much; write less, such as 5ms"),
+        (parse_rate, 100, "`100` has no unit; write a rate with its unit, such as 100Mbit/s"),
+        (parse_bytes, "1.5B", "`1.5B` is not a whole number of bytes; write one, such as 10MB"),
     ],
 )
 def test_ambiguity_is_refused_with_what_to_write(parse, value, message):

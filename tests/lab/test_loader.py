@@ -1,0 +1,462 @@
+"""A lab file becomes a lab, or a list of everything that is wrong with it."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtls_emu.errors import LabFileError
+from dtls_emu.lab import load_lab, shipped_labs
+from dtls_emu.lab.loader import parse_lab
+
+
+SHIPPED = "jumbo-fragments, lossy, mixed-sizes, two-vms"
+BASE = yaml.safe_load(Path(__file__).with_name("small.yaml").read_text())
+
+
+def problems_of(text_or_data):
+    """What is wrong, without the file's name."""
+    text = text_or_data if isinstance(text_or_data, str) else yaml.safe_dump(text_or_data, sort_keys=False)
+    with pytest.raises(LabFileError) as caught:
+        parse_lab(text, "lab.yaml")
+    return [problem.removeprefix("lab.yaml:") for problem in caught.value.problems]
+
+
+def changed(data, path, value):
+    """Data with one thing changed; a value of `...` takes it away."""
+    data = copy.deepcopy(data)
+    place = data
+    for step in path[:-1]:
+        place = place[step]
+    if value is ...:
+        del place[path[-1]]
+    elif isinstance(place, list) and path[-1] == len(place):
+        place.append(value)
+    else:
+        place[path[-1]] = value
+    return data
+
+
+def test_a_right_lab_is_loaded(write_lab, lab_data):
+    """With defaults filled in, and the file's name for its own."""
+    lab = load_lab(write_lab(lab_data))
+    assert (lab.name, lab.profile, lab.seed) == ("my-lab", "current", 1)
+    assert lab.virtual_networks["green"].encryption.enabled is False
+    assert lab.traffic[0].source == "vm-a"
+
+
+def test_a_shipped_lab_is_loaded_by_its_name():
+    """From anywhere."""
+    assert load_lab("two-vms").name == "two-vms"
+
+
+def test_a_file_here_goes_before_a_shipped_lab(write_lab, lab_data, monkeypatch):
+    """A name that is a file in the current folder is that file."""
+    path = write_lab(lab_data)
+    path.rename(path.with_name("two-vms"))
+    monkeypatch.chdir(path.parent)
+    assert set(load_lab("two-vms").vms) == {"vm-a", "vm-b", "vm-c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "two-vm",
+            f"two-vm: no such file, and no shipped lab of that name; did you mean `two-vms`? (one of: {SHIPPED})",
+        ),
+        (
+            "zzz",
+            f"zzz: no such file, and no shipped lab of that name; write one of: {SHIPPED}",
+        ),
+        ("zzz.yaml", "zzz.yaml: cannot be read: No such file or directory; write the path of a lab file"),
+        ("../zzz", "../zzz: cannot be read: No such file or directory; write the path of a lab file"),
+    ],
+)
+def test_what_is_not_there_is_said(name, message, tmp_path, monkeypatch):
+    """A name without path could be a shipped lab, so those are listed."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabFileError) as caught:
+        load_lab(name)
+    assert caught.value.problems == [message]
+
+
+def test_bytes_that_are_no_text_are_said(tmp_path):
+    """With what to do."""
+    path = tmp_path / "lab.yaml"
+    path.write_bytes(b"name: \xff\n")
+    with pytest.raises(LabFileError) as caught:
+        load_lab(path)
+    assert caught.value.problems == [f"{path}: not UTF-8 (invalid start byte at byte 6); save it as UTF-8"]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "just text", "[1, 2]", "5"])
+def test_what_is_no_mapping_is_no_lab(text):
+    """And is told what one is."""
+    assert problems_of(text) == ["1: is no lab file; write a mapping with virtual_networks, hosts and vms"]
+
+
+def test_every_missing_section_is_said():
+    """At once."""
+    assert problems_of("seed: 3\n") == [
+        "1: virtual_networks: missing or empty; write at least one entry",
+        "1: hosts: missing or empty; write at least one entry",
+        "1: vms: missing or empty; write at least one entry",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("seeed",), 3, "seeed: unknown key; did you mean `seed`? "),
+        (("seed",), -1, "seed: `-1` is too small; write at least 0"),
+        (("seed",), True, "seed: `true` does not belong here; write a whole number"),
+        (("profile",), "curent", "profile: no profile `curent`; write one of: current"),
+        (("name",), "My Lab", "name: `My Lab` is no name; write lower-case letters, digits and hyphens, "),
+        (("hosts",), None, "hosts: has no value; write a mapping of `key: value` lines"),
+        (("hosts",), ["host-1"], "hosts: a list does not belong here; write a mapping of `key: value` lines"),
+        (
+            ("hosts", "Host"),
+            {"underlay": "192.0.2.9"},
+            "hosts.Host: `Host` is no name; write lower-case letters",
+        ),
+        (
+            ("hosts", "host-1", "underlay"),
+            "192.0.2",
+            "hosts.host-1.underlay: `192.0.2` is no IP address; write one",
+        ),
+        (
+            ("hosts", "host-1", "underlay"),
+            5,
+            "hosts.host-1.underlay: `5` is no IP address; write one such as 192.0.2.1",
+        ),
+        (
+            ("hosts", "host-1", "underlay"),
+            "224.0.0.1",
+            "hosts.host-1.underlay: 224.0.0.1 is not the address of one ",
+        ),
+        (
+            ("hosts", "host-1", "underlay"),
+            ...,
+            "hosts.host-1.underlay: missing; write it: its IP address on the fabric",
+        ),
+        (
+            ("hosts", "host-1", "smartnic"),
+            {"presnt": True},
+            "hosts.host-1.smartnic.presnt: unknown key; did you mean",
+        ),
+        (
+            ("hosts", "host-1", "smartnic"),
+            {"present": 1},
+            "hosts.host-1.smartnic.present: `1` does not belong here; ",
+        ),
+        (
+            ("virtual_networks", "blue", "vni"),
+            2**24,
+            "virtual_networks.blue.vni: `16777216` is too large; write at most",
+        ),
+        (
+            ("virtual_networks", "blue", "address_prefixes"),
+            [],
+            "virtual_networks.blue.address_prefixes: is empty; write",
+        ),
+        (
+            ("virtual_networks", "blue", "address_prefixes", 0),
+            "10.0.0.1/24",
+            "virtual_networks.blue.address_prefixes[0]: `10.0.0.1/24` has bits set behind the prefix; write 10.0.",
+        ),
+        (
+            ("virtual_networks", "blue", "address_prefixes", 0),
+            10,
+            "virtual_networks.blue.address_prefixes[0]: `10` is no",
+        ),
+        (
+            ("virtual_networks", "blue", "encryption"),
+            {"enabled": True, "enforcement": "DropUnencryptd"},
+            "virtual_networks.blue.encryption.enforcement: `DropUnencryptd` is not known here; did you mean `DropU",
+        ),
+        (
+            ("virtual_networks", "blue", "encryption"),
+            {"enforcement": "AllowUnencrypted"},
+            "virtual_networks.blue.encryption.enabled: missing; write it: encrypt traffic between VMs",
+        ),
+        (("vms", "vm-a", "siz"), "Standard_D4s_v5", "vms.vm-a.siz: unknown key; did you mean `size`?"),
+        (
+            ("vms", "vm-a", "address"),
+            "fd00:10::4",
+            "vms.vm-a.address: fd00:10::4 is no IPv4 address; write one such as ",
+        ),
+        (
+            ("vms", "vm-a", "address_v6"),
+            "10.0.0.4",
+            "vms.vm-a.address_v6: 10.0.0.4 is no IPv6 address; write one such",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            "D4s_v5",
+            "vms.vm-a.size: `D4s_v5` is no Azure VM size; write one such as Standard_",
+        ),
+        (
+            ("vms", "vm-a", "mac"),
+            "01:00:00:00:00:01",
+            "vms.vm-a.mac: 01:00:00:00:00:01 is a group address; write one ",
+        ),
+        (
+            ("vms", "vm-a", "mac"),
+            "02-00",
+            "vms.vm-a.mac: `02-00` is no MAC address; write one such as 02:00:00:00:00:01",
+        ),
+        (("vms", "vm-a", "mtu"), 100, "vms.vm-a.mtu: `100` is too small; write at least 576"),
+        (("links", 0, "loss"), 1, "links[0].loss: `1` has no unit; write a share with its unit, such as 1%"),
+        (
+            ("links", 0, "between"),
+            ["host-1"],
+            "links[0].between: has too few entries; write two, such as [a, b]",
+        ),
+        (("links", 0, "between"), ["host-1"] * 3, "links[0].between: has 3 entries; write 2"),
+        (
+            ("links", 0, "between"),
+            "host-1",
+            "links[0].between: `host-1` does not belong here; write a list, such as",
+        ),
+        (
+            ("links", 0, "from"),
+            "host-1",
+            "links[0]: a link names its hosts once; write `between: [host-1, host-2]`",
+        ),
+        (("links", 1), {"from": "host-1"}, "links[1]: a link names its hosts once; write `between: "),
+        (("links", 1), {"loss": "1%"}, "links[1]: a link names its hosts once; write `between: "),
+        (
+            ("overrides",),
+            {"replay_window": 100},
+            "overrides.replay_window: `100` is out of step; write a multiple of 64",
+        ),
+        (
+            ("overrides",),
+            {"first_packet": "wait"},
+            "overrides.first_packet: `wait` is not known here; write one of: queue",
+        ),
+        (("traffic", 0), 5, "traffic[0]: `5` does not belong here; write a mapping of `key: value` lines"),
+        (
+            ("traffic", 0, "kind"),
+            ...,
+            "traffic[0].kind: missing; write one of: bulk, fragments, pcap, ping, udp",
+        ),
+        (("traffic", 0, "kind"), "pin", "traffic[0].kind: `pin` is not known; did you mean `ping`?"),
+        (("traffic", 0, "from"), ..., "traffic[0].from: missing; write it: name of the VM that sends"),
+        (("traffic", 0, "source"), "vm-a", "traffic[0].source: unknown key; "),
+        (
+            ("traffic", 0, "to"),
+            5,
+            "traffic[0].to: `5` is neither a name nor an address; write the name of a VM",
+        ),
+        (("traffic", 0, "to"), "VM B", "traffic[0].to: `VM B` is no name; write lower-case letters"),
+        (("traffic", 0, "count"), 0, "traffic[0].count: `0` is too small; write at least 1"),
+        (("traffic", 0, "ip_version"), 5, "traffic[0].ip_version: `5` is not known here; write one of: 4, 6"),
+        (
+            ("traffic", 0, "start"),
+            "soon",
+            "traffic[0].start: `soon` is not a duration; write one such as 5ms",
+        ),
+        (
+            ("traffic", 0, "expect"),
+            {"verdict": "encrpyt"},
+            "traffic[0].expect.verdict: `encrpyt` is not known here; did",
+        ),
+        (
+            ("traffic", 0, "expect"),
+            {"encryption": "NX_FALBACK"},
+            "traffic[0].expect.encryption: `NX_FALBACK` is not known",
+        ),
+        (
+            ("traffic", 0, "expect"),
+            {"delivered": "most"},
+            "traffic[0].expect.delivered: `most` is no number of packets; ",
+        ),
+        (
+            ("traffic", 0, "expect"),
+            {"dropped": {"fragmnt": 1}},
+            "traffic[0].expect.dropped.fragmnt: `fragmnt` is not known here; did you mean `fragment`?",
+        ),
+        (
+            ("traffic", 1),
+            {"name": "x", "kind": "udp", "from": "vm-a", "to": "vm-b", "rate": "1Mbit/s", "interval": "1ms"},
+            "traffic[1]: `rate` and `interval` both say the pace; write one of them",
+        ),
+        (
+            ("traffic", 1),
+            {"name": "x", "kind": "udp", "from": "vm-a", "to": "vm-b", "rate": 0},
+            "traffic[1]: `rate` 0 would never send; write a rate such as 100Mbit/s",
+        ),
+        (
+            ("traffic", 1),
+            {"name": "x", "kind": "udp", "from": "vm-a", "to": "vm-b", "source_port": 65_000, "flows": 600},
+            "traffic[1]: 600 flows from source port 65000 run past port 65535; write a `source_port` of at most 64936",
+        ),
+        (
+            ("traffic", 1),
+            {"name": "x", "kind": "pcap", "from": "vm-a", "file": "x.pcap"},
+            "traffic[1]: missing key `to`: who plays the other side of the capture; write the name of a VM",
+        ),
+        (
+            ("traffic", 1),
+            {"name": "x", "kind": "pcap", "from": "vm-a", "to": "vm-b", "file": "x.pcap", "rewrite": "none"},
+            "traffic[1]: with `rewrite: none` packets go where they say; leave `to` out",
+        ),
+        (
+            ("traffic", 1),
+            {"name": "x", "kind": "fragments", "from": "vm-a", "to": "vm-b", "shapes": ["v4-frist"]},
+            "traffic[1].shapes[0]: `v4-frist` is not known here; did you mean `v4-first`?",
+        ),
+    ],
+)
+def test_one_mistake_is_one_problem(lab_data, path, value, problem):
+    """At its line, under its key, with what to write instead."""
+    data = changed(lab_data, path, value)
+    (found,) = problems_of(data)
+    line, _, rest = found.partition(": ")
+    assert rest.startswith(problem)
+    assert int(line) >= 1
+
+
+def test_the_line_is_that_of_the_mistake():
+    """Of the key itself, and of what is around a key that is missing."""
+    text = """\
+virtual_networks:
+  blue: {address_prefixes: [10.0.0.0/24], vni: 5001}
+hosts:
+  host-1:
+    underlay: 192.0.2.1
+    regoin: eastus
+vms:
+  vm-a:
+    host: host-1
+    virtual_network: blue
+traffic:
+  - name: ping
+    kind: ping
+    from: vm-a
+    to: vm-b
+    count:
+      none
+"""
+    assert [problem.split(" ")[0] + problem.split(" ")[1] for problem in problems_of(text)] == [
+        "6:hosts.host-1.regoin:",
+        "8:vms.vm-a.address:",
+        "15:traffic[0].to:",
+        "16:traffic[0].count:",
+    ]
+
+
+def test_everything_is_said_at_once():
+    """Mistakes within entries and between them; those of a list at their own place though others are left out."""
+    text = """\
+virtual_networks:
+  blue: {address_prefixes: [10.0.0.0/24], vni: 5001}
+hosts:
+  host-1: {underlay: 192.0.2.1}
+  host-1: {underlay: 192.0.2.2}
+vms:
+  vm-a: {host: host-2, virtual_network: blue, address: 10.0.0.4, mtu: lots}
+  vm-b: {host: host-1, virtual_network: bleu, address: 10.0.0.4, colour: blue}
+  vm-c: {host: host-1, virtual_network: blue}
+traffic:
+  - {name: one, kind: pong, from: vm-a, to: vm-c}
+  - {name: two, kind: ping, from: vm-a, to: vm-d}
+  - {name: three, kind: ping, from: vm-c, to: vm-c, count: x}
+  - {name: two, kind: ping, from: vm-b, to: vm-a}
+"""
+    assert [re.sub(r";.*", "", problem) for problem in problems_of(text)] == [
+        "5: hosts.host-1: written twice, first on line 4",
+        "7: vms.vm-a.mtu: `lots` does not belong here",
+        "7: vms.vm-a.host: no host `host-2`",
+        "8: vms.vm-b.colour: unknown key",
+        "8: vms.vm-b.virtual_network: no virtual network `bleu`",
+        "9: vms.vm-c.address: missing",
+        "11: traffic[0].kind: `pong` is not known",
+        "12: traffic[1].to: no VM `vm-d`",
+        "13: traffic[2].count: `x` does not belong here",
+        "13: traffic[2].to: `vm-c` sends to itself, which no card sees",
+        "14: traffic[3].name: an earlier item is named `two`",
+    ]
+
+
+@pytest.mark.parametrize("spelling", ["DropUnencrypted", "dropUnencrypted", "DROPUNENCRYPTED"])
+def test_enforcement_is_read_in_any_case_and_written_as_arm_does(lab_data, write_lab, spelling):
+    """The Azure CLI spells it in camelCase."""
+    lab_data["virtual_networks"]["blue"]["encryption"]["enforcement"] = spelling
+    lab = load_lab(write_lab(lab_data))
+    assert lab.model_dump(mode="json")["virtual_networks"]["blue"]["encryption"] == {
+        "enabled": True,
+        "enforcement": "DropUnencrypted",
+    }
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("My Lab_2", "my-lab-2"), ("2nd", "lab"), ("...", "lab"), ("x" * 80, "x" * 63), ("Ä", "lab")],
+)
+def test_a_file_name_becomes_a_name(lab_data, stem, name):
+    """Whatever the file is called."""
+    assert parse_lab(yaml.safe_dump(lab_data), f"{stem}.yaml").name == name
+
+
+@pytest.mark.parametrize("name", shipped_labs())
+def test_a_lab_written_as_json_is_the_same_lab(name):
+    """JSON is YAML: every unit, amount and address survives the way out and back."""
+    lab = load_lab(name)
+    assert parse_lab(lab.model_dump_json(), "other/place.yaml") == lab
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=12)
+    | st.sampled_from(
+        ["10.0.0.0/24", "10.0.0.4", "fd00::4", "host-1", "vm-a", "blue", "ping", "1%", "5ms", "all", 2**900]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _paths(data, path=()):
+    yield path
+    if isinstance(data, dict | list):
+        for step, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _paths(value, (*path, step))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([path for path in _paths(BASE) if path]),
+            st.none()
+            | st.sampled_from(["vni", "host", "from", "to", "kind", "expect", "file", "shapes", "zzz"]),
+            st.just(...) | JUNK,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_change_gives_a_lab_or_problems_with_place_and_remedy(changes):
+    """Nothing is raised but LabFileError; every line says file, line, key, what is wrong and what to write."""
+    data = copy.deepcopy(BASE)
+    for path, key, value in changes:
+        try:
+            data = changed(data, path if key is None else (*path, key), value)
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took the place away
+    try:
+        problems = parse_lab(yaml.safe_dump(data), "lab.yaml") and []
+    except LabFileError as error:
+        problems = error.problems
+    for problem in problems:
+        assert re.fullmatch(r"lab\.yaml:\d+: [^\n]+[;?] [^\n]+", problem), problem
+        assert len(problem) < 500
