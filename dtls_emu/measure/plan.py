@@ -146,4 +146,4 @@ def full_plan(seed: int) -> Plan:
 
 def quick_plan(seed: int) -> Plan:
     """Every arm and path in about half a minute, at three sizes."""
-    return Plan(seed, sizes=QUICK_SIZES, rounds=7, trial_s=0.04, budget_s=45.0, quick=True)
+    return Plan(seed, sizes=QUICK_SIZES, rounds=9, trial_s=0.04, budget_s=45.0, quick=True)

@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import signal
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -88,18 +89,17 @@ class UdpTestbed:
         context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks
         shared = context.RawArray("q", SHARED_WORDS)
         self._processes: list[_Process] = []
-        try:
-            with TemporaryDirectory(prefix="dtls-emu-bench-") as folder:
-                for role, vm, credentials in zip(
-                    Role, (pair.sender, pair.receiver), save_both(pair, Path(folder)), strict=True
-                ):
-                    config = EndConfig(role, topologies, vm.host, vm.name, pair.ends[0], credentials, offload)
+        with TemporaryDirectory(prefix="dtls-emu-bench-") as folder:  # until both have read their keys
+            places = save_both(pair, Path(folder))
+            try:
+                for role, vm, place in zip(Role, (pair.sender, pair.receiver), places, strict=True):
+                    config = EndConfig(role, topologies, vm.host, vm.name, pair.ends[0], place, offload)
                     self._processes.append(_Process(context, config, shared))
                 self._sender, self._receiver = self._processes
                 states = [process.answer(Ready) for process in self._processes]
-        except BaseException:
-            self.close()
-            raise
+            except BaseException:
+                self.close()
+                raise
         self._buffer_bytes = states[1].buffer_bytes
         self.offloads: dict[str, Offload] = states[1].offloads
         self.cores = {str(role): state.core for role, state in zip(Role, states, strict=True)}
@@ -122,8 +122,8 @@ class UdpTestbed:
 
     def close(self) -> None:
         """End both processes. Idempotent."""
-        for process in self._processes:
-            process.close()
+        while self._processes:
+            self._processes.pop().close()
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -159,7 +159,9 @@ class _Process:
         self._role = config.role
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(config, theirs, shared), daemon=True)
-        # Ctrl-C reaches every process of the terminal. The children inherit that it is blocked: this process ends them.
+        # Ctrl-C reaches every process of the terminal. The children inherit that it is blocked: this process
+        # ends them. The tracker is started before because it would unblock the signal.
+        resource_tracker.ensure_running()
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
@@ -192,12 +194,12 @@ class _Process:
         """Ask it to end, and end it when it does not."""
         with suppress(OSError):  # it may have ended by itself
             self._pipe.send(None)
-        self._pipe.close()
         self._process.join(STOP_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
         self._process.close()
+        self._pipe.close()
 
 
 def _underlays(index: int) -> tuple[str, str]:

@@ -179,8 +179,8 @@ def serve(config: EndConfig, pipe: Connection, shared: Array[c_longlong]) -> Non
                 shared[PROCESSED] = shared[FINISHED] = 0
                 pipe.send(order)  # ready for it
                 pipe.send(_receive(end, order, shared))
-    except EOFError:
-        pass
+    except (EOFError, ConnectionError):
+        pass  # the coordinator is gone
     except DtlsEmuError as error:
         pipe.send(Failure(str(error), isinstance(error, AccountingError)))
 

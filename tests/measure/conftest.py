@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
 
 import pytest
 
-from dtls_emu.measure.fragments import MixSample, run_fragments
+from dtls_emu.lab.profiles import PROFILES
+from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
+from dtls_emu.lab.vocabulary import Enforcement
+from dtls_emu.measure.fragments import Mix, MixSample, run_fragments
 from dtls_emu.measure.plan import BenchPath, Plan
 from dtls_emu.measure.result import BackendState, OffloadState, Start
 from dtls_emu.measure.sample import Accounting, Sample
@@ -43,7 +47,7 @@ class FakeTestbed:
 
 
 class FakeFragmentTestbed:
-    """A whole packet takes 1000 ns, a rejection 25; a ``leak`` of fragments passes."""
+    """A whole packet takes 1000 ns, a rejection 25 or, scattered, 500; a ``leak`` of fragments passes."""
 
     def __init__(self, *, leak: int = 0, refuse: int = 0, interrupt_at: int | None = None) -> None:
         self.calls = 0
@@ -54,12 +58,12 @@ class FakeFragmentTestbed:
     def reject_shapes(self) -> dict[str, int]:
         return {"IPv4 first": 64, "IPv6 atomic": 64}
 
-    def measure_mix(self, share: float, whole: int) -> MixSample:
+    def measure_mix(self, mix: Mix, whole: int) -> MixSample:
         if self.calls == self.interrupt_at:
             raise KeyboardInterrupt
         self.calls += 1
-        fragments = round(whole * share / (1 - share))
-        wall_s = (whole * 1000 + fragments * 25) / 1e9
+        fragments = round(whole * mix.share / (1 - mix.share))
+        wall_s = (whole * 1000 + fragments * (500 if mix.layout == "scattered" else 25)) / 1e9
         return MixSample(whole, whole - self.refuse, fragments, fragments - min(self.leak, fragments), wall_s)
 
 
@@ -69,8 +73,8 @@ def silent(done: int, total: int, what: str) -> None:
 
 def start(plan: Plan) -> Start:
     """What a run on this machine would say before it began."""
-    on = OffloadState(on=True, reason="the kernel has it")
-    off = OffloadState(on=False, reason="turned off for this path")
+    on = OffloadState(on=True, reason="")
+    off = OffloadState(on=False, reason="switched off")
     return Start(
         started=datetime(2026, 11, 20, 11, 0, tzinfo=UTC),
         version="0.1.0",
@@ -83,7 +87,10 @@ def start(plan: Plan) -> Start:
             BackendState(name="ipsec-mb", available=True, protects=True, detail="libIPSec_MB 1.3.0, VAES"),
             BackendState(name="openssl", available=False, protects=None, detail="not installed"),
         ],
-        offloads={BenchPath.UDP: {"gso": on, "gro": on}, BenchPath.UDP_SINGLE: {"gso": off, "gro": off}},
+        offloads={
+            BenchPath.UDP: {"udp_gso": on, "udp_gro": on},
+            BenchPath.UDP_SINGLE: {"udp_gso": off, "udp_gro": off},
+        },
         cores={"sender": 0, "receiver": 1},
         load_average=0.25,
         environment={"kernel": "6.1"},
@@ -109,3 +116,51 @@ def result():
     run = run_trials(plan, BACKENDS, dict.fromkeys(BenchPath, FakeTestbed()), silent)
     fragments = run_fragments(FakeFragmentTestbed(), plan, "ipsec-mb", 1400, silent)
     return conclude(start(plan), run, fragments, BACKENDS, stolen_share=0.001)
+
+
+def two_hosts(*, encrypted: bool = True) -> Topology:
+    """Two VMs on two hosts, with IPv4 and IPv6."""
+    prefixes = (ip_network("10.0.0.0/16"), ip_network("fd00::/64"))
+    network = Network("blue", 7001, prefixes, encrypted, Enforcement.DROP_UNENCRYPTED, frozenset())
+    vms = [
+        Vm(
+            name=f"vm-{letter}",
+            host=f"host-{number}",
+            network="blue",
+            addresses=(ip_address(f"10.0.0.{3 + number}"), ip_address(f"fd00::{3 + number}")),
+            mac=bytes((2, 0, 0, 0, 0, number)),
+            size="Standard_D4_v5",
+            size_capable=True,
+            accelerated_networking=True,
+            restarted=True,
+            flow_table_ready=True,
+            discovery=True,
+            mtu=1500,
+        )
+        for number, letter in ((1, "a"), (2, "b"))
+    ]
+    return Topology(
+        name="two",
+        profile=PROFILES["current"],
+        seed=1,
+        networks=[network],
+        hosts=[
+            Host(f"host-{number}", f"192.0.2.{number}", "west", "auto", smartnic_present=True)
+            for number in (1, 2)
+        ],
+        vms=vms,
+        links=[],
+        default_link=Link("host-1", "host-2", 1500, 0.01, 0.0, 0.5, 0.0, 0.0, 0.0, 1e6),
+    )
+
+
+@pytest.fixture
+def topology():
+    """Two VMs whose traffic is encrypted, over a slow and lossy link."""
+    return two_hosts()
+
+
+@pytest.fixture
+def plain_topology():
+    """The same two VMs in a network without encryption."""
+    return two_hosts(encrypted=False)

@@ -39,7 +39,7 @@ def test_file_holds_what_is_needed_to_judge_it(result):
     assert document["format"] == 1
     assert start["plan"]["seed"] == 7
     assert start["environment"] == {"kernel": "6.1"}
-    assert start["offloads"]["udp"]["gso"] == {"on": True, "reason": "the kernel has it"}
+    assert start["offloads"]["udp-single"]["udp_gso"] == {"on": False, "reason": "switched off"}
     assert [backend["detail"] for backend in start["backends"] if not backend["available"]] == [
         "not installed"
     ]

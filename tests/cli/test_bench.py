@@ -1,0 +1,144 @@
+"""`dtls-emu bench`: what it measures, prints and writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from dtls_emu.cli import bench as module
+from dtls_emu.cli.app import app
+from dtls_emu.cli.bench import EXIT_INTERRUPTED, EXIT_NOT_ACCOUNTED
+from dtls_emu.errors import DtlsEmuError
+from dtls_emu.measure import benchmark as runner
+from dtls_emu.measure.plan import BenchPath, full_plan, quick_plan
+from dtls_emu.measure.result import Result
+from dtls_emu.measure.sample import AccountingError
+
+
+SMALL = ("--quick", "--paths", "memory", "--sizes", "256", "--backends", "null,cryptography", "--rounds", "3")
+
+
+def bench(tmp_path, *arguments):
+    """Run the command; its result file is in ``tmp_path``."""
+    return CliRunner().invoke(app, ["bench", *arguments, "--output", str(tmp_path / "result.json")])
+
+
+def plan(**choices):
+    """The plan that options make."""
+    defaults = {"quick": False, "sizes": "", "backends": "", "paths": "", "rounds": None, "seed": 1}
+    return module._plan(**defaults | choices)
+
+
+def test_prints_tables_the_reading_and_the_place_of_the_file(tmp_path):
+    """The whole way on a shipped lab, with real cards in memory."""
+    outcome = bench(tmp_path, *SMALL)
+    assert outcome.exit_code == 0, outcome.output
+    lines = [line.strip() for line in outcome.stdout.splitlines() if line.strip()]
+    assert lines[0] == "memory: in memory, without sockets"
+    arms = [line.split()[1] for line in lines if line.startswith("256 ")]
+    assert arms == ["plain", "plain-again", "null", "cryptography"]
+    text = " ".join(lines)
+    assert "At 256 bytes in memory, without sockets the cryptography tunnel carries 0." in text
+    assert "fragments were rejected" in text
+    assert lines[-1].startswith("Result file:")
+    result = Result.model_validate_json((tmp_path / "result.json").read_text())
+    assert (result.start.lab, result.start.plan.seed, result.end.stopped) == ("two-vms", 1, "complete")
+    assert len(result.intervals) == 3 * 4
+    assert all(not trial.dropped for trial in result.intervals)
+
+
+def test_json_is_the_result_file_on_stdout(tmp_path):
+    """Progress goes to stderr, so that stdout is one document."""
+    outcome = bench(tmp_path, *SMALL, "--rounds", "1", "--json", "--seed", "9")
+    assert outcome.exit_code == 0, outcome.output
+    document = json.loads(outcome.stdout)
+    assert document == json.loads((tmp_path / "result.json").read_text())
+    assert document["start"]["plan"]["seed"] == 9
+    assert document["start"]["environment"]["kernel"]
+    assert "100 %  done" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sizes", "64,big"), "--sizes takes numbers such as 64,1400"),
+        (("--sizes", "9999"), "size 9999 is not between"),
+        (("--paths", "carrier-pigeon"), "--paths takes memory, udp, udp-single"),
+        (("--backends", "rot13"), "no backend is called 'rot13'"),
+        (("no-such-lab",), "no-such-lab"),
+    ],
+)
+def test_a_users_error_is_one_message(tmp_path, arguments, message):
+    """Nothing is measured, and it says what to write."""
+    outcome = bench(tmp_path, *arguments)
+    assert isinstance(outcome.exception, DtlsEmuError)
+    assert message in str(outcome.exception)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_packets_unaccounted_for_void_the_run(tmp_path, monkeypatch):
+    """Loudly, with an exit code of its own, and without a file."""
+
+    def void(*_):
+        raise AccountingError("udp, 64 bytes, plain: offered 10, delivered 9")
+
+    monkeypatch.setattr(runner, "run_trials", void)
+    outcome = bench(tmp_path, *SMALL)
+    assert outcome.exit_code == EXIT_NOT_ACCOUNTED
+    assert "the run is void: udp, 64 bytes, plain: offered 10, delivered 9" in outcome.stderr
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
+    """Ctrl-C in the third round: two rounds are written and printed, and the exit code says so."""
+    steps = iter(range(10_000))
+
+    def interrupt(_self, _done, _total, what):
+        if "round 3" in what and next(steps) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module._Lines, "__call__", interrupt)
+    outcome = bench(tmp_path, *SMALL)
+    assert outcome.exit_code == EXIT_INTERRUPTED
+    assert "interrupted" in outcome.stderr
+    result = Result.model_validate_json((tmp_path / "result.json").read_text())
+    assert result.end.stopped == "interrupted"
+    assert len(result.intervals) == 2 * 4 + 1
+    assert "Fragments were not measured." in outcome.stdout.replace("\n", " ")
+
+
+def test_interrupted_before_the_first_trial_writes_nothing(tmp_path, monkeypatch):
+    """There is nothing to keep."""
+
+    def interrupt(_self, _done, _total, what):
+        if "warm-up" in what:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module._Lines, "__call__", interrupt)
+    outcome = bench(tmp_path, *SMALL)
+    assert outcome.exit_code == EXIT_INTERRUPTED
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_options_change_the_plan_they_name():
+    """And leave the rest as quick or full has it."""
+    assert plan() == full_plan(1)
+    assert plan(quick=True, seed=4) == quick_plan(4)
+    chosen = plan(quick=True, sizes="64,512", paths="udp,memory", backends="null", rounds=2)
+    assert chosen.sizes == (64, 512)
+    assert chosen.paths == (BenchPath.UDP, BenchPath.MEMORY)
+    assert (chosen.backends, chosen.rounds, chosen.trial_s) == (("null",), 2, quick_plan(1).trial_s)
+
+
+def test_lines_of_progress_are_few(capsys, monkeypatch):
+    """At most one every few seconds, and the last one."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    lines = module._Lines()
+    for done in range(101):
+        now[0] = done / 10
+        lines(done, 100, f"step {done}")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == ["  0 %  step 0", " 50 %  step 50", "100 %  step 100"]

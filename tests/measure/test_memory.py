@@ -1,0 +1,48 @@
+"""The path in memory, on real cards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dtls_emu.measure.arms import encrypted_pair
+from dtls_emu.measure.cards import issue_both
+from dtls_emu.measure.memory import CardPair, MemoryTestbed
+from dtls_emu.measure.packets import udp_burst
+from dtls_emu.measure.plan import LARGEST_SIZE
+from dtls_emu.measure.sample import AccountingError
+
+
+@pytest.mark.parametrize("arm", ["plain", "null", "cryptography", "openssl"])
+@pytest.mark.parametrize("size", [48, 64, 1400, LARGEST_SIZE])
+def test_every_packet_arrives_and_is_accounted_for(topology, arm, size):
+    """Whole bursts, at least as many packets as asked for, none lost in memory."""
+    sample = MemoryTestbed(topology, encrypted_pair(topology), (arm,)).measure(arm, size, 200)
+    sample.accounting.check(arm)
+    assert sample.accounting.dropped == {}
+    assert 200 <= sample.accounting.offered < 264
+    assert sample.octets == sample.accounting.delivered * size
+    assert min(sample.wall_s, sample.sender_cpu_s, sample.receiver_cpu_s) > 0
+
+
+@pytest.mark.parametrize(("arm", "encrypted"), [("plain", False), ("null", True), ("cryptography", True)])
+def test_an_arm_is_what_it_says(topology, arm, encrypted):
+    """Plain packets go in clear and the others through the tunnel: by the card's own counters."""
+    pair = encrypted_pair(topology)
+    cards = CardPair(topology, pair, arm, issue_both(pair))
+    cards.send([udp_burst(pair.ends[0], 512)], 3, None)
+    counters = cards.sender.egress.counters
+    assert (counters.encrypted > 0, counters.clear > 0) == (encrypted, not encrypted)
+    assert cards.sender.balanced
+    assert cards.receiver.balanced
+
+
+def test_an_altered_packet_voids_the_run(topology):
+    """What is delivered is compared with what was sent."""
+    pair = encrypted_pair(topology)
+    cards = CardPair(topology, pair, "null", issue_both(pair))
+    burst = udp_burst(pair.ends[0], 512)
+    expected = udp_burst(pair.ends[0], 512)
+    expected.row(7)[100] ^= np.uint8(1)
+    with pytest.raises(AccountingError, match="alters packets"):
+        cards.send([burst], 1, expected)

@@ -1,0 +1,80 @@
+"""The path over UDP, on real cards and sockets in two processes, and how both ends' books are put together."""
+
+from __future__ import annotations
+
+import pytest
+
+from dtls_emu.errors import DtlsEmuError
+from dtls_emu.measure.arms import encrypted_pair
+from dtls_emu.measure.sample import Accounting
+from dtls_emu.measure.udp import UdpTestbed, reconcile
+from dtls_emu.measure.udp_worker import EndReport, window
+
+
+def report(offered=0, delivered=0, dropped=None, kernel_drops=0):
+    """What an end counted."""
+    return EndReport(offered, delivered, 0, dropped or {}, kernel_drops, 0.0, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("offload", [pytest.param(True, marks=pytest.mark.udp_offload), False])
+def test_every_packet_crosses_and_is_accounted_for(topology, offload):
+    """A handshake and then whole bursts over loopback, in clear and encrypted, small and jumbo."""
+    with UdpTestbed(
+        topology, encrypted_pair(topology), ("plain", "cryptography"), offload=offload
+    ) as testbed:
+        assert testbed.offloads["udp_gso"]["state"] == ("on" if offload else "off")
+        for arm in ("plain", "cryptography"):
+            for size in (64, 1400, 8900):
+                sample = testbed.measure(arm, size, 300)
+                sample.accounting.check(f"{arm}, {size}")
+                assert 300 <= sample.accounting.offered < 364
+                assert sample.octets == sample.accounting.delivered * size
+                assert min(sample.wall_s, sample.sender_cpu_s, sample.receiver_cpu_s) > 0
+
+
+def test_a_backend_that_is_not_there_is_said_by_the_process(topology):
+    """The reason crosses the pipe, and both processes are gone."""
+    with pytest.raises(DtlsEmuError, match="no backend is called 'nonsense'"):
+        UdpTestbed(topology, encrypted_pair(topology), ("nonsense",), offload=False)
+
+
+def test_closing_twice_is_harmless(topology):
+    """As everything that can be closed."""
+    testbed = UdpTestbed(topology, encrypted_pair(topology), ("plain",), offload=False)
+    testbed.close()
+    testbed.close()
+
+
+def test_books_of_a_lossless_trial():
+    """Everything that was offered was delivered."""
+    assert reconcile(report(offered=100), report(delivered=100)) == Accounting(100, 100)
+
+
+def test_drops_of_both_ends_are_added_up():
+    """By reason."""
+    accounting = reconcile(
+        report(100, dropped={"too_big": 3, "late": 1}), report(delivered=94, dropped={"late": 2})
+    )
+    assert accounting == Accounting(100, 94, {"too_big": 3, "late": 3})
+
+
+@pytest.mark.parametrize(("missing", "kernel_drops"), [(1, 1), (64, 1), (70, 2), (128, 2)])
+def test_what_the_kernel_says_it_dropped_is_the_socket_buffers(missing, kernel_drops):
+    """A merged receive counts once and is up to 64 packets."""
+    accounting = reconcile(report(200), report(delivered=200 - missing, kernel_drops=kernel_drops))
+    assert accounting == Accounting(200, 200 - missing, {"socket_buffer": missing})
+    accounting.check("trial")
+
+
+@pytest.mark.parametrize(("missing", "kernel_drops"), [(1, 0), (65, 1), (1, 2), (-1, 0), (0, 1)])
+def test_what_the_kernel_did_not_drop_stays_unaccounted_for(missing, kernel_drops):
+    """More than it can be, less than it must be, or packets out of thin air."""
+    accounting = reconcile(report(200), report(delivered=200 - missing, kernel_drops=kernel_drops))
+    assert accounting.unaccounted == missing
+
+
+def test_window_fits_half_of_the_socket_buffer_but_moves_at_least_one_burst():
+    """A datagram is charged twice its size and 1 KB; a small buffer must not stop the trial."""
+    assert window(2 * 100 * (2 * 1459 + 1024), 1400, 44) == 100
+    assert window(1, 1400, 44) == 44
+    assert window(1 << 30, 64, 64) == 32 * 64
