@@ -1,0 +1,231 @@
+"""A lab put together: cards, guests and the simulated fabric on one virtual clock.
+
+The way of a packet, and the order of the functions below:
+
+1. A guest's burst is entered in its item's account and handed to the card of the guest's host.
+2. The card's effects are carried out in order: to the fabric, to a guest, or to the internet.
+3. What guests answer goes to their cards in turn, once all effects of a call are done: a card uses the memory
+   of an effect again at its next call.
+4. Timers of cards and guests are kept on the clock.
+
+The internet behind the gateway is one node with every public address: it answers like any guest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dtls_emu.fabric.clock import VirtualClock, nanoseconds
+from dtls_emu.fabric.simulated import SimulatedFabric
+from dtls_emu.host.accounts import AccountingError, Accounts
+from dtls_emu.host.cards import build_cards
+from dtls_emu.host.guest import Guest
+from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.inspect import key_of
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dtls_emu.fabric.clock import Timer
+    from dtls_emu.host.accounts import Account
+    from dtls_emu.lab.topology import Host, Topology
+    from dtls_emu.nic.card import Card, Engine
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.policy import Decision
+
+
+__all__ = ["INTERNET_DELAY", "Cloud"]
+
+INTERNET_DELAY: Final = 0.01
+"""Seconds from a gateway to any public address, one way: about 1,000 km of fibre and back in a ping."""
+
+INTERNET_MTU: Final = 1500
+
+
+class Cloud:
+    """Everything that a lab describes but its traffic.
+
+    Fields:
+        topology: the lab.
+        clock: of everything.
+        fabric: between the hosts.
+        cards: by host.
+        guests: by VM.
+        internet: behind the gateway.
+        accounts: of every mark.
+        onlookers: marks of packets that guests are handed but do not react to, because both ends of their
+            conversation are played from a capture.
+    """
+
+    def __init__(self, topology: Topology, *, engines: Mapping[str, Engine] | None = None) -> None:
+        self.topology = topology
+        self.clock = VirtualClock()
+        self.accounts = Accounts()
+        self.fabric = SimulatedFabric(topology, self.clock, topology.seed)
+        self.fabric.on_drop = self.accounts.drop
+        self.fabric.on_duplicate = self.accounts.duplicate
+        self.cards = build_cards(
+            topology,
+            engines=engines,
+            on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
+        )
+        self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
+        self.internet = Guest(None, INTERNET_MTU)
+        self.onlookers: set[int] = set()
+        self._beyond_gateway = 0
+        self._outbox: deque[tuple[str, Burst]] = deque()
+        self._timers: dict[str, Timer] = {}
+        for host in topology.hosts.values():
+            self._attach(host)
+
+    # --------------------------------------------------------------------------------------- the way of a packet
+
+    def send(self, vm: str, bursts: list[Burst]) -> None:
+        """Have a guest hand bursts to its card; everything that follows at this instant happens now."""
+        self._outbox.extend((vm, burst) for burst in bursts)
+        self._empty_outbox()
+        self._watch_guest(vm)
+
+    def _empty_outbox(self) -> None:
+        while self._outbox:
+            vm, burst = self._outbox.popleft()
+            self.accounts.offer(burst.mark, burst.count, burst.nbytes)
+            card = self._card_of(vm)
+            self._carry_out(card, card.from_guest(vm, burst, self.clock.now))
+
+    def _arrive(self, card: Card, burst: Burst, source: UnderlayAddress, port: int, now: float) -> None:
+        self._carry_out(card, card.from_fabric(burst, source, port, now))
+        self._empty_outbox()
+
+    def _carry_out(self, card: Card, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Transmit):
+                self.fabric.transmit(self.topology.hosts[card.host].underlay, effect)
+            elif isinstance(effect, Deliver):
+                self._deliver(effect.vm, effect.burst)
+            elif isinstance(effect, LeaveFabric):
+                self._leave(effect.vm, effect.burst)
+        self._watch_card(card)
+
+    def _deliver(self, vm: str, burst: Burst) -> None:
+        self.accounts.deliver(burst.mark, burst.count, burst.nbytes)
+        if burst.mark not in self.onlookers:
+            self._outbox.extend((vm, answer) for answer in self.guests[vm].receive(burst, self.clock.now))
+            self._watch_guest(vm)
+
+    def _leave(self, vm: str, burst: Burst) -> None:
+        """Hand packets to the internet, and its answers back to the VM."""
+        packets = [row.tobytes() for row in burst.rows()]
+        mark = burst.mark
+        self._beyond_gateway += len(packets)
+
+        def arrive() -> None:
+            self._beyond_gateway -= len(packets)
+            self.accounts.deliver(mark, len(packets), sum(map(len, packets)))
+            if mark in self.onlookers:
+                return
+            answers = self.internet.receive(Burst.from_packets(packets, mark=mark), self.clock.now)
+            replies = [(row.tobytes(), answer.mark) for answer in answers for row in answer.rows()]
+            self._beyond_gateway += len(replies)
+            self.clock.call_later(INTERNET_DELAY, lambda: self._come_back(vm, replies))
+
+        self.clock.call_later(INTERNET_DELAY, arrive)
+
+    def _come_back(self, vm: str, replies: list[tuple[bytes, int]]) -> None:
+        card = self._card_of(vm)
+        network = self.topology.vms[vm].network
+        self._beyond_gateway -= len(replies)
+        for packet, mark in replies:
+            self.accounts.offer(mark, 1, len(packet))
+            self._carry_out(card, card.from_gateway(network, packet, self.clock.now, mark))
+        self._empty_outbox()
+
+    # ---------------------------------------------------------------------------------------------------- timers
+
+    def _watch_card(self, card: Card) -> None:
+        self._watch(f"card {card.host}", card.next_timeout(), lambda: self._wake_card(card))
+
+    def _watch_guest(self, vm: str) -> None:
+        self._watch(f"guest {vm}", self.guests[vm].next_timeout(), lambda: self._wake_guest(vm))
+
+    def _wake_card(self, card: Card) -> None:
+        self._carry_out(card, card.handle_timeout(self.clock.now))
+        self._empty_outbox()
+
+    def _wake_guest(self, vm: str) -> None:
+        self.send(vm, self.guests[vm].handle_timeout(self.clock.now))
+        self._watch_guest(vm)
+
+    def _watch(self, name: str, moment: float | None, action: Callable[[], object]) -> None:
+        """Keep one timer on the clock for each card and guest."""
+        timer = self._timers.get(name)
+        if timer is not None and timer.pending:
+            if moment is not None and timer.when_ns == nanoseconds(moment):
+                return
+            timer.cancel()
+        if moment is not None:
+            self._timers[name] = self.clock.call_at(moment, action)
+
+    # ------------------------------------------------------------------------------------------------- questions
+
+    def decision(self, vm: str, packet: bytes) -> Decision | None:
+        """What the sender's card holds for the flow of a packet; None when no flow was installed for it."""
+        vni = self.topology.networks[self.topology.vms[vm].network].vni
+        _, words = key_of(packet, vni)
+        flow = self._card_of(vm).egress.flows.find(np.array([words], np.uint64), 0)
+        return flow.decision if flow is not None and flow.vm == vm else None
+
+    def account(self, mark: int) -> Account:
+        """The account of a mark, with what guests found damaged."""
+        account = self.accounts[mark]
+        account.damaged = sum(guest.damaged[mark] for guest in (*self.guests.values(), self.internet))
+        return account
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way: no packet, and no handshake."""
+        return (
+            not self._beyond_gateway
+            and not self.fabric.statistics().in_flight
+            and not any(card.egress.counters.waiting for card in self.cards.values())
+            and not any(
+                tunnel.state is TunnelState.HANDSHAKING
+                for card in self.cards.values()
+                for tunnel in card.tunnels.values()
+            )
+        )
+
+    def check(self) -> None:
+        """Fail loudly unless cards and fabric account for every packet, record and datagram.
+
+        Raises:
+            AccountingError: naming whose books do not balance, and the figures.
+        """
+        for name, card in self.cards.items():
+            if not card.balanced:
+                raise AccountingError(
+                    f"the books of card {name} do not balance: egress {card.egress.counters.as_dict()}, "
+                    f"ingress {card.ingress.counters.as_dict()}"
+                )
+        books = self.fabric.statistics()
+        if not books.balanced:
+            raise AccountingError(f"the books of the fabric do not balance: {books}")
+
+    def close(self) -> None:
+        """Overwrite all keys. What the cards would still say to each other is not sent."""
+        for card in self.cards.values():
+            card.close(self.clock.now)
+
+    def _attach(self, host: Host) -> None:
+        card = self.cards[host.name]
+        self.fabric.attach(host.underlay, partial(self._arrive, card))
+
+    def _card_of(self, vm: str) -> Card:
+        return self.cards[self.topology.vms[vm].host]

@@ -1,0 +1,182 @@
+"""Run a lab in this process: real cards and real handshakes, simulated fabric, virtual clock.
+
+1. Compile the lab, put its cloud together, make an executor for each traffic item.
+2. Start every item at its time; let the clock run until all are done and nothing is under way.
+3. Account: for each item, each card and the fabric, offered + duplicated = delivered + dropped by reason.
+4. Compare with what the lab expects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from dtls_emu.host.accounts import AccountingError, reverse_of
+from dtls_emu.host.cloud import Cloud
+from dtls_emu.host.expectations import check_expectations
+from dtls_emu.host.outcome import ItemOutcome, Outcome, RoundTrips, TunnelOutcome
+from dtls_emu.host.traffic import BulkExecutor, make_executor
+from dtls_emu.lab import compile_lab, load_lab
+from dtls_emu.lab.schema import Lab
+from dtls_emu.tunnel.context import SUITE
+from dtls_emu.tunnel.states import TunnelState
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from dtls_emu.fabric.simulated import WireEvent
+    from dtls_emu.host.traffic import Executor
+    from dtls_emu.lab.vocabulary import FirstPacket
+    from dtls_emu.nic.card import Engine
+
+    Progress = Callable[[int, int, str], object]
+    """``progress(done, total, what)``, as :mod:`dtls_emu.measure` has it."""
+
+
+__all__ = ["DEADLINE", "Outcome", "simulate"]
+
+DEADLINE: Final = 86_400.0
+"""Seconds of virtual time after which a run is ended: a day; a lab of minutes never meets it."""
+
+SETTLING: Final = 600.0
+"""Seconds of virtual time that what is under way may then take: far beyond any delay and any handshake."""
+
+_EVENTS_PER_REPORT: Final = 500
+_STEPS: Final = 1000
+"""Of a progress report."""
+
+
+def simulate(
+    lab: Lab | str | Path,
+    *,
+    seed: int | None = None,
+    first_packet: FirstPacket | None = None,
+    engines: Mapping[str, Engine] | None = None,
+    trace: Callable[[WireEvent], object] | None = None,
+    progress: Progress | None = None,
+    deadline: float = DEADLINE,
+) -> Outcome:
+    """Run a lab and say what became of its traffic.
+
+    Args:
+        lab: validated; or a path, or the name of a shipped lab.
+        seed: instead of the lab's.
+        first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
+        engines: cipher engine of each host, instead of what the lab says.
+        trace: shown every datagram that is put on the fabric, in order.
+        progress: told now and then how far the run is.
+        deadline: seconds of virtual time after which items that are not done are stopped.
+
+    Raises:
+        LabFileError: the lab is wrong.
+        AccountingError: a packet is unaccounted for, or altered: the emulator is broken.
+    """
+    lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
+    topology = compile_lab(lab)
+    cloud = Cloud(topology, engines=engines)
+    if trace is not None:
+        cloud.fabric.tap(trace)
+    executors = [make_executor(cloud, item, index) for index, item in enumerate(lab.traffic)]
+    _run(cloud, executors, deadline, progress)
+    cloud.check()
+    items = tuple(_item_outcome(cloud, executor) for executor in executors)
+    outcome = Outcome(
+        lab=lab.name,
+        profile=lab.profile,
+        seed=topology.seed,
+        duration=cloud.clock.now,
+        items=items,
+        tunnels=tuple(_tunnel_outcomes(cloud)),
+        cards={name: card.status() for name, card in cloud.cards.items()},
+        fabric=cloud.fabric.statistics(),
+    )
+    cloud.close()
+    return outcome
+
+
+def _with_overrides(lab: Lab, seed: int | None, first_packet: FirstPacket | None) -> Lab:
+    changes: dict[str, Any] = {}
+    if seed is not None:
+        changes["seed"] = seed
+    if first_packet is not None:
+        changes["overrides"] = lab.overrides.model_copy(update={"first_packet": first_packet})
+    return lab.model_copy(update=changes)
+
+
+def _run(cloud: Cloud, executors: Sequence[Executor], deadline: float, progress: Progress | None) -> None:
+    clock = cloud.clock
+    for executor in executors:
+        clock.call_at(executor.item.start, executor.start)
+    limit = deadline
+    events = 0
+    while not (all(executor.ended_at is not None for executor in executors) and cloud.settled):
+        moment = clock.next_event()
+        if moment is None or moment > limit:
+            if limit > deadline:
+                raise AccountingError(f"packets are still under way {SETTLING:g} s after the deadline")
+            clock.run_until(deadline)
+            for executor in executors:
+                executor.stop(f"stopped after {deadline:g} s")
+            limit = deadline + SETTLING
+            continue
+        clock.run_next()
+        events += 1
+        if progress is not None and events % _EVENTS_PER_REPORT == 0:
+            _report(clock.now, executors, progress)
+    if progress is not None:
+        _report(clock.now, executors, progress)
+
+
+def _report(now: float, executors: Sequence[Executor], progress: Progress) -> None:
+    running = [executor.item.name for executor in executors if executor.ended_at is None]
+    done = sum(executor.progress for executor in executors) / max(len(executors), 1)
+    progress(int(done * _STEPS), _STEPS, f"{now:.3f} s: {', '.join(running) or 'done'}")
+
+
+def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
+    item, mark = executor.item, executor.mark
+    payload_bytes = None
+    if isinstance(executor, BulkExecutor):
+        executor.check()
+        payload_bytes = executor.received
+    for each, direction in ((mark, "its packets"), (reverse_of(mark), "what came back")):
+        cloud.accounts.check(each, f"traffic item {item.name}, {direction}")
+    assert executor.ended_at is not None, "the run went on until every item had ended"
+    outcome = ItemOutcome(
+        name=item.name,
+        kind=item.kind,
+        source=item.source,
+        destination=str(item.destination or ""),
+        decisions=tuple(executor.decisions()),
+        forward=cloud.account(mark),
+        reverse=cloud.account(reverse_of(mark)),
+        round_trips=RoundTrips.of(executor.round_trips),
+        path_mtu=executor.path_mtu(),
+        payload_bytes=payload_bytes,
+        duration=max(executor.ended_at - item.start, 0.0),
+        note=executor.note,
+    )
+    return replace(outcome, checks=check_expectations(item, outcome))
+
+
+def _tunnel_outcomes(cloud: Cloud) -> list[TunnelOutcome]:
+    """The ends of tunnels that somebody wanted."""
+    return [
+        TunnelOutcome(
+            host=card.host,
+            peer=peer,
+            state=str(tunnel.state),
+            cipher=SUITE.decode(),
+            backend=card.engine.backend.name,
+            backend_reason=card.engine.reason,
+            protects=card.engine.backend.protects,
+            handshakes=tunnel.handshakes,
+            handshake_seconds=tunnel.last_handshake,
+            failure=tunnel.failure,
+        )
+        for card in cloud.cards.values()
+        for peer, tunnel in card.tunnels.items()
+        if tunnel.state is not TunnelState.IDLE or tunnel.handshakes or tunnel.failure
+    ]
