@@ -60,10 +60,10 @@ def bench(
     Arms are interleaved in random order and compared pair by pair; every packet is accounted for. Ctrl-C ends
     the run and keeps what was measured.
     """
+    from dtls_emu.host.accounts import AccountingError
     from dtls_emu.lab import compile_lab, load_lab
     from dtls_emu.measure.benchmark import benchmark
     from dtls_emu.measure.result import result_path
-    from dtls_emu.measure.sample import AccountingError
     from dtls_emu.measure.trials import Stopped
 
     plan = _plan(quick=quick, sizes=sizes, backends=backends, paths=paths, rounds=rounds, seed=seed)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtls_emu.errors import DtlsEmuError
+from dtls_emu.host.accounts import AccountingError
 
 
-__all__ = ["Accounting", "AccountingError", "Sample"]
-
-
-class AccountingError(DtlsEmuError):
-    """Packets of a trial are unaccounted for, or arrived altered: its figures mean nothing."""
+__all__ = ["Accounting", "Sample"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.host.accounts import AccountingError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.arms import arm_topology
 from dtls_emu.measure.cards import save_both
 from dtls_emu.measure.packets import rows_per_burst
-from dtls_emu.measure.sample import Accounting, AccountingError, Sample
+from dtls_emu.measure.sample import Accounting, Sample
 from dtls_emu.measure.udp_worker import (
     SHARED_WORDS,
     EndConfig,

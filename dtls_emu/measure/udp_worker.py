@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.cards import clock, load_card
 from dtls_emu.measure.machine import pin, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
-from dtls_emu.measure.sample import AccountingError
 from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings

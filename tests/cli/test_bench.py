@@ -11,10 +11,10 @@ from dtls_emu.cli import bench as module
 from dtls_emu.cli.app import app
 from dtls_emu.cli.bench import EXIT_INTERRUPTED, EXIT_NOT_ACCOUNTED
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure import benchmark as runner
 from dtls_emu.measure.plan import BenchPath, full_plan, quick_plan
 from dtls_emu.measure.result import Result
-from dtls_emu.measure.sample import AccountingError
 
 
 SMALL = ("--quick", "--paths", "memory", "--sizes", "256", "--backends", "null,cryptography", "--rounds", "3")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.fragments import MIXES, Mix, run_fragments
 from dtls_emu.measure.plan import Plan
 from dtls_emu.measure.result import Layout
-from dtls_emu.measure.sample import AccountingError
 from dtls_emu.measure.trials import Stopped
 
 

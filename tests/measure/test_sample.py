@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.measure.sample import Accounting, AccountingError
+from dtls_emu.host.accounts import AccountingError
+from dtls_emu.measure.sample import Accounting
 
 
 def test_an_account_that_adds_up_passes():

@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
+from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.plan import BenchPath, Plan
-from dtls_emu.measure.sample import Accounting, AccountingError, Sample
+from dtls_emu.measure.sample import Accounting, Sample
 from dtls_emu.measure.trials import FIRST_PACKETS, Stopped, run_trials
 
 
