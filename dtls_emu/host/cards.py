@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dtls_emu.crypto.authority import RegionAuthority
@@ -11,12 +12,16 @@ from dtls_emu.crypto.registry import AUTO, load, resolve
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.nic.card import Card, Engine
 from dtls_emu.tunnel.context import build_contexts
+from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.tunnel import Identity
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cryptography import x509
+
+    from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab.topology import Topology
     from dtls_emu.lab.vocabulary import DropReason
     from dtls_emu.tunnel.settings import TunnelSettings
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     """``on_drop(host, reason, count, mark)``."""
 
 
-__all__ = ["build_cards", "choose_engine"]
+__all__ = ["build_cards", "choose_engine", "issue_credentials", "make_card"]
 
 
 def build_cards(
@@ -34,32 +39,71 @@ def build_cards(
     engines: Mapping[str, Engine] | None = None,
     settings: TunnelSettings | None = None,
     on_drop: DropObserver | None = None,
-    hosts: tuple[str, ...] = (),
 ) -> dict[str, Card]:
-    """Make the cards of a lab, by host name, with fresh certificates of one CA for each region.
+    """Make all cards of a lab, by host name, with fresh certificates of one CA for each region.
 
     Args:
         topology: the lab.
         engines: cipher engine of each host; what is missing is chosen by :func:`choose_engine`.
         settings: tunnels' knobs.
         on_drop: called with host, reason, count and mark for everything a card drops.
-        hosts: only these; all of the lab when empty.
     """
     now = datetime.now(UTC)
-    regions = {host.region for host in topology.hosts.values()}
-    authorities = {region: RegionAuthority.create(region, now) for region in sorted(regions)}
-    trusted = {region: authority.certificate for region, authority in authorities.items()}
-    chosen = dict(engines or {})
-    cards: dict[str, Card] = {}
-    for name in hosts or tuple(topology.hosts):
-        host = topology.hosts[name]
-        credentials = authorities[host.region].issue(name, now)
-        contexts = build_contexts(credentials, trusted.values(), secrets.token_bytes(32))
-        identity = Identity(name, host.underlay, contexts, now, lambda seconds: timedelta(seconds=seconds))
-        engine = chosen.get(name) or choose_engine(host.backend)
-        observer = None if on_drop is None else _observe(on_drop, name)
-        cards[name] = Card(topology, identity, trusted, engine, settings=settings, on_drop=observer)
-    return cards
+    credentials = issue_credentials(topology, now)
+    authorities = {topology.hosts[name].region: each.ca_certificate for name, each in credentials.items()}
+    return {
+        name: make_card(
+            topology,
+            name,
+            credentials[name],
+            authorities,
+            engine=(engines or {}).get(name),
+            wall_start=now,
+            settings=settings,
+            on_drop=None if on_drop is None else partial(on_drop, name),
+        )
+        for name in topology.hosts
+    }
+
+
+def issue_credentials(topology: Topology, now: datetime) -> dict[str, HostCredentials]:
+    """Make a CA for each region, and a certificate for each host; the CAs' keys are forgotten at once."""
+    regions = sorted({host.region for host in topology.hosts.values()})
+    authorities = {region: RegionAuthority.create(region, now) for region in regions}
+    return {host.name: authorities[host.region].issue(host.name, now) for host in topology.hosts.values()}
+
+
+def make_card(
+    topology: Topology,
+    host: str,
+    credentials: HostCredentials,
+    authorities: Mapping[str, x509.Certificate],
+    *,
+    engine: Engine | None = None,
+    wall_start: datetime,
+    settings: TunnelSettings | None = None,
+    on_drop: Callable[[DropReason, int, int], None] | None = None,
+) -> Card:
+    """Make the card of one host.
+
+    Args:
+        topology: the lab.
+        host: its name.
+        credentials: its certificate and key.
+        authorities: the CA certificate of each region.
+        engine: cipher engine; :func:`choose_engine` by the lab's wish when there is none.
+        wall_start: date and time that belong to second 0 of the card's clock.
+        settings, on_drop: as in :class:`~dtls_emu.nic.card.Card`.
+    """
+    identity = Identity(
+        host,
+        topology.hosts[host].underlay,
+        build_contexts(credentials, authorities.values()),
+        CookieJar(secrets.token_bytes(32)),
+        wall_start,
+    )
+    chosen = engine or choose_engine(topology.hosts[host].backend)
+    return Card(topology, identity, authorities, chosen, settings=settings, on_drop=on_drop)
 
 
 def choose_engine(wanted: str) -> Engine:
@@ -72,7 +116,3 @@ def choose_engine(wanted: str) -> Engine:
             return Engine(choice.backend, f"fell back from {wanted}: {error}")
     choice = resolve(AUTO)
     return Engine(choice.backend, choice.reason)
-
-
-def _observe(on_drop: DropObserver, host: str) -> Callable[[DropReason, int, int], None]:
-    return lambda reason, count, mark: on_drop(host, reason, count, mark)

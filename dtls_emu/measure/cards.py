@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.credential_files import load_credentials, save_credentials
 from dtls_emu.crypto.registry import resolve
-from dtls_emu.nic.card import Card, Engine
-from dtls_emu.tunnel.context import build_contexts
-from dtls_emu.tunnel.tunnel import Identity
+from dtls_emu.host import cards
+from dtls_emu.nic.card import Engine
 
 
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
+    from dtls_emu.nic.card import Card
 
 
 __all__ = ["clock", "issue_both", "load_card", "make_card", "save_both"]
@@ -36,16 +35,14 @@ def make_card(topology: Topology, host: str, credentials: HostCredentials) -> Ca
         BackendUnavailableError: the arm's backend cannot work here.
     """
     choice = resolve(topology.hosts[host].backend)
-    identity = Identity(
-        name=host,
-        address=topology.hosts[host].underlay,
-        contexts=build_contexts(credentials, [credentials.ca_certificate], secrets.token_bytes(32)),
+    return cards.make_card(
+        topology,
+        host,
+        credentials,
+        {each.region: credentials.ca_certificate for each in topology.hosts.values()},
+        engine=Engine(choice.backend, choice.reason),
         wall_start=datetime.now(UTC) - timedelta(seconds=clock()),
-        clock=lambda seconds: timedelta(seconds=seconds),
     )
-    regions = {each.region for each in topology.hosts.values()}
-    authorities = dict.fromkeys(regions, credentials.ca_certificate)
-    return Card(topology, identity, authorities, Engine(choice.backend, choice.reason))
 
 
 def issue_both(pair: Pair) -> tuple[HostCredentials, HostCredentials]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +21,15 @@ import numpy as np
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.arena import Arena
-from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
+from dtls_emu.nic.effects import ClosePort, Deliver, RequestKeys, Transmit
 from dtls_emu.nic.egress import Egress
 from dtls_emu.nic.ingress import Ingress
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
-from dtls_emu.tunnel.tunnel import Peer, PortAllocator, Tunnel
+from dtls_emu.tunnel.tunnel import Peer, Tunnel
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.inspect import PacketClass, key_of
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.tunnel.tunnel import Identity
 
 
@@ -90,6 +93,7 @@ class Card:
         self._vms = {vm.name: (vm, topology.networks[vm.network].vni) for vm in topology.vms_on(self.host)}
         self._arena = Arena()
         self._generation = 0
+        self._due = inf
         ports = PortAllocator()
         settings = settings or TunnelSettings(replay_window=topology.profile.replay_window)
         self._settings = settings
@@ -111,7 +115,7 @@ class Card:
             if host.name != self.host
         }
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
-        self._seen = dict.fromkeys(self.tunnels, (0, TunnelState.IDLE))
+        self._seen: dict[str, tuple[int, bool, bool]] = dict.fromkeys(self.tunnels, (0, False, False))
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(
@@ -178,33 +182,61 @@ class Card:
         counters.delivered_bytes += len(packet)
         return [Deliver(vm.name, Burst.from_packets([packet], mark=mark))]
 
-    def next_timeout(self) -> float | None:
-        """When `handle_timeout` wants to be called, in seconds, or None."""
-        moments = (tunnel.timeout() for tunnel in self.tunnels.values())
-        return min((moment for moment in moments if moment is not None), default=None)
+    def next_timeout(self) -> float:
+        """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""
+        return self._due
 
     def handle_timeout(self, now: float) -> list[Effect]:
-        """Let time pass: retransmit, give up, let go."""
+        """Let time pass: retransmit, give up, rekey, let go."""
         self._arena.reset()
         effects: list[Effect] = []
+        self._due = inf
         for tunnel in self.tunnels.values():
-            moment = tunnel.timeout()
-            if moment is not None and moment <= now:
+            if tunnel.timeout() <= now:
                 tunnel.handle_timeout(now)
                 self._after_tunnel(tunnel, effects, now)
+            self._due = min(self._due, tunnel.timeout())
+        return effects
+
+    def rekey(self, peer: str, now: float) -> list[Effect]:
+        """Begin a fresh association with a peer host now, beside the live one."""
+        self._arena.reset()
+        effects: list[Effect] = []
+        self.tunnels[peer].rekey(now)
+        self._after_tunnel(self.tunnels[peer], effects, now)
+        return effects
+
+    def install(self, peer: str, keys: SessionKeys, now: float) -> list[Effect]:
+        """Take a broker's session keys for the tunnel to a peer host.
+
+        Raises:
+            LocalProtocolError: see :meth:`dtls_emu.tunnel.tunnel.Tunnel.install`.
+        """
+        self._arena.reset()
+        effects: list[Effect] = []
+        self.tunnels[peer].install(keys, now)
+        self._after_tunnel(self.tunnels[peer], effects, now)
         return effects
 
     def close(self, now: float) -> list[Effect]:
-        """Close every tunnel and overwrite all keys; packets that wait are dropped."""
+        """Say goodbye on every tunnel and seal nothing more; packets that wait are dropped.
+
+        Keys go as the peers answer, or when time passes; :meth:`abort` overwrites them at once.
+        """
         self._arena.reset()
         effects: list[Effect] = []
         for peer, tunnel in self.tunnels.items():
-            tunnel.close()
+            tunnel.close(now)
             for _, burst in self._waiting[peer].leave():
                 self.egress.counters.waiting -= burst.packets
                 self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             self._after_tunnel(tunnel, effects, now)
         return effects
+
+    def abort(self) -> None:
+        """Overwrite every key now."""
+        for tunnel in self.tunnels.values():
+            tunnel.abort()
 
     def update(self, topology: Topology) -> None:
         """Go on under a changed lab: policy, VMs' facts, links. Tunnels stay up; every flow is decided again.
@@ -253,6 +285,7 @@ class Card:
                     "failure": tunnel.failure,
                     "handshakes": tunnel.handshakes,
                     "last_handshake_seconds": tunnel.last_handshake,
+                    "forgeries": tunnel.forgeries,
                     "waiting": len(self._waiting[peer]),
                 }
                 for peer, tunnel in self.tunnels.items()
@@ -268,7 +301,11 @@ class Card:
                 Transmit(Burst.from_datagrams(datagram), out.local_port, (peer.address, out.remote_port))
             )
         effects += [ClosePort(port) for port in tunnel.take_closed_ports()]
-        seen = tunnel.handshakes, tunnel.state
+        effects += [RequestKeys(peer.name, port) for port in tunnel.take_key_requests()]
+        tunnel.touched = False
+        self._due = min(self._due, tunnel.timeout())
+        # What a flow's decision rests on: is there an association, and if not, did an attempt fail.
+        seen = tunnel.handshakes, tunnel.active is not None, bool(tunnel.failure)
         if seen == self._seen[peer.name]:
             return
         self._seen[peer.name] = seen

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
 
 
-__all__ = ["VNET_HEADER", "ClosePort", "Deliver", "Effect", "LeaveFabric", "Transmit", "UnderlayAddress"]
+__all__ = [
+    "VNET_HEADER",
+    "ClosePort",
+    "Deliver",
+    "Effect",
+    "LeaveFabric",
+    "RequestKeys",
+    "Transmit",
+    "UnderlayAddress",
+]
 
 UnderlayAddress = tuple[str, int]
 """IP address of a host on the fabric, and UDP port."""
@@ -73,4 +82,17 @@ class ClosePort:
     port: int
 
 
-Effect = Transmit | Deliver | LeaveFabric | ClosePort
+@dataclass(slots=True)
+class RequestKeys:
+    """A tunnel wants one-time keys from the broker (`keying: broker`).
+
+    Fields:
+        peer: name of the host at the other end.
+        port: local UDP port that this host takes for the session.
+    """
+
+    peer: str
+    port: int
+
+
+Effect = Transmit | Deliver | LeaveFabric | ClosePort | RequestKeys

@@ -214,20 +214,18 @@ class Egress:
     def _send_encrypted(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
         tunnel = flow.tunnel
         assert tunnel is not None  # only a flow to another host is encrypted
-        association = tunnel.active
-        if association is None:
+        if tunnel.room() < burst.packets:  # none yet, or its key is worn out before the next is there
             self._await_tunnel(flow, tunnel, burst, effects, now)
-            return
-        if association.room() < burst.packets:
-            self.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             return
         for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
             self._account(flow, wire)
-            association.seal(wire)
+            association = tunnel.seal(wire, now)
             self.counters.encrypted += wire.count
             effects.append(
                 Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port))
             )
+        if tunnel.touched:
+            self._after_tunnel(tunnel, effects, now)
 
     def _await_tunnel(
         self, flow: EgressFlow, tunnel: Tunnel, burst: Burst, effects: list[Effect], now: float

@@ -13,15 +13,18 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
+from math import inf
 from typing import TYPE_CHECKING
 
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.registry import load
 from dtls_emu.tunnel.context import build_contexts
+from dtls_emu.tunnel.cookie import CookieJar
+from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.tunnel.tunnel import Identity, Peer, PortAllocator, Tunnel
+from dtls_emu.tunnel.tunnel import Identity, Peer, Tunnel
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pair"]
 
-WALL_START = datetime(2026, 6, 1, tzinfo=UTC)
 _DELAY = 0.001
 
 
@@ -97,35 +99,32 @@ class Pair:
 
     def send(self, sender: str, *packets: bytes) -> None:
         """Seal packets of one size and put them on the wire."""
-        tunnel = self._tunnels[sender]
-        association = tunnel.active
-        assert association is not None, f"{sender} has no association: {tunnel.state} {tunnel.failure}"
         burst = Burst.from_packets(packets, headroom=RECORD_PREFIX, tailroom=TAG)
-        association.seal(burst)
+        association = self._tunnels[sender].seal(burst, self.now)
         for row in burst.rows():
-            self._put(sender, association.local_port, association.remote_port, row.tobytes())
+            self._put(sender, *association.ends, row.tobytes())
+        self._flush(sender)
 
     def inject(self, receiver: str, local_port: int, remote_port: int, datagram: bytes) -> None:
         """A datagram from nowhere, with the peer's address; the ports are the receiver's view."""
         self._arrive(receiver, local_port, remote_port, datagram)
 
-    def run(self, until: float = 1000.0) -> None:
-        """Let time pass: datagrams arrive and timers fire until nothing is left or ``until`` is reached."""
-        while (moment := self._next_moment()) is not None and moment <= until:
+    def run(self, until: float) -> None:
+        """Let time pass: datagrams arrive and timers fire."""
+        while (moment := self._next_moment()) <= until:
             self.now = max(self.now, moment)
             while self._events and self._events[0][0] <= self.now:
                 _, _, receiver, local_port, remote_port, datagram = heapq.heappop(self._events)
                 self._arrive(receiver, local_port, remote_port, datagram)
             for name, tunnel in self._tunnels.items():
-                due = tunnel.timeout()
-                if due is not None and due <= self.now:
+                if tunnel.timeout() <= self.now:
                     tunnel.handle_timeout(self.now)
                     self._flush(name)
+        self.now = until
 
-    def _next_moment(self) -> float | None:
-        moments = [event[0] for event in self._events[:1]]
-        moments += [due for tunnel in self._tunnels.values() if (due := tunnel.timeout()) is not None]
-        return min(moments, default=None)
+    def _next_moment(self) -> float:
+        arrival = self._events[0][0] if self._events else inf
+        return min(arrival, *(tunnel.timeout() for tunnel in self._tunnels.values()))
 
     def _flush(self, name: str) -> None:
         for out in self._tunnels[name].take_outgoing():
@@ -155,18 +154,15 @@ class Pair:
 @cache
 def _identities() -> tuple[RegionAuthority, dict[str, Identity]]:
     """Certificates are dear and harmless to share: one set for every pair of a test run."""
-    authority = RegionAuthority.create("test", datetime.now(UTC))
+    now = datetime.now(UTC)
+    authority = RegionAuthority.create("test", now)
     identities = {
         name: Identity(
             name,
             address,
-            build_contexts(
-                authority.issue(name, datetime.now(UTC)),
-                [authority.certificate],
-                b"cookie secret of " + name.encode(),
-            ),
-            datetime.now(UTC),
-            lambda now: timedelta(seconds=now),
+            build_contexts(authority.issue(name, now), [authority.certificate]),
+            CookieJar(b"cookie secret of " + name.encode()),
+            now,
         )
         for name, address in (("alpha", "10.255.0.1"), ("beta", "10.255.0.2"))
     }

@@ -17,7 +17,7 @@ from dtls_emu.host.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.lab.vocabulary import Enforcement
-from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, Transmit
+from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
 from dtls_emu.wire.burst import Burst
 
 
@@ -134,7 +134,9 @@ class Wire:
         """Do what a card asks for."""
         # Copied first: the next call on the card uses the memory again.
         copies = [
-            (effect, [] if isinstance(effect, ClosePort) else [row.tobytes() for row in effect.burst.rows()])
+            (effect, [row.tobytes() for row in effect.burst.rows()])
+            if isinstance(effect, Deliver | LeaveFabric | Transmit)
+            else (effect, [])
             for effect in effects
         ]
         for effect, packets in copies:
@@ -147,17 +149,12 @@ class Wire:
 
     def wait(self, until: float) -> None:
         """Let time pass; timers fire."""
-        while True:
-            moments = [
-                (moment, host)
-                for host, card in self.cards.items()
-                if (moment := card.next_timeout()) is not None
-            ]
-            if not moments or min(moments)[0] > until:
-                self.now = until
-                return
-            self.now, host = min(moments)
-            self.carry_out(host, self.cards[host].handle_timeout(self.now))
+        while (moment := min(card.next_timeout() for card in self.cards.values())) <= until:
+            self.now = max(self.now, moment)
+            for host, card in self.cards.items():
+                if card.next_timeout() <= self.now:
+                    self.carry_out(host, card.handle_timeout(self.now))
+        self.now = until
 
     def assert_balanced(self) -> None:
         """Every packet and record is accounted for on every card."""

@@ -7,6 +7,7 @@ window (RFC 6347 4.1.2.6); the two are separate so that a forgery never moves it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.record import (
     ALERT,
+    APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
     MAX_SEQUENCE,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.crypto.backend import Backend, Established
     from dtls_emu.tunnel.handshake import Finished
+    from dtls_emu.tunnel.settings import TunnelSettings
 
 
 __all__ = ["Association", "AssociationCounters"]
@@ -55,10 +58,11 @@ class Association:
     """Keys in force between two hosts, on one pair of UDP ports.
 
     Fields:
-        local_port, remote_port: the pair.
+        ends: the pair; local_port, remote_port: each.
         is_client: which side of the handshake this end was.
         established_at: seconds.
         next_sequence: of the next record sealed.
+        worn: a fresh association should be begun: this one nears a limit of its key.
         closed: keys are gone.
         counters: what passed.
     """
@@ -68,11 +72,10 @@ class Association:
         established: Established,
         backend: Backend,
         finished: Finished,
+        settings: TunnelSettings,
         *,
         is_client: bool,
-        local_port: int,
-        remote_port: int,
-        replay_window: int,
+        ends: tuple[int, int],
         now: float,
     ) -> None:
         self._established = established
@@ -80,18 +83,23 @@ class Association:
         self._finished = finished
         self._epoch = established.epoch
         self._numbers_itself = backend.needs_connection
-        self._window = ReplayWindow(replay_window)
+        self._window = ReplayWindow(settings.replay_window)
+        # A record's number counts those before it, so a limit of records is a limit of numbers.
+        self._end = min(settings.rekey_records, MAX_SEQUENCE + 1)
+        self._worn_from = self._end - max(self._end // 8, 1)
+        self._worn_bytes = settings.rekey_bytes or inf
+        self.worn = False
         self.is_client = is_client
-        self.local_port = local_port
-        self.remote_port = remote_port
+        self.ends = ends
+        self.local_port, self.remote_port = ends
         self.established_at = now
         self.next_sequence = established.next_sequence
         self.closed = False
         self.counters = AssociationCounters()
 
     def room(self) -> int:
-        """How many more records may be sealed; none are left after 2^48 - 1 (RFC 6347 4.1)."""
-        return 0 if self.closed else MAX_SEQUENCE + 1 - self.next_sequence
+        """How many more packets may be sealed: up to the key's limit, and never past number 2^48 - 1."""
+        return 0 if self.closed else max(self._end - self.next_sequence, 0)
 
     def seal(self, burst: Burst) -> None:
         """Seal every row in place under the next record numbers.
@@ -108,6 +116,8 @@ class Association:
         self.next_sequence = first + burst.count
         self.counters.sealed_records += burst.count
         self.counters.sealed_bytes += burst.nbytes
+        if self.next_sequence >= self._worn_from or self.counters.sealed_bytes >= self._worn_bytes:
+            self.worn = True
         self._sealer.seal(burst, first)
 
     def open(self, burst: Burst) -> tuple[NDArray[np.uint8], int]:
@@ -163,29 +173,40 @@ class Association:
         """Our last flight again: ChangeCipherSpec in clear, and our Finished sealed under a new number.
 
         The peer repeats its flight when it did not get ours (RFC 6347 4.2.4). Empty when OpenSSL numbers the
-        records: it cannot be asked for this, and the peer's attempt runs into its deadline and starts anew.
+        records, as it cannot be asked for this (the peer's attempt then runs into its deadline and starts
+        anew), and for a broker's keys, where there was no flight.
         """
-        if self._numbers_itself or not self.room():
+        if not self._finished.message:
+            return b""
+        sealed = self._seal_control(HANDSHAKE, self._finished.message)
+        if not sealed:
             return b""
         plain = self._finished.next_plain_sequence
         self._finished.next_plain_sequence += 1
-        change = push_record_header(CHANGE_CIPHER_SPEC, 0, plain, 1) + b"\x01"
-        return change + self._seal_control(HANDSHAKE, self._finished.message)
+        return push_record_header(CHANGE_CIPHER_SPEC, 0, plain, 1) + b"\x01" + sealed
 
-    def close(self) -> bytes:
-        """Overwrite the keys. Returns a last record for the peer, close_notify, or nothing."""
-        if self.closed:
-            return b""
-        notice = b"" if self._numbers_itself or not self.room() else self._seal_control(ALERT, CLOSE_NOTIFY)
+    def empty_record(self) -> bytes:
+        """A record without data: we are here, and hold these keys (RFC 5246 6.2.1 allows it)."""
+        return self._seal_control(APPLICATION_DATA, b"")
+
+    def close_notify(self) -> bytes:
+        """The last record for the peer (RFC 5246 7.2.1)."""
+        return self._seal_control(ALERT, CLOSE_NOTIFY)
+
+    def close(self) -> None:
+        """Overwrite the keys. Idempotent."""
         self.closed = True
         self._sealer.close()
         self._opener.close()
         self._established.wipe()
-        return notice
 
     def _seal_control(self, content_type: int, payload: bytes) -> bytes:
-        burst = Burst.from_packets([payload], headroom=RECORD_PREFIX, tailroom=TAG)
+        """One record of our own; nothing when OpenSSL numbers the records, or no number is left."""
         sequence = self.next_sequence
+        if self.closed or self._numbers_itself or sequence > MAX_SEQUENCE:
+            return b""
         self.next_sequence += 1
+        burst = Burst.allocate(len(payload), headroom=RECORD_PREFIX, tailroom=TAG)
+        burst.row(0)[:] = np.frombuffer(payload, np.uint8)
         self._sealer.seal(burst, sequence, content_type)
         return burst.row(0).tobytes()

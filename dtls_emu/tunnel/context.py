@@ -2,13 +2,11 @@
 
 DTLS 1.2 only (min and max are set: a later OpenSSL would offer 1.3), ECDHE-ECDSA-AES256-GCM-SHA384 only
 (RFC 5289, RFC 9325 4.2), no tickets, no session cache, no renegotiation, no compression (RFC 9325 3.3 to 3.5),
-ALPN ``dtls-emu/1`` against cross-protocol use (RFC 9325 3.8), cookie exchange on the server (RFC 6347 4.2.1).
+ALPN ``dtls-emu/1`` against cross-protocol use (RFC 9325 3.8).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -44,35 +42,25 @@ class Contexts:
     server: SSL.Context
 
 
-def build_contexts(
-    credentials: HostCredentials, trusted: Iterable[x509.Certificate], cookie_secret: bytes
-) -> Contexts:
+def build_contexts(credentials: HostCredentials, trusted: Iterable[x509.Certificate]) -> Contexts:
     """Build both contexts.
 
     Args:
         credentials: certificate and key of the host.
         trusted: the CAs of all regions.
-        cookie_secret: keys the stateless cookies; the connection's app data must be the peer's address.
     """
     client = _base_context(credentials, trusted)
     client.set_alpn_protos([ALPN])
 
     server = _base_context(credentials, trusted)
-    assert SSL.OP_COOKIE_EXCHANGE is not None  # None only in a build without DTLS
-    server.set_options(SSL.OP_COOKIE_EXCHANGE)
     # Without our id nothing is selected, and `Handshake` refuses the peer unless it is told otherwise.
     server.set_alpn_select_callback(
         lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
     )
 
-    def cookie(connection: SSL.Connection) -> bytes:
-        address = repr(connection.get_app_data()).encode()
-        return hmac.digest(cookie_secret, address, hashlib.sha256)
-
-    server.set_cookie_generate_callback(cookie)
-    server.set_cookie_verify_callback(
-        lambda connection, received: hmac.compare_digest(received, cookie(connection))
-    )
+    # The hello that reaches OpenSSL has brought its cookie back already: see `dtls_emu.tunnel.cookie`.
+    server.set_cookie_generate_callback(lambda _connection: b"unused")
+    server.set_cookie_verify_callback(lambda _connection, _cookie: True)
     return Contexts(client, server)
 
 

@@ -19,6 +19,7 @@ handshake whose Finished has its nonce there is repeated (probability 2^-16).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +32,12 @@ from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.errors import RemoteProtocolError
 from dtls_emu.tunnel.context import ALPN, DTLS_1_2
 from dtls_emu.tunnel.flight import SMALLEST_MTU, FlightRecord, pack, refragment
+from dtls_emu.wire.hello import (
+    EXTENDED_MASTER_SECRET,
+    RENEGOTIATION_INFO,
+    pull_client_hello_untrusted,
+    pull_server_extensions_untrusted,
+)
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
 from dtls_emu.wire.record import (
     ALERT,
@@ -58,8 +65,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finished", "Handshake", "seal_finished"]
 
-CLIENT_HELLO: Final = 1
-HELLO_VERIFY_REQUEST: Final = 3
 _MESSAGE_TYPES: Final = frozenset({0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20})
 """HandshakeType of RFC 6347 4.3.2 and of the extensions that OpenSSL may answer."""
 
@@ -96,9 +101,7 @@ class Handshake:
         finished: what is needed to send our last flight again; set with `established`.
         early: protected application records that came before the Finished, whole datagram records.
         noise: records ignored so far (plaintext alerts, junk).
-        peer_proven: the peer answered from its address: always for a client's side, for a server's
-            once a cookie came back.
-        timeout_at: when `handle_timeout` wants to be called; None when it does not.
+        timeout_at: when `handle_timeout` wants to be called; infinity when it does not.
         started_at: when the attempt began, in the caller's seconds.
     """
 
@@ -106,9 +109,8 @@ class Handshake:
         self,
         contexts: Contexts,
         *,
-        is_client: bool,
+        hello: RecordView | None,
         peer_name: str,
-        peer_address: tuple[str, int],
         ca_certificate: x509.Certificate,
         wall_clock: datetime,
         mtu: int,
@@ -120,9 +122,9 @@ class Handshake:
 
         Args:
             contexts: of the local host.
-            is_client: which side.
+            hello: None for a client; for a server the record with the client's hello, whole, and with a
+                cookie that was found good.
             peer_name: the host name that the peer's certificate must carry.
-            peer_address: where the cookie is bound to.
             ca_certificate: the CA of the peer's region.
             wall_clock: date and time for the certificate's validity.
             mtu: UDP payload bytes that the path carries.
@@ -131,7 +133,7 @@ class Handshake:
             now: seconds.
         """
         self._settings = settings
-        self._is_client = is_client
+        self._is_client = is_client = hello is None
         self._peer_name = peer_name
         self._ca_certificate = ca_certificate
         self._wall_clock = wall_clock
@@ -140,7 +142,6 @@ class Handshake:
         self._connection: SSL.Connection | None = SSL.Connection(
             contexts.client if is_client else contexts.server
         )
-        self._connection.set_app_data(peer_address)
         self._connection.set_ciphertext_mtu(self._mtu)
         if is_client:
             self._connection.set_connect_state()
@@ -161,17 +162,19 @@ class Handshake:
         self._timer = settings.initial_timeout
         self._sent_at = now
         self._alert_hint = ""
+        self._peer_extensions: frozenset[int] = frozenset()
 
         self.failure = ""
         self.established: Established | None = None
         self.finished: Finished | None = None
         self.early: list[bytes] = []
         self.noise = 0
-        self.peer_proven = is_client
-        self.timeout_at: float | None = None
+        self.timeout_at = inf
         self.started_at = now
-        if is_client:
+        if hello is None:
             self._advance(now)
+        else:
+            self._listen(hello, now)
 
     @property
     def is_client(self) -> bool:
@@ -207,6 +210,7 @@ class Handshake:
                 for header in _messages(record.fragment):
                     repeated |= header.message_seq <= self._answered
                     self._highest_received = max(self._highest_received, header.message_seq)
+                self._peer_extensions |= pull_server_extensions_untrusted(record.fragment) or frozenset()
             assert self._connection is not None  # not done
             self._connection.bio_write(bytes(record.record))
             self._advance(now)
@@ -217,7 +221,7 @@ class Handshake:
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit, or give up past the deadline. Does nothing before `timeout_at`."""
-        if self.done or self.timeout_at is None or now < self.timeout_at:
+        if self.done or now < self.timeout_at:
             return
         if now - self.started_at >= self._settings.handshake_deadline:
             detail = f"; the peer sent, unauthenticated: {self._alert_hint}" if self._alert_hint else ""
@@ -234,6 +238,24 @@ class Handshake:
         """End the attempt; nothing more is sent."""
         if not self.done:
             self._fail(reason)
+
+    def _listen(self, hello: RecordView, now: float) -> None:
+        """Begin as the server of a hello whose cookie was good; OpenSSL never saw the one before it."""
+        assert self._connection is not None
+        offered = pull_client_hello_untrusted(hello.fragment)
+        assert offered is not None  # its cookie could be read
+        self._peer_extensions = offered.extensions
+        self._highest_received = offered.message_seq
+        # OpenSSL would number its ServerHello from 1 (openssl/openssl#32063) and the client, which has seen
+        # our HelloVerifyRequest under that number, take it for a replay.
+        self._next_plain_sequence = hello.header.sequence
+        self._connection.bio_write(bytes(hello.record))
+        try:
+            self._connection.DTLSv1_listen()
+        except SSL.Error as error:
+            self._fail(_openssl_reason(error))
+        else:
+            self._advance(now)
 
     def _admit(self, record: RecordView) -> bool:
         """Whether a record may reach OpenSSL."""
@@ -301,7 +323,6 @@ class Handshake:
                     if header.message_seq > self._highest_sent:
                         is_new = True
                         self._highest_sent = header.message_seq
-                    self.peer_proven |= header.message_type != HELLO_VERIFY_REQUEST
             elif record.header.content_type == ALERT:
                 self._outgoing.append(record.record.tobytes())
                 continue
@@ -326,9 +347,7 @@ class Handshake:
         mtu = self._mtu if self._retransmissions < _BACKOFF_AFTER else SMALLEST_MTU
         self._outgoing += pack(self._encode(flight, mtu), mtu)
         self._sent_at = now
-        # A HelloVerifyRequest has no timer (RFC 6347 4.2.1): whoever wants another asks again.
-        unproven_end = self.started_at + self._settings.handshake_deadline
-        self.timeout_at = now + self._timer if self.peer_proven else unproven_end
+        self.timeout_at = now + self._timer
 
     def _encode(self, flight: list[FlightRecord], mtu: int) -> Iterator[bytes]:
         for record in flight:
@@ -383,6 +402,9 @@ class Handshake:
         version = connection.get_protocol_version()
         if version != DTLS_1_2:
             raise RemoteProtocolError(f"negotiated version {version:#06x}, not DTLS 1.2")
+        for extension, name in _REQUIRED_EXTENSIONS.items():
+            if extension not in self._peer_extensions:
+                raise RemoteProtocolError(f"the peer does not do {name}")
         if self._settings.require_alpn and connection.get_alpn_proto_negotiated() != ALPN:
             raise RemoteProtocolError(f"the peer does not speak {ALPN.decode()} (ALPN)")
         # Hosts are signed by the CA itself, so the peer's own certificate is the whole chain.
@@ -413,7 +435,7 @@ class Handshake:
         self._connection = None
         self._write_keys = self._read_keys = None
         self._flight = []
-        self.timeout_at = None
+        self.timeout_at = inf
 
 
 def seal_finished(keys: TrafficKeys, sequence: int, message: bytes) -> bytes:
@@ -452,6 +474,12 @@ def _openssl_reason(error: SSL.Error) -> str:
     reasons = [entry[2] for entry in entries if isinstance(entry, tuple) and len(entry) == 3 and entry[2]]
     return "OpenSSL: " + (", ".join(reasons) or type(error).__name__)
 
+
+_REQUIRED_EXTENSIONS: Final = {
+    EXTENDED_MASTER_SECRET: "extended master secret (RFC 7627)",
+    RENEGOTIATION_INFO: "secure renegotiation (RFC 5746)",
+}
+"""RFC 9325 3.5: a peer without them is refused. What it said in clear is confirmed by its Finished."""
 
 _ALERT_NAMES: Final = {
     0: "close_notify",

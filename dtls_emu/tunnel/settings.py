@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
-__all__ = ["TunnelSettings"]
+__all__ = ["Keying", "TunnelSettings"]
+
+
+class Keying(StrEnum):
+    """Where an association's keys come from."""
+
+    HANDSHAKE = "handshake"
+    BROKER = "broker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +42,42 @@ class TunnelSettings:
     """Where doubling of the pause stops."""
 
     half_open_limit: int = 64
-    """Unfinished handshakes that a card answers at once; one costs about 22 KB before its cookie is back."""
+    """Unfinished handshakes with one peer at once, each behind a good cookie; one costs up to 89 KB."""
 
     early_records: int = 64
     """Protected records kept while the Finished that explains them is on its way (RFC 6347 4.1)."""
 
     require_alpn: bool = True
     """Refuse a peer without our ALPN id (RFC 9325 3.8). Off only to talk to foreign command-line tools."""
+
+    keying: Keying = Keying.HANDSHAKE
+    """Where keys come from: a DTLS handshake, or a broker's one-time session keys."""
+
+    rekey_records: int = 23_726_566
+    """Records under one key: 2^24.5, the confidentiality limit of RFC 9325 4.4 for AES-GCM. A fresh association
+    is begun at seven eighths of it; at the limit nothing more is sealed under the old key."""
+
+    rekey_bytes: int = 0
+    """Plaintext bytes under one key after which a fresh association is begun; 0 for no such limit."""
+
+    rekey_seconds: float = 0.0
+    """Age of an association after which a fresh one is begun; 0 for no such limit."""
+
+    forgery_limit: int = 2**28
+    """Failed authentications under one key, after which it is abandoned (RFC 9325 4.4)."""
+
+    drain: float = 10.0
+    """How long a replaced association goes on opening: for records under way, and the peer's switch-over."""
+
+    confirm_timeout: float = 1.0
+    """How long the server of a fresh association waits for its first record before it seals with it anyway."""
+
+    keepalive: float = 10.0
+    """After data was received and nothing sent for so long, an empty record tells the peer that we are there."""
+
+    dead_after: float = 15.0
+    """After data was sent and nothing authentic received for so long, the peer is presumed dead and a new
+    handshake is tried. Above `keepalive` by more than a round trip."""
+
+    session_idle: float = 30.0
+    """A broker's session without data for so long is over, and its keys are discarded."""

@@ -14,40 +14,49 @@ __all__ = ["TRANSITIONS", "TunnelEvent", "TunnelState", "next_state"]
 class TunnelState(StrEnum):
     """What a tunnel is doing."""
 
-    IDLE = "idle"  # no traffic has wanted it yet
-    HANDSHAKING = "handshaking"  # an attempt runs, ours or the peer's
+    IDLE = "idle"  # nothing has wanted it yet, or its peer has closed it
+    HANDSHAKING = "handshaking"  # an attempt runs, ours or the peer's; no keys are in force
     UP = "up"  # keys are in force
-    BACKING_OFF = "backing-off"  # an attempt failed; the next waits its turn
-    CLOSED = "closed"  # by us, for good
+    REKEYING = "rekeying"  # the same, and an attempt for the next ones runs
+    BACKING_OFF = "backing-off"  # the last attempt failed; the next waits its turn
+    CLOSING = "closing"  # close_notify is sent; records under way are still opened
+    CLOSED = "closed"  # for good; every key is overwritten
 
 
 class TunnelEvent(StrEnum):
     """What moves it."""
 
-    START = "start"  # traffic wants it, or the peer proved its address in a handshake
-    ESTABLISHED = "established"  # a handshake ended well
+    START = "start"  # an attempt begins: traffic wants the tunnel, a key is worn, or the peer asks
+    ESTABLISHED = "established"  # an attempt ended well
     FAILED = "failed"  # the last running attempt failed
-    LOST = "lost"  # the peer closed the last association
+    LOST = "lost"  # the last association is gone: closed by the peer, dead, or forged at too often
     CLOSE = "close"  # we close
+    DRAINED = "drained"  # the peer has answered, or its time is over
 
+
+_S, _E = TunnelState, TunnelEvent
 
 TRANSITIONS: Final[dict[tuple[TunnelState, TunnelEvent], TunnelState]] = {
-    (TunnelState.IDLE, TunnelEvent.START): TunnelState.HANDSHAKING,
-    (TunnelState.IDLE, TunnelEvent.ESTABLISHED): TunnelState.UP,
-    (TunnelState.IDLE, TunnelEvent.CLOSE): TunnelState.CLOSED,
-    (TunnelState.HANDSHAKING, TunnelEvent.START): TunnelState.HANDSHAKING,
-    (TunnelState.HANDSHAKING, TunnelEvent.ESTABLISHED): TunnelState.UP,
-    (TunnelState.HANDSHAKING, TunnelEvent.FAILED): TunnelState.BACKING_OFF,
-    (TunnelState.HANDSHAKING, TunnelEvent.CLOSE): TunnelState.CLOSED,
-    (TunnelState.UP, TunnelEvent.START): TunnelState.UP,
-    (TunnelState.UP, TunnelEvent.ESTABLISHED): TunnelState.UP,
-    (TunnelState.UP, TunnelEvent.FAILED): TunnelState.UP,
-    (TunnelState.UP, TunnelEvent.LOST): TunnelState.IDLE,
-    (TunnelState.UP, TunnelEvent.CLOSE): TunnelState.CLOSED,
-    (TunnelState.BACKING_OFF, TunnelEvent.START): TunnelState.HANDSHAKING,
-    (TunnelState.BACKING_OFF, TunnelEvent.ESTABLISHED): TunnelState.UP,
-    (TunnelState.BACKING_OFF, TunnelEvent.CLOSE): TunnelState.CLOSED,
-    (TunnelState.CLOSED, TunnelEvent.CLOSE): TunnelState.CLOSED,
+    (_S.IDLE, _E.START): _S.HANDSHAKING,
+    (_S.IDLE, _E.ESTABLISHED): _S.UP,  # a broker's keys
+    (_S.IDLE, _E.CLOSE): _S.CLOSED,
+    (_S.HANDSHAKING, _E.ESTABLISHED): _S.UP,
+    (_S.HANDSHAKING, _E.FAILED): _S.BACKING_OFF,
+    (_S.HANDSHAKING, _E.CLOSE): _S.CLOSED,
+    (_S.UP, _E.START): _S.REKEYING,
+    (_S.UP, _E.ESTABLISHED): _S.UP,
+    (_S.UP, _E.LOST): _S.IDLE,
+    (_S.UP, _E.CLOSE): _S.CLOSING,
+    (_S.REKEYING, _E.ESTABLISHED): _S.UP,
+    (_S.REKEYING, _E.FAILED): _S.UP,
+    (_S.REKEYING, _E.LOST): _S.HANDSHAKING,
+    (_S.REKEYING, _E.CLOSE): _S.CLOSING,
+    (_S.BACKING_OFF, _E.START): _S.HANDSHAKING,
+    (_S.BACKING_OFF, _E.ESTABLISHED): _S.UP,
+    (_S.BACKING_OFF, _E.CLOSE): _S.CLOSED,
+    (_S.CLOSING, _E.LOST): _S.CLOSING,
+    (_S.CLOSING, _E.DRAINED): _S.CLOSED,
+    (_S.CLOSED, _E.CLOSE): _S.CLOSED,
 }
 
 

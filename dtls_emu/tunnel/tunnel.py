@@ -1,29 +1,41 @@
-"""A tunnel: every handshake and association between this host and one other.
+"""A tunnel: every attempt and association between this host and one other.
 
 Ends are pairs of UDP ports. A client's attempt takes a fresh local port and goes to the peer's tunnel port;
-so two associations of one pair of hosts never share a 4-tuple, and a new one can come up before the old one
-goes. The newest association seals; older ones go on opening for a while.
+so two associations of one pair of hosts never share a 4-tuple, and a new one comes up before the old one goes.
 
-Both ends starting at once: the host with the numerically lower underlay address stays client. It does not
+*Who seals.* The newest association, with one exception: a server that replaces a live association goes on
+sealing with the old one until the new one's client is heard on it, because only then is it sure that its own
+last flight arrived. A client says so at once, with an empty record.
+
+*Both ends starting at once.* The host with the numerically lower underlay address stays client. It does not
 answer the other's ClientHello while its own attempt runs; the other answers, and drops its own attempt when
-that association stands. Anyone can send a ClientHello, so nothing is given up before a Finished is verified:
-not an attempt, and not a live association whose 4-tuple a restarted peer uses again (RFC 6347 4.2.8).
+that association stands.
+
+*Nothing on a stranger's word.* Anyone can send a ClientHello, or a forged one from a peer's address. It costs
+a cookie's round trip before anything is remembered, and a verified Finished before anything is given up: a
+running attempt, or a live association whose 4-tuple a restarted peer uses again (RFC 6347 4.2.8).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.handshake import CLIENT_HELLO, Handshake
+from dtls_emu.tunnel.handshake import Finished, Handshake
+from dtls_emu.tunnel.liveness import Liveness
+from dtls_emu.tunnel.settings import Keying
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
+from dtls_emu.wire.hello import CLIENT_HELLO, hello_verify_request, pull_client_hello_untrusted
+from dtls_emu.wire.overhead import EXPLICIT_NONCE, IPV4_HEADER, IPV6_HEADER, TAG, UDP_HEADER
 from dtls_emu.wire.record import (
     ALERT,
     APPLICATION_DATA,
@@ -35,19 +47,22 @@ from dtls_emu.wire.record import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from cryptography import x509
     from numpy.typing import NDArray
 
-    from dtls_emu.crypto.backend import Backend
+    from dtls_emu.crypto.backend import Backend, Established
     from dtls_emu.tunnel.context import Contexts
+    from dtls_emu.tunnel.cookie import CookieJar
+    from dtls_emu.tunnel.ports import PortAllocator
+    from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.tunnel.settings import TunnelSettings
     from dtls_emu.wire.record import RecordView
 
 
-__all__ = ["Identity", "Opened", "Outgoing", "Peer", "PortAllocator", "Tunnel"]
+__all__ = ["Identity", "Opened", "Outgoing", "Peer", "Tunnel"]
 
 Ends = tuple[int, int]
 """Local and remote UDP port."""
@@ -65,8 +80,8 @@ DROPPED: Final = {
     RowStatus.WRONG_EPOCH: DropReason.WRONG_EPOCH,
 }
 
-_DRAIN: Final = 10.0
-"""Seconds an association that was replaced goes on opening: records under way, and the peer's switch-over."""
+_EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
+"""Length field of a record without plaintext."""
 
 _FINAL_FLIGHT_PAUSE: Final = 0.25
 """Seconds between two answers to a repeated flight; the peer's own timer is 1 s."""
@@ -80,15 +95,15 @@ class Identity:
         name: host name, as in its certificate.
         address: underlay IP address.
         contexts: what OpenSSL may negotiate.
+        cookies: for clients that come to this host.
         wall_start: date and time that belong to second 0 of the caller's clock.
-        clock: turns the caller's seconds into an interval since `wall_start`.
     """
 
     name: str
     address: str
     contexts: Contexts
+    cookies: CookieJar
     wall_start: datetime
-    clock: Callable[[float], timedelta]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,38 +117,11 @@ class Peer:
 
 @dataclass(slots=True)
 class Outgoing:
-    """A datagram of a tunnel's own (handshake, alert) to send to its peer."""
+    """A datagram of a tunnel's own (handshake, alert, keepalive) to send to its peer."""
 
     local_port: int
     remote_port: int
     datagram: bytes
-
-
-class PortAllocator:
-    """Local UDP ports for a card's client attempts: the dynamic range in turn (RFC 6335 6)."""
-
-    _FIRST: Final = 49_152
-    _LAST: Final = 65_535
-
-    def __init__(self) -> None:
-        self._next = self._FIRST
-        self._taken: set[int] = set()
-
-    def take(self) -> int:
-        """A port that is not in use."""
-        while self._next in self._taken:
-            self._step()
-        port = self._next
-        self._taken.add(port)
-        self._step()
-        return port
-
-    def give_back(self, port: int) -> None:
-        """The port may be used again, after all others."""
-        self._taken.discard(port)
-
-    def _step(self) -> None:
-        self._next = self._FIRST if self._next == self._LAST else self._next + 1
 
 
 class Tunnel:
@@ -146,11 +134,13 @@ class Tunnel:
         failure: why the last attempt failed; "" again once an association is up.
         retry_at: when the next attempt may start, in seconds; meaningful while backing off.
         active: the association that seals, or None.
+        touched: a timer was set, or there is something to send: the card looks after it and clears this.
         control: records that were the tunnel's own business (handshake, alerts), for the accounts.
         extra_records: records beyond one for each datagram, likewise: of datagrams that held several, and
             early ones, which are counted when they come and again when they are opened.
-        handshakes: attempts that ended well.
+        handshakes: associations that came up.
         last_handshake: seconds the last one took.
+        forgeries: records that did not verify, over all associations.
     """
 
     def __init__(
@@ -175,14 +165,17 @@ class Tunnel:
             on_drop: called with reason, count and mark for every record dropped here.
         """
         self.peer = peer
+        self.path_mtu = path_mtu
         self.state = TunnelState.IDLE
         self.failure = ""
         self.retry_at = 0.0
         self.active: Association | None = None
+        self.touched = False
         self.control = 0
         self.extra_records = 0
         self.handshakes = 0
         self.last_handshake = 0.0
+        self.forgeries = 0
         self._identity = identity
         self._backend = backend
         self._settings = settings
@@ -192,23 +185,98 @@ class Tunnel:
         version = ip_address(peer.address).version
         self._outer_headers = UDP_HEADER + (IPV4_HEADER if version == 4 else IPV6_HEADER)
         self._stays_client = ip_address(identity.address).packed < ip_address(peer.address).packed
-        self.path_mtu = path_mtu
         self._associations: dict[Ends, Association] = {}
         self._attempts: dict[Ends, Handshake] = {}
         self._draining: dict[Ends, float] = {}
+        self._successor: tuple[Association, float] | None = None  # and until when it is waited for
+        self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
+        self._liveness = Liveness(settings)
+        self._is_suspect = False  # presumed dead; an attempt is to show it
+        self._final_flight_at = -_FINAL_FLIGHT_PAUSE
         self._outgoing: list[Outgoing] = []
         self._closed_ports: list[int] = []
-        self._final_flight_at = -_FINAL_FLIGHT_PAUSE
+        self._key_requests: list[int] = []
 
-    # What the card calls, in the order of a tunnel's life
+    # Life: what the card calls, in the order of a tunnel's
 
     def connect(self, now: float) -> None:
         """Traffic wants the tunnel: start an attempt unless one runs, it is up, or must wait its turn."""
         waiting = self.state is TunnelState.BACKING_OFF and now < self.retry_at
-        if self.state not in {TunnelState.IDLE, TunnelState.BACKING_OFF} or waiting:
-            return
-        self._step(TunnelEvent.START)
-        self._start_attempt((self._ports.take(), self._settings.port), is_client=True, now=now)
+        if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF} and not waiting:
+            self._start(now)
+
+    def rekey(self, now: float) -> bool:
+        """Begin a fresh association beside the live one; False when there is none, or one is begun already."""
+        if self.state is not TunnelState.UP:
+            return False
+        self._start(now)
+        return True
+
+    def install(self, keys: SessionKeys, now: float) -> None:
+        """Take a broker's keys for one session; they are overwritten in `keys`.
+
+        Raises:
+            LocalProtocolError: this tunnel makes its keys by handshake, or is closed, or the keys are spent.
+        """
+        if self._settings.keying is not Keying.BROKER or self.state in {
+            TunnelState.CLOSING,
+            TunnelState.CLOSED,
+        }:
+            raise LocalProtocolError(f"a tunnel that is {self.state} does not take session keys")
+        is_initiator = keys.initiator == self._identity.name
+        ends = (
+            (keys.initiator_port, self._settings.port)
+            if is_initiator
+            else (self._settings.port, keys.initiator_port)
+        )
+        established = keys.established(is_initiator=is_initiator)
+        asked_at = (
+            now if self._asked_broker is None else self._asked_broker[1] - self._settings.handshake_deadline
+        )
+        if is_initiator:
+            self._asked_broker = None
+        self._add(ends, established, Finished(b"", 0), is_client=is_initiator, started_at=asked_at, now=now)
+
+    def close(self, now: float) -> None:
+        """Say close_notify on every association and stop sealing; keys go when the peer answers, or after a while."""
+        for ends in list(self._attempts):
+            self._end_attempt(ends, "closed")
+        self._successor = None
+        for ends, association in self._associations.items():
+            self._queue(ends, association.close_notify())
+            self._draining[ends] = now + self._settings.confirm_timeout
+        self.active = None
+        self._liveness.reset()
+        self._step(TunnelEvent.CLOSE)
+
+    def abort(self) -> None:
+        """Overwrite all keys now."""
+        for ends in list(self._associations):
+            self._forget(ends)
+        if self.state is TunnelState.CLOSING:
+            self._step(TunnelEvent.DRAINED)
+
+    # Data
+
+    def room(self) -> int:
+        """How many packets may be sealed right now."""
+        return 0 if self.active is None else self.active.room()
+
+    def seal(self, burst: Burst, now: float) -> Association:
+        """Seal every row; the ports to send from and to are those of the association returned.
+
+        Raises:
+            LocalProtocolError: no association, or no room.
+        """
+        association = self.active
+        if association is None:
+            raise LocalProtocolError(f"a tunnel that is {self.state} seals nothing")
+        association.seal(burst)
+        if self._liveness.sent_data(now):
+            self.touched = True
+        if association.worn and self.state is TunnelState.UP:
+            self._start(now)
+        return association
 
     def receive(self, burst: Burst, local_port: int, remote_port: int, now: float) -> list[Opened]:
         """Take datagrams from the peer's address; ``burst.offset`` is 0.
@@ -227,44 +295,60 @@ class Tunnel:
         status, ok = association.open(burst)
         if ok:
             opened.append((burst, status))
+            self._hear(association, now, data=True)
         if ok != count:
             for index in np.flatnonzero(status).tolist():
                 start = index * burst.stride
-                length = last if index == count - 1 else size
                 code = RowStatus(int(status[index]))
                 if code is RowStatus.CONTROL or burst.buffer[start] == HANDSHAKE:
-                    raw = burst.buffer[start : start + length].tobytes()
+                    raw = burst.buffer[start : start + (last if index == count - 1 else size)].tobytes()
                     self._receive_control(association, raw, ends, burst.mark, opened, now)
                 else:
                     self._drop(DROPPED[code], 1, burst.mark)
+                    self.forgeries += code is RowStatus.AUTH_FAILED
+            self._check_forgeries(ends, association)
         return opened
 
-    def timeout(self) -> float | None:
-        """When `handle_timeout` wants to be called, or None."""
-        moments = [
-            attempt.timeout_at for attempt in self._attempts.values() if attempt.timeout_at is not None
-        ]
-        moments += self._draining.values()
-        return min(moments, default=None)
+    # Timers, and what is handed out
+
+    def timeout(self) -> float:
+        """When `handle_timeout` wants to be called; infinity when it does not."""
+        return min(
+            self._liveness.keepalive_at,
+            self._liveness.dead_at,
+            inf if self._successor is None else self._successor[1],
+            inf if self._asked_broker is None else self._asked_broker[1],
+            self._worn_at(),
+            self._session_end(),
+            *(attempt.timeout_at for attempt in self._attempts.values()),
+            *self._draining.values(),
+        )
 
     def handle_timeout(self, now: float) -> None:
-        """Retransmit, give up, and let go of drained associations."""
+        """Retransmit, give up, switch over, show that we are there, let go of what is drained."""
         for ends, attempt in list(self._attempts.items()):
             attempt.handle_timeout(now)
             self._settle(ends, attempt, [], now)
+        if self._asked_broker is not None and now >= self._asked_broker[1]:
+            self._release_port(self._asked_broker[0])
+            self._asked_broker = None
+            self._fail("no keys from the broker", now)
+        if self._successor is not None and now >= self._successor[1]:
+            self._promote(self._successor[0], now)
         for ends in [ends for ends, until in self._draining.items() if now >= until]:
             self._forget(ends)
-
-    def close(self) -> None:
-        """Say close_notify on every association, overwrite all keys, end every attempt."""
-        for ends, association in list(self._associations.items()):
-            self._queue(ends, association.close())
-            self._forget(ends)
-        for ends, attempt in list(self._attempts.items()):
-            attempt.abandon("closed")
-            self._end_attempt(ends)
-        self.active = None
-        self._step(TunnelEvent.CLOSE)
+        if self.state is TunnelState.CLOSING and not self._associations:
+            self._step(TunnelEvent.DRAINED)
+        if now >= self._liveness.keepalive_at:
+            self._liveness.keepalive_at = inf
+            self._send_empty(self.active)
+        if now >= self._liveness.dead_at:
+            self._liveness.dead_at = inf
+            self._suspect(now)
+        if now >= self._worn_at() and self.state is TunnelState.UP:
+            self._start(now)
+        if now >= self._session_end() and self.active is not None:
+            self._lose(self.active, say_goodbye=True)
 
     def take_outgoing(self) -> list[Outgoing]:
         """Datagrams to send now; they are handed out once."""
@@ -276,16 +360,36 @@ class Tunnel:
         ports, self._closed_ports = self._closed_ports, []
         return ports
 
+    def take_key_requests(self) -> list[int]:
+        """Local ports for which a broker's session keys are wanted; they are handed out once."""
+        requests, self._key_requests = self._key_requests, []
+        return requests
+
+    @property
+    def associations(self) -> Iterable[Association]:
+        """All that are alive: the one that seals, its successor, and those being drained."""
+        return self._associations.values()
+
     # Attempts
 
-    def _start_attempt(self, ends: Ends, *, is_client: bool, now: float) -> Handshake:
+    def _start(self, now: float) -> None:
+        """Begin an attempt as the client."""
+        self._step(TunnelEvent.START)
+        port = self._ports.take()
+        if self._settings.keying is Keying.BROKER:
+            self._asked_broker = (port, now + self._settings.handshake_deadline)
+            self._key_requests.append(port)
+            self.touched = True
+        else:
+            self._attempt((port, self._settings.port), None, now)
+
+    def _attempt(self, ends: Ends, hello: RecordView | None, now: float) -> Handshake:
         attempt = Handshake(
             self._identity.contexts,
-            is_client=is_client,
+            hello=hello,
             peer_name=self.peer.name,
-            peer_address=(self.peer.address, ends[1]),
             ca_certificate=self.peer.ca_certificate,
-            wall_clock=self._identity.wall_start + self._identity.clock(now),
+            wall_clock=self._identity.wall_start + timedelta(seconds=now),
             mtu=self.path_mtu - self._outer_headers,
             settings=self._settings,
             keep_connection=self._backend.needs_connection,
@@ -301,11 +405,12 @@ class Tunnel:
         """A datagram for ends that no association has, or for a challenger of the one that has them."""
         attempt = self._attempts.get(ends)
         if attempt is None:
-            refusal = self._refuse(datagram, ends)
-            if refusal is not None:
+            refusal = self._receive_stranger(datagram, ends, now)
+            if refusal is None:
+                self.control += 1
+            else:
                 self._drop(refusal, 1, mark)
-                return
-            attempt = self._start_attempt(ends, is_client=False, now=now)
+            return
         noise = attempt.noise
         attempt.receive(datagram, now)
         if attempt.noise > noise:
@@ -314,91 +419,169 @@ class Tunnel:
             self.control += 1
         self._settle(ends, attempt, opened, now)
 
-    def _refuse(self, datagram: bytes, ends: Ends) -> DropReason | None:
-        """Why no attempt is started for a datagram, None when it is: only a ClientHello starts one."""
+    def _receive_stranger(self, datagram: bytes, ends: Ends, now: float) -> DropReason | None:
+        """Answer a ClientHello: with a cookie to come back with, or by beginning an attempt. Else say why not."""
         records = pull_records_untrusted(datagram)
         if not records:
             return DropReason.BAD_DATAGRAM
         record = records[0]
-        if record.header.epoch:
+        if record.header.epoch or self.state in {TunnelState.CLOSING, TunnelState.CLOSED}:
             return DropReason.NO_ASSOCIATION
-        if ends[0] != self._settings.port or not _is_client_hello(record):
+        hello = pull_client_hello_untrusted(record.fragment) if _is_client_hello(record) else None
+        if hello is None or ends[0] != self._settings.port or self._settings.keying is Keying.BROKER:
             return DropReason.HANDSHAKE_NOISE
-        if self.state is TunnelState.CLOSED:
-            return DropReason.NO_ASSOCIATION
+        address = (self.peer.address, ends[1])
+        if not self._identity.cookies.accepts(address, hello, now):
+            cookie = self._identity.cookies.bake(address, hello, now)
+            self._queue(ends, hello_verify_request(cookie, record.header.sequence))
+            return None
         if self._stays_client and any(attempt.is_client for attempt in self._attempts.values()):
             return DropReason.HANDSHAKE_NOISE
-        if sum(not attempt.is_client for attempt in self._attempts.values()) < self._settings.half_open_limit:
-            return None
-        # The oldest that never brought its cookie back makes room: a flood must not lock a real peer out.
-        for other, attempt in self._attempts.items():
-            if not attempt.peer_proven:
-                attempt.abandon("made room for another")
-                self._end_attempt(other)
-                return None
-        return DropReason.HALF_OPEN_LIMIT
+        if len(self._attempts) >= self._settings.half_open_limit:
+            return DropReason.HALF_OPEN_LIMIT
+        if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF, TunnelState.UP}:
+            self._step(TunnelEvent.START)
+        self._attempt(ends, record, now)
+        return None
 
     def _settle(self, ends: Ends, attempt: Handshake, opened: list[Opened], now: float) -> None:
         """Carry out what an attempt came to."""
         for datagram in attempt.take_datagrams():
             self._queue(ends, datagram)
         if attempt.established is not None:
-            self._establish(ends, attempt, opened, now)
+            del self._attempts[ends]
+            assert attempt.finished is not None  # set together
+            self._add(
+                ends,
+                attempt.established,
+                attempt.finished,
+                is_client=attempt.is_client,
+                started_at=attempt.started_at,
+                now=now,
+            )
+            self.extra_records += len(attempt.early)
+            for record in attempt.early:
+                opened += self.receive(Burst.from_packets([record]), *ends, now)
         elif attempt.failure:
-            self._end_attempt(ends)
-            if attempt.peer_proven and not self._running():
+            self._end_attempt(ends, attempt.failure)
+            if not self._attempts:
                 self._fail(attempt.failure, now)
-        elif attempt.peer_proven and self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
-            self._step(TunnelEvent.START)
-
-    def _establish(self, ends: Ends, attempt: Handshake, opened: list[Opened], now: float) -> None:
-        assert attempt.established is not None
-        assert attempt.finished is not None
-        early = attempt.early
-        del self._attempts[ends]
-        if ends in self._associations:  # the peer restarted and has proven itself on the same ports
-            self._associations[ends].close()
-            self._draining.pop(ends, None)
-        association = Association(
-            attempt.established,
-            self._backend,
-            attempt.finished,
-            is_client=attempt.is_client,
-            local_port=ends[0],
-            remote_port=ends[1],
-            replay_window=self._settings.replay_window,
-            now=now,
-        )
-        for other in self._associations:
-            self._draining.setdefault(other, now + _DRAIN)
-        self._associations[ends] = association
-        self.active = association
-        self.failure = ""
-        self._backoff = self._settings.retry_backoff
-        self.handshakes += 1
-        self.last_handshake = now - attempt.started_at
-        self._step(TunnelEvent.ESTABLISHED)
-        for rival_ends, rival in list(self._attempts.items()):
-            if rival.is_client:
-                rival.abandon("the peer's own attempt was first")
-                self._end_attempt(rival_ends)
-        self.extra_records += len(early)
-        for record in early:
-            opened += self.receive(Burst.from_packets([record]), *ends, now)
-
-    def _running(self) -> bool:
-        return any(attempt.peer_proven for attempt in self._attempts.values())
 
     def _fail(self, reason: str, now: float) -> None:
+        """The last running attempt failed."""
         self.failure = reason
+        if self._is_suspect:  # it was to show whether the peer is alive
+            self._is_suspect = False
+            for association in list(self._associations.values()):
+                self._lose(association)
         if self.state is TunnelState.HANDSHAKING:
             self.retry_at = now + self._backoff
             self._backoff = min(self._backoff * 2, self._settings.longest_backoff)
-        self._step(TunnelEvent.FAILED)
+        if self.state in {TunnelState.HANDSHAKING, TunnelState.REKEYING}:
+            self._step(TunnelEvent.FAILED)
 
-    def _end_attempt(self, ends: Ends) -> None:
-        del self._attempts[ends]
-        self._release_port(ends)
+    def _end_attempt(self, ends: Ends, reason: str) -> None:
+        self._attempts.pop(ends).abandon(reason)
+        self._release_port(ends[0])
+
+    # Associations
+
+    def _add(
+        self,
+        ends: Ends,
+        established: Established,
+        finished: Finished,
+        *,
+        is_client: bool,
+        started_at: float,
+        now: float,
+    ) -> None:
+        """A fresh association stands."""
+        if ends in self._associations:  # the peer restarted and has proven itself on the same ports
+            self._discard(self._associations[ends])
+        association = Association(
+            established, self._backend, finished, self._settings, is_client=is_client, ends=ends, now=now
+        )
+        self._associations[ends] = association
+        self.failure = ""
+        self._backoff = self._settings.retry_backoff
+        self._is_suspect = False
+        self.handshakes += 1
+        self.last_handshake = now - started_at
+        for rival_ends, rival in list(self._attempts.items()):
+            if rival.is_client:
+                self._end_attempt(rival_ends, "the peer's own attempt was first")
+        if is_client or self.active is None:
+            self._promote(association, now)
+            if is_client:
+                self._send_empty(association)
+        else:
+            self._successor = (association, now + self._settings.confirm_timeout)
+            self.touched = True
+        if self.state is not TunnelState.UP or not self._attempts:
+            self._step(TunnelEvent.ESTABLISHED)
+
+    def _promote(self, association: Association, now: float) -> None:
+        """From now on this one seals; all others are drained."""
+        self._successor = None
+        self.active = association
+        self._liveness.dead_at = inf
+        for ends, other in self._associations.items():
+            if other is not association:
+                self._draining.setdefault(ends, now + self._settings.drain)
+        self.touched = True
+
+    def _hear(self, association: Association, now: float, *, data: bool) -> None:
+        """Something authentic came in."""
+        self._is_suspect = False
+        if self._liveness.heard(now, data=data):
+            self.touched = True
+        if self._successor is not None and self._successor[0] is association:
+            self._promote(association, now)
+
+    def _suspect(self, now: float) -> None:
+        """Nothing was heard for too long. A new handshake shows whether the peer is alive."""
+        if self.state is TunnelState.UP:
+            self._is_suspect = True
+            self._start(now)
+
+    def _check_forgeries(self, ends: Ends, association: Association) -> None:
+        if association.counters.failed_authentications >= self._settings.forgery_limit:
+            if ends in self._associations:
+                self._lose(association)
+            self.failure = f"{self._settings.forgery_limit} records did not verify (RFC 9325 4.4)"
+
+    def _lose(self, association: Association, *, say_goodbye: bool = False) -> None:
+        """An association is over: overwrite its keys."""
+        if say_goodbye:
+            self._queue(association.ends, association.close_notify())
+        was_active = association is self.active
+        self._discard(association)
+        self._release_port(association.ends[0])
+        if not was_active:
+            return
+        if self._successor is not None:
+            association, _ = self._successor
+            self._successor, self.active = None, association
+            return
+        self.active = None
+        self._liveness.reset()
+        self._step(TunnelEvent.LOST)
+
+    def _forget(self, ends: Ends) -> None:
+        """A drained association goes, with a last word to its peer."""
+        association = self._associations[ends]
+        if self.state is not TunnelState.CLOSING:
+            self._queue(ends, association.close_notify())
+        self._discard(association)
+        self._release_port(ends[0])
+
+    def _discard(self, association: Association) -> None:
+        association.close()
+        del self._associations[association.ends]
+        self._draining.pop(association.ends, None)
+        if self._successor is not None and self._successor[0] is association:
+            self._successor = None
 
     # Protected records that are no application data, or share a datagram
 
@@ -411,74 +594,87 @@ class Tunnel:
         opened: list[Opened],
         now: float,
     ) -> None:
-        challenger = self._attempts.get(ends)
         records = pull_records_untrusted(datagram)
         self.extra_records += len(records) - 1
         for record in records:
             raw = bytes(record.record)
-            if record.header.epoch == 0 and (challenger is not None or _is_client_hello(record)):
+            is_challenge = ends in self._attempts or _is_client_hello(record)
+            if association.closed:
+                self._drop(DropReason.NO_ASSOCIATION, 1, mark)
+            elif record.header.epoch == 0 and is_challenge:
                 self._receive_attempt(raw, ends, mark, opened, now)
             elif record.header.epoch == 0:
                 self._drop(DropReason.WRONG_EPOCH, 1, mark)
-            elif record.header.content_type == APPLICATION_DATA:
+            elif record.header.content_type == APPLICATION_DATA and record.header.length != _EMPTY_RECORD:
                 single = Burst.from_packets([raw], mark=mark)
                 status, ok = association.open(single)
                 if ok:
                     opened.append((single, status))
+                    self._hear(association, now, data=True)
                 else:
                     self._drop(DROPPED[RowStatus(int(status[0]))], 1, mark)
             else:
                 verdict, plaintext = association.open_control(raw)
                 if verdict is RowStatus.OK:
-                    self._receive_authentic(
-                        association, record.header.content_type, plaintext, ends, mark, now
-                    )
-                elif challenger is not None:
+                    self._hear(association, now, data=False)
+                    self._receive_authentic(association, record.header.content_type, plaintext, mark, now)
+                elif ends in self._attempts:
                     self._receive_attempt(raw, ends, mark, opened, now)
                 else:
                     self._drop(DROPPED[verdict], 1, mark)
 
     def _receive_authentic(
-        self, association: Association, content_type: int, plaintext: bytes, ends: Ends, mark: int, now: float
+        self, association: Association, content_type: int, plaintext: bytes, mark: int, now: float
     ) -> None:
-        if content_type == ALERT and len(plaintext) == 2:
+        if content_type == APPLICATION_DATA:
             self.control += 1
-            if plaintext[1] == 0 or plaintext[0] == 2:  # close_notify is answered, a fatal alert is not
-                notice = association.close()
-                self._queue(ends, notice if plaintext[1] == 0 else b"")
-                self._lose(ends)
+        elif content_type == ALERT and len(plaintext) == 2:
+            self.control += 1
+            if plaintext[1] == 0:
+                self._lose(association, say_goodbye=self.state is not TunnelState.CLOSING)
+            elif plaintext[0] == 2:  # fatal, not answered (RFC 5246 7.2.2)
+                self._lose(association)
         elif content_type == HANDSHAKE and not association.is_client:
             self.control += 1
             if now - self._final_flight_at >= _FINAL_FLIGHT_PAUSE:
                 self._final_flight_at = now
-                self._queue(ends, association.final_flight())
+                self._queue(association.ends, association.final_flight())
         else:
             self._drop(DropReason.UNEXPECTED_CONTENT, 1, mark)
 
-    def _lose(self, ends: Ends) -> None:
-        """An association ended by its peer."""
-        was_active = self.active is self._associations[ends]
-        self._forget(ends)
-        if was_active:
-            self.active = None
-            self._step(TunnelEvent.LOST)
+    # Small change
 
-    def _forget(self, ends: Ends) -> None:
-        self._associations.pop(ends).close()
-        self._draining.pop(ends, None)
-        self._release_port(ends)
+    def _worn_at(self) -> float:
+        """When the active association is too old; its client's business, so that only one end begins."""
+        if not self._settings.rekey_seconds or self.active is None or not self.active.is_client:
+            return inf
+        return (
+            self.active.established_at + self._settings.rekey_seconds if self.state is TunnelState.UP else inf
+        )
 
-    def _release_port(self, ends: Ends) -> None:
-        if ends[0] != self._settings.port:
-            self._ports.give_back(ends[0])
-            self._closed_ports.append(ends[0])
+    def _session_end(self) -> float:
+        if self._settings.keying is not Keying.BROKER or self.active is None:
+            return inf
+        return max(self._liveness.last_data, self.active.established_at) + self._settings.session_idle
+
+    def _send_empty(self, association: Association | None) -> None:
+        if association is not None:
+            self._queue(association.ends, association.empty_record())
+
+    def _release_port(self, port: int) -> None:
+        if port != self._settings.port:
+            self._ports.give_back(port)
+            self._closed_ports.append(port)
+            self.touched = True
 
     def _queue(self, ends: Ends, datagram: bytes) -> None:
         if datagram:
             self._outgoing.append(Outgoing(*ends, datagram))
+            self.touched = True
 
     def _step(self, event: TunnelEvent) -> None:
         self.state = next_state(self.state, event)
+        self.touched = True
 
 
 def _is_client_hello(record: RecordView) -> bool:

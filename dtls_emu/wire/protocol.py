@@ -56,4 +56,4 @@ class RowStatus(IntEnum):
     BAD_VERSION = 5
     OVERSIZE = 6
     WRONG_EPOCH = 7
-    CONTROL = 8  # a protected record that is not application data, or several records in one datagram
+    CONTROL = 8  # a protected record that is empty or not application data, or several in one datagram

@@ -189,7 +189,7 @@ def check_records(
     with a :class:`RowStatus` for each row.
 
     Returns:
-        How many rows are OK: one whole record of application data of this epoch, not seen before.
+        How many rows are OK: one whole record of application data of this epoch, not empty, not seen before.
     """
     accepted = 0
     for row in range(count):
@@ -251,4 +251,6 @@ def _check_record(
         return _CONTROL
     if length < RECORD_OVERHEAD:
         return _BAD_DATAGRAM
+    if length == RECORD_OVERHEAD:
+        return _CONTROL  # empty: for the tunnel, there is nothing to deliver
     return check(window_state, load_u48_be(buffer, start + 5))

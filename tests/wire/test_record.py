@@ -121,7 +121,8 @@ def test_any_handshake_fragment_is_read_or_refused(data):
     ("datagram", "expected"),
     [
         (record(), RowStatus.OK),
-        (record(length=RECORD_OVERHEAD - RECORD_HEADER), RowStatus.OK),
+        (record(length=RECORD_OVERHEAD - RECORD_HEADER), RowStatus.CONTROL),
+        (record(length=RECORD_OVERHEAD - RECORD_HEADER + 1), RowStatus.OK),
         (record(length=RECORD_OVERHEAD - RECORD_HEADER - 1), RowStatus.BAD_DATAGRAM),
         (record(length=MAX_CIPHERTEXT), RowStatus.OK),
         (record(length=MAX_CIPHERTEXT + 1), RowStatus.OVERSIZE),

@@ -1,0 +1,41 @@
+"""Local UDP ports for a card's own attempts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+__all__ = ["PortAllocator"]
+
+_FIRST: Final = 49_152
+_LAST: Final = 65_535
+"""The dynamic range (RFC 6335 6)."""
+
+
+class PortAllocator:
+    """Hands out the dynamic range in turn: a port rests as long as possible before it is used again.
+
+    Args:
+        first: where to begin. A card that restarts does well to begin elsewhere, so that its old associations
+            and its new ones do not meet on one 4-tuple; they may, it only takes longer.
+    """
+
+    def __init__(self, first: int = _FIRST) -> None:
+        self._next = first
+        self._taken: set[int] = set()
+
+    def take(self) -> int:
+        """A port that is not in use."""
+        while self._next in self._taken:
+            self._step()
+        port = self._next
+        self._taken.add(port)
+        self._step()
+        return port
+
+    def give_back(self, port: int) -> None:
+        """The port may be used again, after all others."""
+        self._taken.discard(port)
+
+    def _step(self) -> None:
+        self._next = _FIRST if self._next >= _LAST else self._next + 1
