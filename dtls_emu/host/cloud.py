@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -165,6 +166,8 @@ class Cloud:
 
     def _watch(self, name: str, moment: float | None, action: Callable[[], object]) -> None:
         """Keep one timer on the clock for each card and guest."""
+        if moment == inf:
+            moment = None
         timer = self._timers.get(name)
         if timer is not None and timer.pending:
             if moment is not None and timer.when_ns == nanoseconds(moment):
