@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dtls_emu.measure.result import CellSummary, FragmentSummary, OffloadState, Result
+    from dtls_emu.measure.statistics import Estimate
 
 
 __all__ = ["Table", "reading", "tables"]
@@ -84,6 +85,7 @@ def _path_table(path: BenchPath, cells: Sequence[CellSummary], offloads: dict[st
         ">packets/s",
         ">CPU s/GB sender",
         ">receiver",
+        ">lost",
         ">ratio to plain",
         ">95 % interval",
         ">noise ±",
@@ -96,7 +98,6 @@ def _path_table(path: BenchPath, cells: Sequence[CellSummary], offloads: dict[st
 
 
 def _row(cell: CellSummary) -> tuple[str, ...]:
-    ratio = cell.ratio
     return (
         str(cell.size),
         f"{cell.arm} (no protection)" if cell.arm in {PLAIN, "null"} else cell.arm,
@@ -105,8 +106,9 @@ def _row(cell: CellSummary) -> tuple[str, ...]:
         f"{cell.packets_per_s:,.0f}",
         f"{cell.sender_cpu_s_per_gb:.3f}",
         f"{cell.receiver_cpu_s_per_gb:.3f}",
-        "1" if ratio is None and cell.arm == PLAIN else "-" if ratio is None else f"{ratio.value:.3f}",
-        "" if ratio is None or ratio.low is None else f"{ratio.low:.3f}-{ratio.high:.3f}",
+        _percent(cell.lost_share) if cell.lost_share else "0",
+        _ratio(cell.ratio),
+        _interval(cell.ratio),
         "" if cell.noise_floor is None else _percent(cell.noise_floor),
     )
 
@@ -118,10 +120,8 @@ def _fragment_table(fragments: FragmentSummary) -> Table:
             "" if mix.layout is Layout.NONE else str(mix.layout),
             f"{mix.fragments_rejected:,} of {mix.fragments_offered:,}",
             f"{mix.whole_offered - mix.whole_delivered:,} of {mix.whole_offered:,}",
-            "1" if mix.goodput is None else f"{mix.goodput.value:.3f}",
-            ""
-            if mix.goodput is None or mix.goodput.low is None
-            else f"{mix.goodput.low:.3f}-{mix.goodput.high:.3f}",
+            _ratio(mix.goodput),
+            _interval(mix.goodput),
         )
         for mix in fragments.mixes
     ]
@@ -194,6 +194,15 @@ def _fragment_sentence(fragments: FragmentSummary | None) -> str:
 
 def _time(ns: float) -> str:
     return f"{ns:.0f} ns" if ns < 1_000 else f"{ns / 1_000:.1f} µs"
+
+
+def _ratio(ratio: Estimate | None) -> str:
+    """The baseline itself has none."""
+    return "1" if ratio is None else f"{ratio.value:.3f}"
+
+
+def _interval(ratio: Estimate | None) -> str:
+    return "" if ratio is None or ratio.low is None else f"{ratio.low:.3f}-{ratio.high:.3f}"
 
 
 def _percent(share: float) -> str:

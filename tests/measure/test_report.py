@@ -55,9 +55,10 @@ def test_row_of_an_arm(result):
         "625,000",
         "0.571",
         "0.286",
+        "0",
         "0.625",
         "0.625-0.625",
         "0.0 %",
     )
-    assert rows["1400", "plain (no protection)"][5:7] == ("1", "")
+    assert rows["1400", "plain (no protection)"][5:8] == ("0", "1", "")
     assert ("1400", "null (no protection)") in rows
