@@ -96,7 +96,7 @@ def _check_overlaps(lab: Lab) -> Iterator[Problem]:
             clash = _overlap(lab.virtual_networks[one], lab.virtual_networks[two])
             if clash and pair not in reported:
                 reported.add(pair)
-                why = f"peered with `{one}`" if one == name else f"which `{name}` is peered with as well"
+                why = "which it is peered with" if one == name else f"and both are peered with `{name}`"
                 yield Problem(
                     ("virtual_networks", two, "address_prefixes"),
                     f"{clash} overlaps `{one}`, {why}; write prefixes that do not, or remove a peering",
