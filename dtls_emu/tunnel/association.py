@@ -86,7 +86,8 @@ class Association:
         self._window = ReplayWindow(settings.replay_window)
         # A record's number counts those before it, so a limit of records is a limit of numbers.
         self._end = min(settings.rekey_records, MAX_SEQUENCE + 1)
-        self._worn_from = self._end - max(self._end // 8, 1)
+        # The client begins the next association first, so that not both ends begin at once.
+        self._worn_from = self._end - max(self._end // (8 if is_client else 16), 1)
         self._worn_bytes = settings.rekey_bytes or inf
         self.worn = False
         self.is_client = is_client

@@ -55,7 +55,7 @@ class TunnelSettings:
 
     rekey_records: int = 23_726_566
     """Records under one key: 2^24.5, the confidentiality limit of RFC 9325 4.4 for AES-GCM. A fresh association
-    is begun at seven eighths of it; at the limit nothing more is sealed under the old key."""
+    is begun at seven eighths of it (by a server: fifteen sixteenths); at the limit nothing more is sealed."""
 
     rekey_bytes: int = 0
     """Plaintext bytes under one key after which a fresh association is begun; 0 for no such limit."""

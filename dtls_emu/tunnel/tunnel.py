@@ -251,10 +251,9 @@ class Tunnel:
 
     def abort(self) -> None:
         """Overwrite all keys now."""
-        for ends in list(self._associations):
-            self._forget(ends)
-        if self.state is TunnelState.CLOSING:
-            self._step(TunnelEvent.DRAINED)
+        for association in list(self._associations.values()):
+            self._discard(association)
+        self.active = None
 
     # Data
 
@@ -337,8 +336,6 @@ class Tunnel:
             self._promote(self._successor[0], now)
         for ends in [ends for ends, until in self._draining.items() if now >= until]:
             self._forget(ends)
-        if self.state is TunnelState.CLOSING and not self._associations:
-            self._step(TunnelEvent.DRAINED)
         if now >= self._liveness.keepalive_at:
             self._liveness.keepalive_at = inf
             self._send_empty(self.active)
@@ -420,7 +417,9 @@ class Tunnel:
         self._settle(ends, attempt, opened, now)
 
     def _receive_stranger(self, datagram: bytes, ends: Ends, now: float) -> DropReason | None:
-        """Answer a ClientHello: with a cookie to come back with, or by beginning an attempt. Else say why not."""
+        """Answer a ClientHello: with a cookie to come back with, by beginning an attempt, or not at all while
+        our own attempt has precedence. For anything else, say why it is dropped.
+        """
         records = pull_records_untrusted(datagram)
         if not records:
             return DropReason.BAD_DATAGRAM
@@ -436,7 +435,7 @@ class Tunnel:
             self._queue(ends, hello_verify_request(cookie, record.header.sequence))
             return None
         if self._stays_client and any(attempt.is_client for attempt in self._attempts.values()):
-            return DropReason.HANDSHAKE_NOISE
+            return None
         if len(self._attempts) >= self._settings.half_open_limit:
             return DropReason.HALF_OPEN_LIMIT
         if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF, TunnelState.UP}:
@@ -582,6 +581,8 @@ class Tunnel:
         self._draining.pop(association.ends, None)
         if self._successor is not None and self._successor[0] is association:
             self._successor = None
+        if self.state is TunnelState.CLOSING and not self._associations:
+            self._step(TunnelEvent.DRAINED)
 
     # Protected records that are no application data, or share a datagram
 

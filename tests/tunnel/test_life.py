@@ -1,0 +1,352 @@
+"""A tunnel's life after its first handshake: rekey, limits, dead peers, session keys, close."""
+
+import dataclasses
+import secrets
+from math import inf
+
+import pytest
+
+from dtls_emu.errors import LocalProtocolError
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.testing.pair import Pair
+from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
+from dtls_emu.tunnel.settings import Keying, TunnelSettings
+from dtls_emu.tunnel.states import TRANSITIONS, TunnelEvent, TunnelState, next_state
+from dtls_emu.wire.record import MAX_SEQUENCE, pull_records_untrusted
+
+
+DELAY = 0.001
+
+
+def connected(**options) -> Pair:
+    pair = Pair(**options)
+    pair.connect()
+    pair.run(until=1)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    return pair
+
+
+def chat(pair: Pair, packets: int, pause: float = 0.002) -> list[bytes]:
+    """Send packets both ways, one at a time; all arrive, in order."""
+    sent = [b"packet %d" % (len(pair.received["beta"]) + number) for number in range(packets)]
+    for packet in sent:
+        pair.send("alpha", packet)
+        pair.send("beta", packet)
+        pair.run(until=pair.now + pause)
+    assert pair.received["beta"][-packets:] == sent
+    assert pair.received["alpha"][-packets:] == sent
+    return sent
+
+
+def records_per_key(pair: Pair, name: str) -> dict[tuple[int, int], list[int]]:
+    """Record numbers of protected records that a host sent, by its pair of ports."""
+    numbers: dict[tuple[int, int], list[int]] = {}
+    for _, sender, local, remote, datagram in pair.wire:
+        for record in pull_records_untrusted(datagram):
+            if sender == name and record.header.epoch == 1:
+                numbers.setdefault((local, remote), []).append(record.header.sequence)
+    return numbers
+
+
+def test_a_worn_key_is_replaced_before_its_limit_and_no_packet_is_lost():
+    """RFC 9325 4.4 with a limit of 50 records: every association ends before it, traffic goes on."""
+    pair = connected(settings=TunnelSettings(rekey_records=50, drain=0.05))
+    chat(pair, 400)
+    assert pair.client.handshakes > 400 // 50
+    for name in ("alpha", "beta"):
+        numbers = records_per_key(pair, name)
+        assert len(numbers) >= 400 // 50
+        assert all(max(each) < 50 + 1 for each in numbers.values())  # and the close_notify behind it
+    # Both ends say goodbye to a drained association; the second goodbye finds nobody.
+    for dropped in pair.dropped.values():
+        assert dropped.keys() <= {DropReason.NO_ASSOCIATION}
+        assert dropped.total() <= pair.client.handshakes
+
+
+def test_a_rekey_on_command_comes_from_a_new_port_while_the_old_association_goes_on():
+    """Make before break: the old one is drained, says goodbye, and its keys are overwritten."""
+    pair = connected()
+    old = pair.client.active
+    assert pair.client.rekey(pair.now)
+    assert pair.client.state is TunnelState.REKEYING
+    assert not pair.client.rekey(pair.now), "one is begun already"
+    pair.send("alpha", b"during")
+    pair._flush("alpha")
+    pair.run(until=2)
+    new = pair.client.active
+    assert new is not old
+    assert new.local_port != old.local_port
+    assert not old.closed
+    assert pair.received["beta"] == [b"during"]
+    chat(pair, 3)
+    pair.run(until=30)
+    assert old.closed
+    assert old._established.write.key == bytes(32)
+    assert list(pair.server.associations) == [pair.server.active]
+    chat(pair, 3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TunnelSettings(rekey_bytes=300), TunnelSettings(rekey_seconds=0.2)],
+    ids=["bytes", "seconds"],
+)
+def test_bytes_and_time_wear_a_key_too(settings):
+    """Limits of a lab that wants to see many rekeys."""
+    pair = connected(settings=settings)
+    chat(pair, 200, pause=0.005)
+    assert 3 <= pair.client.handshakes <= 20
+    assert not pair.dropped["alpha"]
+    assert not pair.dropped["beta"]
+
+
+def test_a_server_seals_with_the_old_key_until_the_client_is_heard_on_the_new_one():
+    """Its last flight may be lost; nothing that it sends meanwhile is."""
+    lose = {"on": False}
+
+    def fate(who, _number, data):
+        is_final = who == "beta" and data[0] == 0x14
+        return [] if lose["on"] and is_final else [(DELAY, data)]
+
+    pair = connected(fate=fate)
+    lose["on"] = True
+    pair.client.rekey(pair.now)
+    pair._flush("alpha")
+    pair.run(until=pair.now + 0.1)
+    for number in range(200):
+        pair.send("beta", b"%d" % number)
+    pair.run(until=pair.now + 0.1)
+    assert len(pair.received["alpha"]) == 200
+    lose["on"] = False
+    pair.run(until=pair.now + 5)
+    assert pair.server.active.ends == (4433, pair.client.active.local_port)
+
+
+def test_replays_across_a_rekey_are_refused():
+    """Records of the old association are late for the new one, and for nobody after the drain."""
+    pair = connected()
+    chat(pair, 20)
+    captured = [(local, remote, data) for _, who, local, remote, data in pair.wire if who == "alpha"]
+    pair.client.rekey(pair.now)
+    pair._flush("alpha")
+    pair.run(until=pair.now + 1)
+    pair.received["beta"].clear()
+    ports = pair.client.active.local_port
+    for local, remote, data in captured:
+        pair.inject("beta", remote, local, data)
+        pair.inject("beta", remote, ports, data)
+    pair.run(until=60)
+    for local, remote, data in captured:
+        pair.inject("beta", remote, local, data)
+    assert pair.received["beta"] == []
+    chat(pair, 3)
+
+
+def test_record_numbers_are_not_wrapped():
+    """At 2^48 - 1 sealing is refused, and a fresh association is begun before it (RFC 6347 4.1)."""
+    pair = connected(settings=TunnelSettings(rekey_records=2**60))
+    pair.client.active.next_sequence = MAX_SEQUENCE - 1
+    assert pair.client.room() == 2
+    pair.send("alpha", b"last but one")
+    pair.send("alpha", b"last")
+    assert pair.client.room() == 0
+    with pytest.raises(LocalProtocolError, match="no record numbers left"):
+        pair.send("alpha", b"one too many")
+    pair.run(until=2)
+    assert pair.received["beta"] == [b"last but one", b"last"]
+    chat(pair, 3)
+
+
+def test_too_many_forgeries_end_an_association():
+    """RFC 9325 4.4 with a limit of 10: the tenth closes it, traffic begins another."""
+    pair = connected(settings=TunnelSettings(forgery_limit=10))
+    pair.send("alpha", b"real")
+    pair.run(until=2)
+    _, _, local, remote, record = pair.wire[-1]
+    association = pair.server.active
+    for number in range(10):
+        assert not association.closed
+        forged = bytearray(record)
+        forged[9:11] = (1000 + number).to_bytes(2, "big")
+        pair.inject("beta", remote, local, bytes(forged))
+    assert association.closed
+    assert pair.server.active is None
+    assert pair.server.forgeries == 10
+    assert pair.server.failure == "10 records did not verify (RFC 9325 4.4)"
+    pair.connect("beta")
+    pair.run(until=5)
+    chat(pair, 3)
+
+
+def test_a_silent_tunnel_stays_silent():
+    """No traffic, no timers, no packets."""
+    pair = connected()
+    sent = len(pair.wire)
+    assert (pair.client.timeout(), pair.server.timeout()) == (inf, inf)
+    pair.run(until=100_000)
+    assert len(pair.wire) == sent
+    assert pair.client.state is TunnelState.UP
+
+
+def test_one_sided_traffic_is_answered_with_an_empty_record_now_and_then():
+    """So the sender knows that its peer is alive, and nobody starts a handshake."""
+    pair = connected()
+    for _ in range(100):
+        pair.send("alpha", b"one way")
+        pair.run(until=pair.now + 1)
+    back = [data for moment, who, *_, data in pair.wire if who == "beta" and moment > 1]
+    assert 5 <= len(back) <= 12
+    assert {len(data) for data in back} == {37}
+    assert pair.client.handshakes == 1
+    assert pair.received == {"alpha": [], "beta": [b"one way"] * 100}
+
+
+def test_a_dead_peer_is_noticed_and_comes_back():
+    """Within `dead_after` and one attempt the tunnel is down with a reason; when the peer returns, so does it."""
+    gone = {"on": False}
+    pair = connected(
+        fate=lambda _who, _n, data: [] if gone["on"] else [(DELAY, data)],
+        settings=TunnelSettings(handshake_deadline=5.0),
+    )
+    gone["on"] = True
+    died = pair.now
+    pair.send("alpha", b"into the void")
+    pair.run(until=died + 14)
+    assert pair.client.state is TunnelState.UP
+    pair.run(until=died + 16)
+    assert pair.client.state is TunnelState.REKEYING
+    assert pair.client.active is not None
+    pair.run(until=died + 25)
+    assert pair.client.active is None
+    assert pair.client.failure.startswith("no answer within 5 s")
+    gone["on"] = False
+    pair.run(until=pair.client.retry_at + 1)
+    pair.connect()
+    pair.run(until=pair.now + 1)
+    chat(pair, 3)
+    assert pair.client.failure == ""
+
+
+def test_a_peer_that_restarted_is_found_by_the_one_that_did_not():
+    """It knows nothing of the old keys; the live end notices its silence and shakes hands anew."""
+    pair, other = connected(), Pair()
+    pair._tunnels["beta"] = pair.server = other.server
+    other.server._drop = lambda reason, count, _mark: pair.dropped["beta"].update({reason: count})
+    pair.send("alpha", b"lost")
+    pair.run(until=30)
+    # The packet, and the goodbye of the association it was sent on.
+    assert pair.dropped["beta"] == {DropReason.NO_ASSOCIATION: 2}
+    assert pair.client.state is TunnelState.UP
+    assert pair.client.handshakes == 2
+    chat(pair, 3)
+
+
+def test_close_is_answered_and_both_ends_overwrite_their_keys():
+    """close_notify both ways (RFC 5246 7.2.1); data behind it goes nowhere."""
+    pair = connected()
+    client, server = pair.client.active, pair.server.active
+    pair.client.close(pair.now)
+    assert pair.client.state is TunnelState.CLOSING
+    pair._flush("alpha")
+    pair.run(until=pair.now + 0.1)
+    assert (pair.client.state, pair.server.state) == (TunnelState.CLOSED, TunnelState.IDLE)
+    for association in (client, server):
+        assert association.closed
+        assert association._established.read.key == bytes(32)
+    with pytest.raises(LocalProtocolError, match="closed seals nothing"):
+        pair.send("alpha", b"more")
+
+
+def test_close_without_an_answer_ends_all_the_same():
+    """Nobody waits for ever for a peer that is gone."""
+    gone = {"on": False}
+    pair = connected(fate=lambda _who, _n, data: [] if gone["on"] else [(DELAY, data)])
+    gone["on"] = True
+    pair.client.close(pair.now)
+    pair._flush("alpha")
+    pair.run(until=pair.now + 5)
+    assert pair.client.state is TunnelState.CLOSED
+    assert list(pair.client.associations) == []
+
+
+def broker_pair(**options) -> Pair:
+    return Pair(settings=TunnelSettings(keying=Keying.BROKER, **options))
+
+
+def hand_out(pair: Pair, name: str) -> SessionKeys:
+    """Answer a tunnel's request for keys at both ends, as a controller does: the responder first."""
+    (port,) = pair._tunnels[name].take_key_requests()
+    keys = SessionKeys(name, port, bytearray(secrets.token_bytes(SESSION_KEY_BYTES)))
+    copy = dataclasses.replace(keys, material=bytearray(keys.material))
+    other = "beta" if name == "alpha" else "alpha"
+    pair._tunnels[other].install(copy, pair.now)
+    pair._tunnels[name].install(keys, pair.now)
+    pair._flush(other)
+    pair._flush(name)
+    assert not any(keys.material)
+    assert not any(copy.material)
+    return keys
+
+
+def test_a_brokers_keys_need_no_handshake_and_serve_one_session():
+    """Same record layer; after `session_idle` both ends discard them, the next session has others."""
+    pair = broker_pair(session_idle=30.0)
+    pair.connect()
+    assert pair.wire == []
+    hand_out(pair, "alpha")
+    first = pair.client.active
+    chat(pair, 10)
+    assert {data[0] for *_, data in pair.wire} == {0x17}
+    pair.run(until=pair.now + 40)
+    assert first.closed
+    assert (pair.client.state, pair.server.state) == (TunnelState.IDLE, TunnelState.IDLE)
+    pair.connect("beta")
+    hand_out(pair, "beta")
+    chat(pair, 10)
+
+
+def test_session_keys_are_used_once():
+    """Spent or short material is the caller's mistake, as are keys for a tunnel that shakes hands."""
+    pair = broker_pair()
+    pair.connect()
+    keys = hand_out(pair, "alpha")
+    with pytest.raises(LocalProtocolError, match="used once"):
+        pair.client.install(keys, pair.now)
+    with pytest.raises(LocalProtocolError, match="does not take session keys"):
+        Pair().client.install(keys, 0.0)
+
+
+def test_without_a_broker_the_attempt_fails_with_a_reason():
+    """And waits its turn like any other."""
+    pair = broker_pair()
+    pair.connect()
+    pair.client.take_key_requests()
+    pair.run(until=20)
+    assert pair.client.state is TunnelState.BACKING_OFF
+    assert pair.client.failure == "no keys from the broker"
+
+
+def test_worn_session_keys_are_replaced_by_the_broker():
+    """Limits are those of the record layer, whoever made the keys."""
+    pair = broker_pair(rekey_records=50)
+    pair.connect()
+    hand_out(pair, "alpha")
+    for _ in range(30):
+        chat(pair, 5)
+        for name in ("alpha", "beta"):
+            if pair._tunnels[name]._key_requests:
+                hand_out(pair, name)
+    assert pair.client.handshakes >= 3
+
+
+def test_the_table_of_states_has_no_dead_end_but_closed():
+    """From every state one can get to UP again, but from the two that end a tunnel."""
+    ending = {TunnelState.CLOSING, TunnelState.CLOSED}
+    for state in set(TunnelState) - ending:
+        seen, frontier = set(), {state}
+        while frontier:
+            seen |= frontier
+            frontier = {to for (origin, _), to in TRANSITIONS.items() if origin in frontier} - seen
+        assert TunnelState.UP in seen, state
+    with pytest.raises(LocalProtocolError, match="closed cannot take start"):
+        next_state(TunnelState.CLOSED, TunnelEvent.START)
