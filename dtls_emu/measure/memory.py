@@ -182,8 +182,7 @@ class CardPair:
     def _let_time_pass(self, now: float) -> None:
         """An arm has slept while others were measured. The receiver first: it may owe a sign of life."""
         for at, card in ((1, self.receiver), (0, self.sender)):
-            due = card.next_timeout()
-            if due is not None and due <= now:
+            if card.next_timeout() <= now:
                 self._shuttle([(at, _kept(effect)) for effect in card.handle_timeout(now)], 0, 0, now)
 
     def _shuttle(

@@ -197,7 +197,7 @@ def serve(config: EndConfig, pipe: Connection, shared: Array[c_longlong]) -> Non
 def _next_order(pipe: Connection, ends: list[_End]) -> Order | None:
     """Wait for an order; meanwhile every tunnel gets what it wants, a sign of life for its peer above all."""
     while True:
-        due = min((end.due() for end in ends), default=inf)
+        due = min(end.card.next_timeout() for end in ends)
         timeout = None if due == inf else max(0.0, due - clock())
         if pipe in wait([pipe, *(end.fabric.fileno() for end in ends)], timeout):
             order: Order | None = pipe.recv()
@@ -256,15 +256,10 @@ class _End:
         self.processed += burst.count
         self._carry_out(self.card.from_fabric(burst, source, local_port, now), now)
 
-    def due(self) -> float:
-        """When the card wants to be called again; infinity when it does not."""
-        due = self.card.next_timeout()
-        return inf if due is None else due
-
     def pump(self, timeout: float) -> bool:
         """Let datagrams in and time pass, waiting for either at most ``timeout`` seconds; whether any came."""
         now = clock()
-        due = self.due()
+        due = self.card.next_timeout()
         if due <= now:
             self._carry_out(self.card.handle_timeout(now), now)
         came = self.fabric.receive(self.take, now) > 0

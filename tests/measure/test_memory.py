@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dtls_emu.host.accounts import AccountingError
+from dtls_emu.measure import memory
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.cards import issue_both
 from dtls_emu.measure.memory import CardPair, MemoryTestbed
@@ -46,3 +47,34 @@ def test_an_altered_packet_voids_the_run(topology):
     expected.row(7)[100] ^= np.uint8(1)
     with pytest.raises(AccountingError, match="alters packets"):
         cards.send([burst], 1, expected)
+
+
+def test_a_key_renewed_in_the_middle_of_a_trial_loses_nothing(topology, monkeypatch):
+    """The handshake goes back and forth beside the packets, and the books balance."""
+    pair = encrypted_pair(topology)
+    cards = CardPair(topology, pair, "cryptography", issue_both(pair))
+    from_guest = cards.sender.from_guest
+    calls = iter(range(20))
+
+    def renew_at_the_sixth(vm, burst, now):
+        renewal = cards.sender.rekey(pair.receiver.host, now) if next(calls) == 5 else []
+        return renewal + from_guest(vm, burst, now)
+
+    monkeypatch.setattr(cards.sender, "from_guest", renew_at_the_sixth)
+    burst = udp_burst(pair.ends[0], 512)
+    passage = cards.send([burst], 20, burst)
+    assert cards.sender.tunnels[pair.receiver.host].handshakes == 2
+    assert (passage.delivered, cards.dropped().total()) == (20 * burst.count, 0)
+
+
+def test_an_arm_that_has_slept_still_has_its_tunnel(topology, monkeypatch):
+    """A minute passes while other arms are measured: signs of life are owed and given, nobody is presumed dead."""
+    pair = encrypted_pair(topology)
+    cards = CardPair(topology, pair, "cryptography", issue_both(pair))
+    burst = udp_burst(pair.ends[0], 512)
+    now = memory.clock()
+    for _ in range(4):
+        now += 60
+        monkeypatch.setattr(memory, "clock", lambda now=now: now)
+        assert cards.send([burst], 2, burst).delivered == 2 * burst.count
+    assert cards.sender.tunnels[pair.receiver.host].handshakes == 1
