@@ -64,7 +64,7 @@ def _printable(text: str) -> str:
 
 def suggest(wrong: object, choices: Iterable[str]) -> str:
     """What to write instead of a word: the nearest choice, and all of them where they are few."""
-    names = list(choices)
+    names = [_printable(choice) for choice in choices]
     lower = {name.lower(): name for name in reversed(names)}
     near = get_close_matches(wrong[:MAX_SHOWN].lower(), lower, n=1) if isinstance(wrong, str) else []
     listed = ", ".join(names) if len(names) <= MAX_CHOICES else ""

@@ -5,7 +5,6 @@ that must not clash) is :mod:`dtls_emu.lab.checks`.
 """
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
@@ -13,17 +12,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import GenerateJsonSchema
 
+from dtls_emu.lab.addresses import AddressPrefix, MacAddress, UnderlayAddress, VmAddress4, VmAddress6
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
 from dtls_emu.lab.problems import shown
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.sizes import SIZE_NAME
-from dtls_emu.lab.topology import DEFAULT_LINK_MTU, Address, Prefix
+from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
 from dtls_emu.lab.vocabulary import Enforcement, FirstPacket
@@ -54,13 +53,9 @@ MIN_LINK_MTU: Final = 256
 MAX_VM_MTU: Final = 9216
 """The usual jumbo limit of switches; Azure's own is 9000."""
 
-
 MAX_QUEUE: Final = 1_000_000
 MAX_FLOWS: Final = 4_000_000
 """Keep a mistyped number from taking the machine's memory."""
-
-
-_MAC: Final = r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}"
 
 
 def _parse_enforcement(value: object) -> object:
@@ -68,43 +63,6 @@ def _parse_enforcement(value: object) -> object:
     if isinstance(value, str):
         return next((each for each in Enforcement if each.lower() == value.lower()), value)
     return value
-
-
-def _parse_prefix(value: object) -> Prefix:
-    if isinstance(value, str):
-        try:
-            loose = ip_network(value, strict=False)
-        except ValueError:
-            pass
-        else:
-            if int(ip_interface(value).ip) == int(loose.network_address):
-                return loose
-            raise ValueError(f"{shown(value)} has bits set behind the prefix; write {loose}")
-    raise ValueError(f"{shown(value)} is no address prefix; write one such as 10.0.0.0/24")
-
-
-def _parse_address(value: object) -> Address:
-    if isinstance(value, IPv4Address | IPv6Address):
-        return value
-    try:
-        address = ip_address(value) if isinstance(value, str) else None
-    except ValueError:
-        address = None
-    if address is None:
-        raise ValueError(f"{shown(value)} is no IP address; write one such as 192.0.2.1")
-    if address.is_multicast or address.is_unspecified:
-        raise ValueError(f"{address} is not the address of one machine; write one such as 192.0.2.1")
-    return address
-
-
-def _parse_address_of(version: int, example: str) -> BeforeValidator:
-    def parse(value: object) -> Address:
-        address = _parse_address(value)
-        if address.version != version:
-            raise ValueError(f"{address} is no IPv{version} address; write one such as {example}")
-        return address
-
-    return BeforeValidator(parse)
 
 
 def _check_profile(name: str) -> str:
@@ -119,38 +77,11 @@ def _check_size(size: str) -> str:
     return size
 
 
-def _check_mac(mac: str) -> str:
-    if not re.fullmatch(_MAC, mac):
-        raise ValueError(f"{shown(mac)} is no MAC address; write one such as 02:00:00:00:00:01")
-    if int(mac[:2], 16) & 1:
-        raise ValueError(
-            f"{mac} is a group address; write one whose first byte is even, such as 02:00:00:00:00:01"
-        )
-    return mac.lower()
-
-
-def _pattern_schema(pattern: str) -> Any:
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
-
-
-def _text_schema(format_: str, *examples: str) -> Any:
-    return WithJsonSchema({"type": "string", "format": format_, "examples": list(examples)})
-
-
-AddressPrefix = Annotated[
-    Prefix,
-    BeforeValidator(_parse_prefix),
-    PlainSerializer(str, when_used="json"),
-    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/24", "fd00:1::/64"]}),
+VmSize = Annotated[
+    str,
+    AfterValidator(_check_size),
+    WithJsonSchema({"type": "string", "pattern": f"^{SIZE_NAME}$", "examples": ["Standard_D4s_v5"]}),
 ]
-UnderlayAddress = Annotated[
-    Address,
-    BeforeValidator(_parse_address),
-    PlainSerializer(str, when_used="json"),
-    WithJsonSchema({"type": "string", "examples": ["192.0.2.1", "2001:db8::1"]}),
-]
-VmAddress4 = Annotated[IPv4Address, _parse_address_of(4, "10.0.0.4"), _text_schema("ipv4", "10.0.0.4")]
-VmAddress6 = Annotated[IPv6Address, _parse_address_of(6, "fd00:1::4"), _text_schema("ipv6", "fd00:1::4")]
 
 
 class Encryption(LabModel):
@@ -219,10 +150,10 @@ class Vm(LabModel):
     address_v6: VmAddress6 | None = Field(
         default=None, description="Its IPv6 address, inside a prefix of its virtual network."
     )
-    mac: Annotated[str, AfterValidator(_check_mac), _pattern_schema(_MAC)] | None = Field(
+    mac: MacAddress | None = Field(
         default=None, description="Its MAC address. Default: derived from its name and address."
     )
-    size: Annotated[str, AfterValidator(_check_size), _pattern_schema(SIZE_NAME)] = Field(
+    size: VmSize = Field(
         default="Standard_D4s_v5",
         description="Azure VM size; it decides whether the VM can be encrypted. Default Standard_D4s_v5.",
     )

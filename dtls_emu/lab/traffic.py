@@ -1,7 +1,8 @@
 """The traffic of a lab: what is sent, by whom, to whom, and what must come of it.
 
-After validation times are seconds, sizes bytes, rates bit/s. A ``size`` is always the length of a whole IP
-packet, headers included: the same number as in an MTU, in a benchmark's table and in an ICMP answer.
+After validation times are seconds, sizes bytes, rates bit/s. The ``size`` of packets is that of whole IP
+packets, headers included: the same number as in an MTU, in a benchmark's table and in an ICMP answer. Only that
+of a bulk transfer is its payload.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -44,7 +45,7 @@ def _parse_destination(value: object) -> str | IPv4Address | IPv6Address:
         return value
     if isinstance(value, str):
         try:
-            return ip_address(value)
+            return ip_address(value.partition("%")[0])  # an interface of this machine means nothing here
         except ValueError:
             return check_name(value)
     raise ValueError(

@@ -136,6 +136,11 @@ def test_every_missing_section_is_said():
         ),
         (
             ("hosts", "host-1", "underlay"),
+            "fe80::1%eth0",
+            "hosts.host-1.underlay: `fe80::1%eth0` is no IP address; write one such as 192.0.2.1",
+        ),
+        (
+            ("hosts", "host-1", "underlay"),
             "224.0.0.1",
             "hosts.host-1.underlay: 224.0.0.1 is not the address of one ",
         ),
