@@ -61,16 +61,14 @@ def bench(
     the run and keeps what was measured.
     """
     from dtls_emu.host.accounts import AccountingError
-    from dtls_emu.lab import compile_lab, load_lab
     from dtls_emu.measure.benchmark import benchmark
     from dtls_emu.measure.result import result_path
     from dtls_emu.measure.trials import Stopped
 
     plan = _plan(quick=quick, sizes=sizes, backends=backends, paths=paths, rounds=rounds, seed=seed)
-    topology = compile_lab(load_lab(lab))
     try:
         with _progress() as progress:
-            result = benchmark(topology, plan, progress)
+            result = benchmark(lab, plan, progress)
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_ACCOUNTED) from error
@@ -106,12 +104,13 @@ def _plan(*, quick: bool, sizes: str, backends: str, paths: str, rounds: int | N
 
 
 def _print(result: Result, path: Path) -> None:
-    from dtls_emu.measure.report import tables
+    from dtls_emu.measure.report import remarks, tables
 
     for table in tables(result):
         print_table(table.title, table.columns, table.rows)
     screen = console()
-    screen.print(result.end.reading, markup=False)
+    for line in (*remarks(result), result.end.reading):
+        screen.print(line, markup=False)
     screen.print(f"Result file: {path}", markup=False, soft_wrap=True)
 
 

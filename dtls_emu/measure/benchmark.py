@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu import __version__
 from dtls_emu.crypto.registry import available, load
 from dtls_emu.host.environment import environment
+from dtls_emu.lab.loader import load_lab
+from dtls_emu.lab.schema import Lab
+from dtls_emu.lab.topology import compile_lab
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.fragments import run_fragments
 from dtls_emu.measure.machine import cpu_times, load_average
@@ -24,6 +27,8 @@ from dtls_emu.measure.udp import UdpTestbed
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
@@ -39,22 +44,24 @@ FRAGMENT_SIZE: Final = 1_400
 """Of every packet of the fragment mixes: what a VM sends that fills its MTU."""
 
 
-def benchmark(topology: Topology, plan: Plan, progress: Progress | None = None) -> Result:
+def benchmark(lab: Lab | str | Path, plan: Plan, progress: Progress | None = None) -> Result:
     """Run a benchmark on the first encrypted pair of VMs of a lab.
 
     Ctrl-C ends it cleanly; the result is of what was measured until then.
 
     Args:
-        topology: of the lab.
+        lab: validated; or a path, or the name of a shipped lab.
         plan: what to measure.
         progress: told of every step; None: nobody is.
 
     Raises:
+        LabFileError: the lab is wrong.
         DtlsEmuError: the lab has no encrypted pair, or the two hosts cannot be set up.
         BackendUnavailableError: a backend that the plan names cannot work here.
         AccountingError: a packet is unaccounted for, or arrived altered; the run is void.
     """
     tell = progress or _nobody
+    topology = compile_lab(lab if isinstance(lab, Lab) else load_lab(lab))
     pair = encrypted_pair(topology)
     states = _backend_states(plan)
     backends = tuple(state.name for state in states if state.available)

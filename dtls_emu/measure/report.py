@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dtls_emu.measure.statistics import Estimate
 
 
-__all__ = ["Table", "reading", "tables"]
+__all__ = ["Table", "reading", "remarks", "tables"]
 
 PREFERRED_BACKENDS: Final = ("ipsec-mb", "cryptography", "openssl")
 """Which arm the reading speaks of: the card's engine first, as when a card chooses one."""
@@ -28,6 +28,11 @@ IN_WORDS: Final = {
     BenchPath.UDP: "over UDP",
     BenchPath.UDP_SINGLE: "over UDP with one datagram a system call",
 }
+
+BUSY_SHARE: Final = 0.5
+"""Of the cores: with more than that taken by others, the two processes of a UDP path hinder each other."""
+
+STOLEN_SHARE: Final = 0.01
 
 OFFLOADS: Final = {"udp_gso": "GSO", "udp_gro": "GRO"}
 """What makes a path fast, in the field's short words; the result file has the others too."""
@@ -60,6 +65,25 @@ def tables(result: Result) -> list[Table]:
         rows = [(backend.name, backend.detail) for backend in missing]
         found.append(Table("Not measured", ("backend", "why"), rows))
     return [table for table in found if table.rows]
+
+
+def remarks(result: Result) -> list[str]:
+    """What a reader should know before believing the figures; nothing on a quiet machine."""
+    start, end = result.start, result.end
+    cores = start.environment.get("cpu", {}).get("usable_cores")
+    found = []
+    if cores and start.load_average > cores * BUSY_SHARE:
+        found.append(
+            f"Busy machine: load average {start.load_average:.1f} on {cores} cores before the run began. Its "
+            "intervals are wide; CPU seconds suffer less than times."
+        )
+    if end.stolen_share and end.stolen_share > STOLEN_SHARE:
+        found.append(
+            f"Busy hypervisor: {_percent(end.stolen_share)} of CPU time was given to other machines."
+        )
+    if start.cores and None in start.cores.values():
+        found.append("Both processes share one core: their times add up instead of overlapping.")
+    return found
 
 
 def reading(

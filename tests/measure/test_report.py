@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dtls_emu.measure.plan import BenchPath
-from dtls_emu.measure.report import reading, tables
+from dtls_emu.measure.report import reading, remarks, tables
 
 
 def test_reading_is_two_sentences_on_the_headline_cell(result):
@@ -62,3 +62,24 @@ def test_row_of_an_arm(result):
     )
     assert rows["1400", "plain (no protection)"][5:8] == ("0", "1", "")
     assert ("1400", "null (no protection)") in rows
+
+
+def test_a_quiet_machine_needs_no_remark(result):
+    """Two cores, hardly a load, nothing stolen."""
+    assert remarks(result) == []
+
+
+def test_what_spoils_the_figures_is_remarked(result):
+    """Others on the machine, others on the hypervisor, a single core."""
+    start = result.start.model_copy(
+        update={"load_average": 3.6, "environment": {"cpu": {"usable_cores": 2}}, "cores": {"sender": None}}
+    )
+    end = result.end.model_copy(update={"stolen_share": 0.034})
+    found = remarks(result.model_copy(update={"start": start, "end": end}))
+    assert [remark.split(":")[0] for remark in found] == [
+        "Busy machine",
+        "Busy hypervisor",
+        "Both processes share one core",
+    ]
+    assert "load average 3.6 on 2 cores" in found[0]
+    assert "3.4 %" in found[1]
