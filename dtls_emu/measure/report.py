@@ -142,8 +142,8 @@ def _fragment_table(fragments: FragmentSummary) -> Table:
         (
             f"{mix.share * 100:.0f} %",
             "" if mix.layout is Layout.NONE else str(mix.layout),
-            f"{mix.fragments_rejected:,} of {mix.fragments_offered:,}",
-            f"{mix.whole_offered - mix.whole_delivered:,} of {mix.whole_offered:,}",
+            f"{mix.fragments_rejected:,}/{mix.fragments_offered:,}",
+            f"{mix.whole_offered - mix.whole_delivered:,}/{mix.whole_offered:,}",
             _ratio(mix.goodput),
             _interval(mix.goodput),
         )
@@ -152,9 +152,9 @@ def _fragment_table(fragments: FragmentSummary) -> Table:
     columns = (
         ">fragments",
         "layout",
-        ">fragments rejected",
-        ">whole packets rejected",
-        ">goodput against none",
+        ">of them rejected",
+        ">whole rejected",
+        ">goodput",
         ">95 % interval",
     )
     title = f"Fragments of {len(fragments.shapes)} shapes among {fragments.size}-byte packets, {fragments.backend}"
