@@ -65,7 +65,7 @@ class Pair:
         path_mtu: int = 1500,
     ) -> None:
         settings = settings or TunnelSettings()
-        engine = load(backend) if isinstance(backend, str) else backend
+        engine = _backend(backend) if isinstance(backend, str) else backend
         self.now = 0.0
         self.wire: list[tuple[float, str, int, int, bytes]] = []
         self.received: dict[str, list[bytes]] = {"alpha": [], "beta": []}
@@ -149,6 +149,10 @@ class Pair:
             rows = zip(burst.rows(), status.tolist(), strict=True)
             self.received[receiver] += [row.tobytes() for row, code in rows if code == 0]
         self._flush(receiver)
+
+
+_backend = cache(load)
+"""Loading proves a backend with known answers: worth it once."""
 
 
 @cache

@@ -37,6 +37,8 @@ class CookieJar:
 
     def accepts(self, address: tuple[str, int], hello: ClientHello, now: float) -> bool:
         """Whether the hello brings back a cookie of the current secret or the one before."""
+        if not hello.cookie:
+            return False
         period = int(now // _LIFETIME)
         return any(
             hmac.compare_digest(hello.cookie, self._cookie(address, hello, each))

@@ -5,8 +5,8 @@ Flow of a datagram in, and the order of the functions below:
 1. Sort its records: what an attacker could forge in clear (alerts, junk) is counted and never reaches
    OpenSSL, which would give up the handshake for it; RFC 6347 4.1.2.7 wants it discarded silently.
 2. Protected application records that overtook the Finished are kept aside (RFC 6347 4.1), a bounded number.
-3. The rest goes to OpenSSL one record at a time: its memory BIO is a byte stream, and a truncated record
-   would swallow the good one behind it.
+3. The rest goes to OpenSSL, whole records of one datagram at a time: its memory BIO is a byte stream, and a
+   truncated record would swallow the good one behind it.
 4. What OpenSSL writes becomes our flight. Packing to the MTU, record numbers and retransmission are ours.
 5. When both Finished are verified: version, suite, ALPN and the peer's name are checked, the traffic keys
    derived, and OpenSSL is let go. It never writes again.
@@ -20,13 +20,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL
 
-from dtls_emu.crypto.authority import verify_peer
 from dtls_emu.crypto.backend import Established, TrafficKeys
 from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.errors import RemoteProtocolError
@@ -35,7 +34,7 @@ from dtls_emu.tunnel.flight import SMALLEST_MTU, FlightRecord, pack, refragment
 from dtls_emu.wire.hello import (
     EXTENDED_MASTER_SECRET,
     RENEGOTIATION_INFO,
-    pull_client_hello_untrusted,
+    SERVER_HELLO,
     pull_server_extensions_untrusted,
 )
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
@@ -53,17 +52,17 @@ from dtls_emu.wire.record import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator
 
     from cryptography import x509
 
     from dtls_emu.tunnel.context import Contexts
     from dtls_emu.tunnel.settings import TunnelSettings
+    from dtls_emu.wire.hello import ClientHello
     from dtls_emu.wire.record import HandshakeHeader, RecordView
 
 
-__all__ = ["Finished", "Handshake", "seal_finished"]
+__all__ = ["Finished", "Handshake", "Hello", "seal_finished"]
 
 _MESSAGE_TYPES: Final = frozenset({0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20})
 """HandshakeType of RFC 6347 4.3.2 and of the extensions that OpenSSL may answer."""
@@ -71,12 +70,21 @@ _MESSAGE_TYPES: Final = frozenset({0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20})
 _MESSAGE_SEQUENCE_AHEAD: Final = 10
 """A flight has at most 5 messages; a message_seq further ahead than two flights is junk."""
 
+_MESSAGE_SEQUENCE_END: Final = 1 << 16
+
 _LONGEST_MESSAGE: Final = 2**14
 """A Certificate message of ours is under 1 KB; OpenSSL would buffer what a forged length asks for."""
 
 _READ_SIZE: Final = 65_536
 _BACKOFF_AFTER: Final = 3
 """Retransmissions after which smaller datagrams are tried (RFC 6347 4.1.1.1 says 2 to 3)."""
+
+
+class Hello(NamedTuple):
+    """A ClientHello: the record that holds it whole, and what it says."""
+
+    record: RecordView
+    content: ClientHello
 
 
 @dataclass(slots=True)
@@ -109,10 +117,8 @@ class Handshake:
         self,
         contexts: Contexts,
         *,
-        hello: RecordView | None,
-        peer_name: str,
-        ca_certificate: x509.Certificate,
-        wall_clock: datetime,
+        hello: Hello | None,
+        verify: Callable[[x509.Certificate | None], None],
         mtu: int,
         settings: TunnelSettings,
         keep_connection: bool = False,
@@ -122,11 +128,8 @@ class Handshake:
 
         Args:
             contexts: of the local host.
-            hello: None for a client; for a server the record with the client's hello, whole, and with a
-                cookie that was found good.
-            peer_name: the host name that the peer's certificate must carry.
-            ca_certificate: the CA of the peer's region.
-            wall_clock: date and time for the certificate's validity.
+            hello: None for a client; for a server the client's, with a cookie that was found good.
+            verify: raises RemoteProtocolError unless the certificate is the peer's.
             mtu: UDP payload bytes that the path carries.
             settings: timers and limits.
             keep_connection: leave the live connection in `established`, for the `openssl` backend.
@@ -134,9 +137,7 @@ class Handshake:
         """
         self._settings = settings
         self._is_client = is_client = hello is None
-        self._peer_name = peer_name
-        self._ca_certificate = ca_certificate
-        self._wall_clock = wall_clock
+        self._verify = verify
         self._mtu = max(mtu, SMALLEST_MTU)
         self._keep_connection = keep_connection
         self._connection: SSL.Connection | None = SSL.Connection(
@@ -193,27 +194,38 @@ class Handshake:
 
     def receive(self, datagram: bytes, now: float) -> None:
         """Take one datagram from the peer's address. Never raises for its content."""
-        repeated = False
+        if self.done:
+            return
+        admitted = b""
+        answered_before = self._answered
+        lowest = _MESSAGE_SEQUENCE_END
         for record in pull_records_untrusted(datagram):
-            if self.done:
-                return
             if record.header.content_type == APPLICATION_DATA and record.header.epoch == 1:
                 if len(self.early) < self._settings.early_records:
                     self.early.append(bytes(record.record))
                 else:
                     self.noise += 1
-                continue
-            if not self._admit(record):
+            elif record.header.content_type == HANDSHAKE and record.header.epoch == 0:
+                messages = _messages(record.fragment)
+                if self._are_plausible(messages):
+                    admitted += record.record
+                    lowest = min(lowest, messages[0].message_seq)
+                    self._highest_received = max(self._highest_received, messages[-1].message_seq)
+                    if messages[0].message_type == SERVER_HELLO:
+                        self._peer_extensions |= (
+                            pull_server_extensions_untrusted(record.fragment) or frozenset()
+                        )
+                else:
+                    self.noise += 1
+            elif self._admit(record):
+                admitted += record.record
+            else:
                 self.noise += 1
-                continue
-            if record.header.content_type == HANDSHAKE and record.header.epoch == 0:
-                for header in _messages(record.fragment):
-                    repeated |= header.message_seq <= self._answered
-                    self._highest_received = max(self._highest_received, header.message_seq)
-                self._peer_extensions |= pull_server_extensions_untrusted(record.fragment) or frozenset()
+        if admitted:
             assert self._connection is not None  # not done
-            self._connection.bio_write(bytes(record.record))
+            self._connection.bio_write(admitted)
             self._advance(now)
+        repeated = lowest <= answered_before
         # The peer repeats itself because our answer was lost (RFC 6347 4.2.4, "read retransmit"). Once a
         # half-timer is often enough: a flight is several datagrams, and each of them arrives here.
         if repeated and not self.done and now - self._sent_at >= self._timer / 2:
@@ -239,17 +251,15 @@ class Handshake:
         if not self.done:
             self._fail(reason)
 
-    def _listen(self, hello: RecordView, now: float) -> None:
+    def _listen(self, hello: Hello, now: float) -> None:
         """Begin as the server of a hello whose cookie was good; OpenSSL never saw the one before it."""
         assert self._connection is not None
-        offered = pull_client_hello_untrusted(hello.fragment)
-        assert offered is not None  # its cookie could be read
-        self._peer_extensions = offered.extensions
-        self._highest_received = offered.message_seq
+        self._peer_extensions = hello.content.extensions
+        self._highest_received = hello.content.message_seq
         # OpenSSL would number its ServerHello from 1 (openssl/openssl#32063) and the client, which has seen
         # our HelloVerifyRequest under that number, take it for a replay.
-        self._next_plain_sequence = hello.header.sequence
-        self._connection.bio_write(bytes(hello.record))
+        self._next_plain_sequence = hello.record.header.sequence
+        self._connection.bio_write(bytes(hello.record.record))
         try:
             self._connection.DTLSv1_listen()
         except SSL.Error as error:
@@ -257,29 +267,27 @@ class Handshake:
         else:
             self._advance(now)
 
-    def _admit(self, record: RecordView) -> bool:
-        """Whether a record may reach OpenSSL."""
-        if record.header.epoch == 1:
-            return record.header.content_type == HANDSHAKE and self._finished_is_due()
-        if record.header.epoch != 0:
-            return False
-        if record.header.content_type == CHANGE_CIPHER_SPEC:
-            return bytes(record.fragment) == b"\x01" and self._finished_is_due()
-        if record.header.content_type == ALERT:
-            if len(record.fragment) == 2 and record.fragment[0] == 2:
-                self._alert_hint = (
-                    f"alert {record.fragment[1]} ({_ALERT_NAMES.get(record.fragment[1], 'unknown')})"
-                )
-            return False
-        if record.header.content_type != HANDSHAKE:
-            return False
-        messages = _messages(record.fragment)
+    def _are_plausible(self, messages: list[HandshakeHeader]) -> bool:
+        """Whether the message fragments of a plaintext record may reach OpenSSL."""
         return bool(messages) and all(
             header.message_type in _MESSAGE_TYPES
             and header.length <= _LONGEST_MESSAGE
             and header.message_seq <= self._highest_received + _MESSAGE_SEQUENCE_AHEAD
             for header in messages
         )
+
+    def _admit(self, record: RecordView) -> bool:
+        """Whether any other record may reach OpenSSL: ChangeCipherSpec and Finished, once they are due."""
+        if record.header.epoch == 1:
+            return record.header.content_type == HANDSHAKE and self._finished_is_due()
+        if record.header.epoch != 0:
+            return False
+        if record.header.content_type == CHANGE_CIPHER_SPEC:
+            return bytes(record.fragment) == b"\x01" and self._finished_is_due()
+        if record.header.content_type == ALERT and len(record.fragment) == 2 and record.fragment[0] == 2:
+            name = _ALERT_NAMES.get(record.fragment[1], "unknown")
+            self._alert_hint = f"alert {record.fragment[1]} ({name})"
+        return False
 
     def _finished_is_due(self) -> bool:
         """The peer's Finished makes sense only after our key exchange (client) or certificate (server)."""
@@ -407,10 +415,7 @@ class Handshake:
                 raise RemoteProtocolError(f"the peer does not do {name}")
         if self._settings.require_alpn and connection.get_alpn_proto_negotiated() != ALPN:
             raise RemoteProtocolError(f"the peer does not speak {ALPN.decode()} (ALPN)")
-        # Hosts are signed by the CA itself, so the peer's own certificate is the whole chain.
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        chain = [] if certificate is None else [certificate]
-        verify_peer(chain, self._peer_name, self._ca_certificate, self._wall_clock)
+        self._verify(connection.get_peer_certificate(as_cryptography=True))
         assert self._write_keys is not None  # our Finished was written before the handshake could complete
         assert self._read_keys is not None
         self.established = Established(

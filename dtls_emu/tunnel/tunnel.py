@@ -20,16 +20,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dtls_emu.crypto.authority import verify_peer
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.handshake import Finished, Handshake
+from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
 from dtls_emu.tunnel.settings import Keying
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
@@ -192,6 +194,8 @@ class Tunnel:
         self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
         self._liveness = Liveness(settings)
         self._is_suspect = False  # presumed dead; an attempt is to show it
+        self._certificate: x509.Certificate | None = None  # the last that verified, and its end
+        self._certificate_end = identity.wall_start
         self._final_flight_at = -_FINAL_FLIGHT_PAUSE
         self._outgoing: list[Outgoing] = []
         self._closed_ports: list[int] = []
@@ -380,13 +384,11 @@ class Tunnel:
         else:
             self._attempt((port, self._settings.port), None, now)
 
-    def _attempt(self, ends: Ends, hello: RecordView | None, now: float) -> Handshake:
+    def _attempt(self, ends: Ends, hello: Hello | None, now: float) -> None:
         attempt = Handshake(
             self._identity.contexts,
             hello=hello,
-            peer_name=self.peer.name,
-            ca_certificate=self.peer.ca_certificate,
-            wall_clock=self._identity.wall_start + timedelta(seconds=now),
+            verify=partial(self._verify, now),
             mtu=self.path_mtu - self._outer_headers,
             settings=self._settings,
             keep_connection=self._backend.needs_connection,
@@ -394,7 +396,21 @@ class Tunnel:
         )
         self._attempts[ends] = attempt
         self._settle(ends, attempt, [], now)
-        return attempt
+
+    def _verify(self, now: float, certificate: x509.Certificate | None) -> None:
+        """Check that a certificate is the peer's; the one of the last handshake only for its date.
+
+        OpenSSL has checked chain and purpose, with every handshake; who it is, is ours to check.
+        """
+        date = self._identity.wall_start + timedelta(seconds=now)
+        known = certificate is not None and certificate == self._certificate
+        if known and date <= self._certificate_end:
+            return
+        # Hosts are signed by the CA itself, so the peer's own certificate is the whole chain.
+        chain = [] if certificate is None else [certificate]
+        verify_peer(chain, self.peer.name, self.peer.ca_certificate, date)
+        assert certificate is not None  # an empty chain does not verify
+        self._certificate, self._certificate_end = certificate, certificate.not_valid_after_utc
 
     def _receive_attempt(
         self, datagram: bytes, ends: Ends, mark: int, opened: list[Opened], now: float
@@ -426,7 +442,8 @@ class Tunnel:
         record = records[0]
         if record.header.epoch or self.state in {TunnelState.CLOSING, TunnelState.CLOSED}:
             return DropReason.NO_ASSOCIATION
-        hello = pull_client_hello_untrusted(record.fragment) if _is_client_hello(record) else None
+        is_handshake = record.header.content_type == HANDSHAKE
+        hello = pull_client_hello_untrusted(record.fragment) if is_handshake else None
         if hello is None or ends[0] != self._settings.port or self._settings.keying is Keying.BROKER:
             return DropReason.HANDSHAKE_NOISE
         address = (self.peer.address, ends[1])
@@ -440,7 +457,7 @@ class Tunnel:
             return DropReason.HALF_OPEN_LIMIT
         if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF, TunnelState.UP}:
             self._step(TunnelEvent.START)
-        self._attempt(ends, record, now)
+        self._attempt(ends, Hello(record, hello), now)
         return None
 
     def _settle(self, ends: Ends, attempt: Handshake, opened: list[Opened], now: float) -> None:
