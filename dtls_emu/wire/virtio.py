@@ -1,0 +1,85 @@
+"""The header that virtio devices put in front of each packet (virtio 1.2, 5.1.6; ``linux/virtio_net.h``).
+
+It says what the receiver has to finish: a checksum that is only begun, and packets that are yet to be cut from
+a super-packet. Its numbers are in the machine's byte order, as the legacy interface has them (5.1.6.1).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from dtls_emu.wire.checksum import finish, sum_bytes
+from dtls_emu.wire.headers import TCP_CHECKSUM, TCP_CWR, UDP_CHECKSUM, transport_layout
+from dtls_emu.wire.memory import kernel, store_u16_be
+from dtls_emu.wire.overhead import UDP_HEADER
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+__all__ = [
+    "GSO_ECN",
+    "GSO_NONE",
+    "GSO_TCPV4",
+    "GSO_TCPV6",
+    "GSO_UDP_L4",
+    "NEEDS_CHECKSUM",
+    "NO_OFFLOAD",
+    "VNET_FIELDS",
+    "complete_checksum",
+    "super_packet_header",
+]
+
+VNET_FIELDS: Final = Struct("=BBHHHH")
+"""``flags``, ``gso_type``, ``hdr_len``, ``gso_size``, ``csum_start``, ``csum_offset``: 10 bytes."""
+
+NEEDS_CHECKSUM: Final = 0x01  # VIRTIO_NET_HDR_F_NEEDS_CSUM
+
+GSO_NONE: Final = 0
+GSO_TCPV4: Final = 1
+GSO_TCPV6: Final = 4
+GSO_UDP_L4: Final = 5
+GSO_ECN: Final = 0x80  # of a TCP super-packet whose first packet has CWR
+
+NO_OFFLOAD: Final = bytes(VNET_FIELDS.size)
+"""The header of a packet that is complete."""
+
+
+@kernel
+def complete_checksum(
+    buffer: NDArray[np.uint8], packet: int, length: int, csum_start: int, csum_offset: int
+) -> bool:
+    """Finish the checksum of the packet at ``packet``, whose field holds the sum of its pseudo header.
+
+    ``csum_start`` and ``csum_offset`` are the header's: from where the sum is taken, and where the field lies
+    from there. False, with nothing written, when they do not lie within the packet's ``length``.
+    """
+    if csum_start < 0 or csum_offset < 0 or csum_start + csum_offset + 2 > length:
+        return False
+    total = finish(sum_bytes(buffer, packet + csum_start, length - csum_start))
+    if total == 0 and csum_offset == UDP_CHECKSUM:
+        total = 0xFFFF  # 0 means no checksum (RFC 768)
+    store_u16_be(buffer, packet + csum_start + csum_offset, total)
+    return True
+
+
+def super_packet_header(buffer: NDArray[np.uint8], packet: int, length: int, gso_size: int) -> bytes | None:
+    """The header of a TCP or UDP super-packet whose checksum field holds the sum of its pseudo header.
+
+    None when the packet is neither, or lies about its length.
+    """
+    layout = transport_layout(buffer, packet, length)
+    if layout < 0:
+        return None
+    transport, payload = layout >> 16, layout & 0xFFFF
+    if payload - transport == UDP_HEADER:
+        kind, field = GSO_UDP_L4, UDP_CHECKSUM
+    else:
+        kind = GSO_TCPV4 if buffer[packet] >> 4 == 4 else GSO_TCPV6
+        field = TCP_CHECKSUM
+        if buffer[packet + transport + 13] & TCP_CWR:
+            kind |= GSO_ECN
+    return VNET_FIELDS.pack(NEEDS_CHECKSUM, kind, payload, gso_size, transport, field)
