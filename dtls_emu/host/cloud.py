@@ -22,7 +22,7 @@ import numpy as np
 
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
-from dtls_emu.host.accounts import AccountingError, Accounts
+from dtls_emu.host.accounts import NOBODY, AccountingError, Accounts
 from dtls_emu.host.cards import build_cards
 from dtls_emu.host.guest import Guest
 from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
@@ -99,26 +99,28 @@ class Cloud:
             vm, burst = self._outbox.popleft()
             self.accounts.offer(burst.mark, burst.count, burst.nbytes)
             card = self._card_of(vm)
-            self._carry_out(card, card.from_guest(vm, burst, self.clock.now))
+            self._carry_out(card, card.from_guest(vm, burst, self.clock.now), about=burst.mark)
 
     def _arrive(self, card: Card, burst: Burst, source: UnderlayAddress, port: int, now: float) -> None:
         self._carry_out(card, card.from_fabric(burst, source, port, now))
         self._empty_outbox()
 
-    def _carry_out(self, card: Card, effects: list[Effect]) -> None:
+    def _carry_out(self, card: Card, effects: list[Effect], about: int = NOBODY) -> None:
+        """Carry out effects; ``about`` is the mark of the packets that led to them, if a guest sent them."""
         for effect in effects:
             if isinstance(effect, Transmit):
                 self.fabric.transmit(self.topology.hosts[card.host].underlay, effect)
             elif isinstance(effect, Deliver):
-                self._deliver(effect.vm, effect.burst)
+                self._deliver(effect.vm, effect.burst, about)
             elif isinstance(effect, LeaveFabric):
                 self._leave(effect.vm, effect.burst)
         self._watch_card(card)
 
-    def _deliver(self, vm: str, burst: Burst) -> None:
+    def _deliver(self, vm: str, burst: Burst, about: int) -> None:
         self.accounts.deliver(burst.mark, burst.count, burst.nbytes)
         if burst.mark not in self.onlookers:
-            self._outbox.extend((vm, answer) for answer in self.guests[vm].receive(burst, self.clock.now))
+            answers = self.guests[vm].receive(burst, self.clock.now, about=about)
+            self._outbox.extend((vm, answer) for answer in answers)
             self._watch_guest(vm)
 
     def _leave(self, vm: str, burst: Burst) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Final, NamedTuple
+from struct import Struct
+from typing import TYPE_CHECKING, Final
 
-from dtls_emu.host.accounts import reverse_of
+from dtls_emu.host.accounts import NOBODY, reverse_of
 from dtls_emu.host.tcp import TcpFlow, TcpReceiver, TcpSender
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
-from dtls_emu.wire.headers import ICMP, ICMPV6, TCP, TCP_SYN, UDP, UDP_FIELDS
+from dtls_emu.wire.headers import ICMP, ICMPV6, TCP, TCP_SYN, UDP
 from dtls_emu.wire.icmp import PacketTooBig, pull_packet_too_big_untrusted
 from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER
 from dtls_emu.wire.packet import echo_reply
@@ -39,23 +40,7 @@ if TYPE_CHECKING:
     """``on_reply(sequence, now)``."""
 
 
-__all__ = ["Guest", "QuotedFlow", "quote"]
-
-
-class QuotedFlow(NamedTuple):
-    """Whose packet an ICMP error quotes, as the guest knows its flows.
-
-    Fields:
-        destination: where the packet was going.
-        protocol: of its transport header.
-        source_port: of UDP and TCP; the identifier of an echo.
-        destination_port: of UDP and TCP, else 0.
-    """
-
-    destination: Address
-    protocol: int
-    source_port: int
-    destination_port: int
+__all__ = ["Guest"]
 
 
 class Guest:
@@ -64,7 +49,7 @@ class Guest:
     Fields:
         datagrams: UDP datagrams that arrived, by destination port.
         damaged: packets with a wrong checksum, by mark. A real stack discards them without a word.
-        path_mtus: learnt from ICMP, by flow, in bytes.
+        path_mtus: learnt from ICMP, in bytes, by the mark of the packets that it was about.
         listening: TCP ports on which connections are taken.
         senders: transfers that it sends; whoever opens one puts it here first.
         receivers: transfers that it takes.
@@ -78,7 +63,7 @@ class Guest:
         """
         self.datagrams: Counter[int] = Counter()
         self.damaged: Counter[int] = Counter()
-        self.path_mtus: dict[QuotedFlow, int] = {}
+        self.path_mtus: dict[int, int] = {}
         self.listening: set[int] = set()
         self.senders: dict[TcpFlow, TcpSender] = {}
         self.receivers: dict[TcpFlow, TcpReceiver] = {}
@@ -90,8 +75,14 @@ class Guest:
         """Have echo replies with this identifier reported."""
         self._echoes[identifier] = on_reply
 
-    def receive(self, burst: Burst, now: float) -> list[Burst]:
-        """Take packets that the card delivered; returns the answers. The burst is not kept."""
+    def receive(self, burst: Burst, now: float, *, about: int = NOBODY) -> list[Burst]:
+        """Take packets that the card delivered; returns the answers. The burst is not kept.
+
+        Args:
+            burst: the packets.
+            now: seconds.
+            about: for an ICMP error from the card, the mark of the packets that it answers.
+        """
         answers: list[Burst] = []
         segments: dict[TcpFlow, list[TcpSegment]] = {}
         for row in burst.rows():
@@ -106,7 +97,7 @@ class Guest:
             elif packet.protocol == UDP:
                 self._receive_udp(packet)
             elif packet.protocol in _ICMP:
-                answers += self._receive_icmp(data, packet, burst.mark, now)
+                answers += self._receive_icmp(data, packet, burst.mark, about, now)
         for flow, group in segments.items():
             answers += self._receive_tcp(flow, group, burst.mark, now)
         return answers
@@ -128,10 +119,10 @@ class Guest:
         if datagram is not None:
             self.datagrams[datagram.destination_port] += 1
 
-    def _receive_icmp(self, data: bytes, packet: Packet, mark: int, now: float) -> list[Burst]:
+    def _receive_icmp(self, data: bytes, packet: Packet, mark: int, about: int, now: float) -> list[Burst]:
         too_big = pull_packet_too_big_untrusted(packet)
         if too_big is not None:
-            return self._learn(too_big, now)
+            return self._learn(too_big, about, now)
         echo = pull_echo_untrusted(packet)
         if echo is None:
             return []
@@ -143,19 +134,13 @@ class Guest:
             on_reply(echo.sequence, now)
         return []
 
-    def _learn(self, too_big: PacketTooBig, now: float) -> list[Burst]:
+    def _learn(self, too_big: PacketTooBig, about: int, now: float) -> list[Burst]:
         """Remember the path MTU (RFC 1191, RFC 8201), and let a transfer that it is about go on with it."""
-        flow = quote(too_big.quoted)
-        if flow is None or too_big.mtu == 0:
-            return []
-        self.path_mtus[flow] = min(too_big.mtu, self.path_mtus.get(flow, self._mtu))
-        if flow.protocol == TCP:
-            for sender in self.senders.values():
-                own = sender.flow
-                ports = own.source_port, own.destination_port
-                if (flow.destination, flow.source_port, flow.destination_port) == (own.destination, *ports):
-                    return sender.path_mtu_is(too_big.mtu, _quoted_sequence(too_big.quoted), now)
-        return []
+        if too_big.mtu:
+            self.path_mtus[about] = min(too_big.mtu, self.path_mtus.get(about, self._mtu))
+        quoted = _pull_quoted_segment_untrusted(too_big.quoted)
+        sender = None if quoted is None else self.senders.get(quoted[0])
+        return [] if quoted is None or sender is None else sender.path_mtu_is(too_big.mtu, quoted[1], now)
 
     def _receive_tcp(self, flow: TcpFlow, segments: list[TcpSegment], mark: int, now: float) -> list[Burst]:
         sender = self.senders.get(flow)
@@ -170,45 +155,34 @@ class Guest:
         return receiver.receive(segments)
 
 
-def quote(packet_untrusted: bytes | memoryview) -> QuotedFlow | None:
-    """The flow of a packet, of which an ICMP error holds only the beginning; None when that is too short."""
-    start = _transport_of(packet_untrusted)
-    if start is None or len(packet_untrusted) < start[1] + _QUOTED:
-        return None
-    protocol, at = start
-    version6 = packet_untrusted[0] >> 4 == 6
-    destination: Address = (
-        IPv6Address(bytes(packet_untrusted[24:40]))
-        if version6
-        else IPv4Address(bytes(packet_untrusted[16:20]))
-    )
-    if protocol in _ICMP:
-        return QuotedFlow(destination, protocol, int.from_bytes(packet_untrusted[at + 4 : at + 6]), 0)
-    if protocol not in {TCP, UDP}:
-        return QuotedFlow(destination, protocol, 0, 0)
-    source_port, destination_port, _, _ = UDP_FIELDS.unpack_from(packet_untrusted, at)  # TCP's come first too
-    return QuotedFlow(destination, protocol, source_port, destination_port)
-
-
 _ICMP: Final = frozenset({ICMP, ICMPV6})
-
-_QUOTED: Final = 8
-"""Bytes behind the IP header that every ICMP error quotes (RFC 792)."""
+_CHECKED: Final = _ICMP | {TCP, UDP}
 
 
-def _transport_of(packet_untrusted: bytes | memoryview) -> tuple[int, int] | None:
-    """Protocol, and where its header begins. Extension headers do not occur in what a guest sends."""
-    if len(packet_untrusted) >= IPV6_HEADER and packet_untrusted[0] >> 4 == 6:
-        return packet_untrusted[6], IPV6_HEADER
-    if len(packet_untrusted) >= IPV4_HEADER and packet_untrusted[0] >> 4 == 4:
-        return packet_untrusted[9], (packet_untrusted[0] & 0x0F) << 2
-    return None
+def _pull_quoted_segment_untrusted(quoted: memoryview) -> tuple[TcpFlow, int] | None:
+    """Connection and sequence number of the segment whose beginning an ICMP error quotes, or None.
+
+    The quote goes on for at least 8 bytes behind the IP header (RFC 792), and is cut off somewhere.
+    """
+    version = quoted[0] >> 4 if quoted else 0
+    at = (quoted[0] & 0x0F) << 2 if version == 4 else IPV6_HEADER
+    if version not in {4, 6} or len(quoted) < max(at, IPV4_HEADER) + _PORTS_AND_SEQUENCE.size:
+        return None
+    source: Address
+    destination: Address
+    if version == 4:
+        protocol = quoted[9]
+        source, destination = IPv4Address(bytes(quoted[12:16])), IPv4Address(bytes(quoted[16:20]))
+    else:
+        protocol = quoted[6]
+        source, destination = IPv6Address(bytes(quoted[8:24])), IPv6Address(bytes(quoted[24:40]))
+    if protocol != TCP:
+        return None
+    source_port, destination_port, sequence = _PORTS_AND_SEQUENCE.unpack_from(quoted, at)
+    return TcpFlow(source, destination, source_port, destination_port), sequence
 
 
-def _quoted_sequence(packet_untrusted: memoryview) -> int:
-    start = _transport_of(packet_untrusted)
-    assert start is not None  # its flow was read before
-    return int.from_bytes(packet_untrusted[start[1] + 4 : start[1] + 8])
+_PORTS_AND_SEQUENCE: Final = Struct(">HHI")
 
 
 def _is_damaged(data: bytes, packet: Packet) -> bool:
@@ -218,9 +192,6 @@ def _is_damaged(data: bytes, packet: Packet) -> bool:
     if packet.protocol == UDP and packet.version == 4 and not any(packet.transport[6:8]):
         return False  # none was made (RFC 768)
     return packet.protocol in _CHECKED and not is_intact(packet)
-
-
-_CHECKED: Final = _ICMP | {TCP, UDP}
 
 
 def _collect(packet: Packet, segments: dict[TcpFlow, list[TcpSegment]]) -> None:

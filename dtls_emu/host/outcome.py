@@ -38,10 +38,11 @@ class RoundTrips:
     @classmethod
     def of(cls, seconds: Sequence[float]) -> RoundTrips:
         """Sum up measurements, in the order in which they were made."""
-        first, others = (seconds[0] if seconds else None), seconds[1:]
+        exact = [round(each, 9) for each in seconds]  # the clock counts nanoseconds; the rest is noise
+        first, others = (exact[0] if exact else None), exact[1:]
         if not others:
-            return cls(len(seconds), first)
-        return cls(len(seconds), first, min(others), median(others), max(others))
+            return cls(len(exact), first)
+        return cls(len(exact), first, min(others), median(others), max(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ class Outcome:
 
     def __repr__(self) -> str:
         """A line for the run and one for each item."""
-        expected = "as expected" if self.ok else f"{len(self.failures)} expectations do not hold"
+        expected = "as expected" if self.ok else f"{len(self.failures)} of its expectations not met"
         head = (
             f"Outcome({self.lab}: {len(self.items)} items, {self.duration:.3f} s of virtual time, {expected})"
         )

@@ -11,8 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.accounts import AccountingError, forward_mark
-from dtls_emu.host.guest import quote
+from dtls_emu.host.accounts import AccountingError, forward_mark, reverse_of
 from dtls_emu.host.tcp import Payload, TcpFlow, TcpSender
 from dtls_emu.lab.pcap import parse_pcap
 from dtls_emu.lab.replay import replay
@@ -112,14 +111,12 @@ class Executor(ABC):
         return found
 
     def path_mtu(self) -> int | None:
-        """The smallest path MTU that a guest learnt for a flow of the item, in bytes."""
+        """The smallest path MTU that a guest learnt from the item's packets, or from answers to them, in bytes."""
+        guests = self._cloud.guests.values()
         learnt = [
-            mtu
-            for vm, packet in self._samples
-            if (flow := quote(packet)) is not None
-            and (mtu := self._cloud.guests[vm].path_mtus.get(flow)) is not None
+            guest.path_mtus.get(mark) for guest in guests for mark in (self.mark, reverse_of(self.mark))
         ]
-        return min(learnt, default=None)
+        return min((mtu for mtu in learnt if mtu is not None), default=None)
 
     def _random(self) -> Random:
         return Random(f"{self._cloud.topology.seed}|{self.item.name}")
