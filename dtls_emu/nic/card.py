@@ -303,6 +303,7 @@ class Card:
         effects += [ClosePort(port) for port in tunnel.take_closed_ports()]
         effects += [RequestKeys(peer.name, port) for port in tunnel.take_key_requests()]
         tunnel.touched = False
+        self.ingress.enter(tunnel)
         self._due = min(self._due, tunnel.timeout())
         # What a flow's decision rests on: is there an association, and if not, did an attempt fail.
         seen = tunnel.handshakes, tunnel.active is not None, bool(tunnel.failure)

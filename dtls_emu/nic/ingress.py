@@ -86,6 +86,7 @@ class Ingress:
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
         self._all_ok = np.zeros(MAX_ROWS, np.uint8)
+        self._entered: dict[str, tuple[int, int]] = {}
 
     def receive(
         self, burst: Burst, source: UnderlayAddress, local_port: int, effects: list[Effect], now: float
@@ -100,12 +101,16 @@ class Ingress:
         if local_port == VXLAN_PORT:
             self._deliver(burst, self._all_ok, tunnel.peer.name, effects, now, in_clear=True)
             return None
-        control, extra = tunnel.control, tunnel.extra_records
         for opened, status in tunnel.receive(burst, local_port, source[1], now):
             self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
+        return tunnel
+
+    def enter(self, tunnel: Tunnel) -> None:
+        """Enter what a tunnel has counted since the last time, on whatever occasion."""
+        control, extra = self._entered.get(tunnel.peer.name, (0, 0))
         self.counters.control += tunnel.control - control
         self.counters.received += tunnel.extra_records - extra
-        return tunnel
+        self._entered[tunnel.peer.name] = tunnel.control, tunnel.extra_records
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count records or datagrams that go no further."""

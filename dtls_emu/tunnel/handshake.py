@@ -107,7 +107,8 @@ class Handshake:
         failure: why the attempt ended, or "" while it has not failed.
         established: the traffic keys once both Finished are verified, else None.
         finished: what is needed to send our last flight again; set with `established`.
-        early: protected application records that came before the Finished, whole datagram records.
+        early: protected application records that came before the Finished, each with its mark. They stay
+            there when the attempt fails, for whoever keeps the books.
         noise: records ignored so far (plaintext alerts, junk).
         timeout_at: when `handle_timeout` wants to be called; infinity when it does not.
         started_at: when the attempt began, in the caller's seconds.
@@ -168,7 +169,7 @@ class Handshake:
         self.failure = ""
         self.established: Established | None = None
         self.finished: Finished | None = None
-        self.early: list[bytes] = []
+        self.early: list[tuple[bytes, int]] = []
         self.noise = 0
         self.timeout_at = inf
         self.started_at = now
@@ -192,7 +193,7 @@ class Handshake:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def receive(self, datagram: bytes, now: float) -> None:
+    def receive(self, datagram: bytes, now: float, mark: int = 0) -> None:
         """Take one datagram from the peer's address. Never raises for its content."""
         if self.done:
             return
@@ -202,7 +203,7 @@ class Handshake:
         for record in pull_records_untrusted(datagram):
             if record.header.content_type == APPLICATION_DATA and record.header.epoch == 1:
                 if len(self.early) < self._settings.early_records:
-                    self.early.append(bytes(record.record))
+                    self.early.append((bytes(record.record), mark))
                 else:
                     self.noise += 1
             elif record.header.content_type == HANDSHAKE and record.header.epoch == 0:
@@ -433,7 +434,6 @@ class Handshake:
         for keys in (self._write_keys, self._read_keys):
             if keys is not None:
                 keys.wipe()
-        self.early.clear()
         self._release()
 
     def _release(self) -> None:

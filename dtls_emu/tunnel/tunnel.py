@@ -139,7 +139,7 @@ class Tunnel:
         touched: a timer was set, or there is something to send: the card looks after it and clears this.
         control: records that were the tunnel's own business (handshake, alerts), for the accounts.
         extra_records: records beyond one for each datagram, likewise: of datagrams that held several, and
-            early ones, which are counted when they come and again when they are opened.
+            early ones, which are counted when they come and again when they are opened or dropped.
         handshakes: associations that came up.
         last_handshake: seconds the last one took.
         forgeries: records that did not verify, over all associations.
@@ -424,10 +424,11 @@ class Tunnel:
             else:
                 self._drop(refusal, 1, mark)
             return
-        noise = attempt.noise
-        attempt.receive(datagram, now)
+        noise, early = attempt.noise, len(attempt.early)
+        attempt.receive(datagram, now, mark)
         if attempt.noise > noise:
-            self._drop(DropReason.HANDSHAKE_NOISE, 1, mark)
+            # A mark is that of one packet; the record that was kept has it.
+            self._drop(DropReason.HANDSHAKE_NOISE, 1, mark if len(attempt.early) == early else 0)
         else:
             self.control += 1
         self._settle(ends, attempt, opened, now)
@@ -476,8 +477,8 @@ class Tunnel:
                 now=now,
             )
             self.extra_records += len(attempt.early)
-            for record in attempt.early:
-                opened += self.receive(Burst.from_packets([record]), *ends, now)
+            for record, mark in attempt.early:
+                opened += self.receive(Burst.from_packets([record], mark=mark), *ends, now)
         elif attempt.failure:
             self._end_attempt(ends, attempt.failure)
             if not self._attempts:
@@ -497,7 +498,11 @@ class Tunnel:
             self._step(TunnelEvent.FAILED)
 
     def _end_attempt(self, ends: Ends, reason: str) -> None:
-        self._attempts.pop(ends).abandon(reason)
+        attempt = self._attempts.pop(ends)
+        attempt.abandon(reason)
+        self.extra_records += len(attempt.early)
+        for _, mark in attempt.early:
+            self._drop(DropReason.NO_ASSOCIATION, 1, mark)
         self._release_port(ends[0])
 
     # Associations
@@ -614,7 +619,9 @@ class Tunnel:
     ) -> None:
         records = pull_records_untrusted(datagram)
         self.extra_records += len(records) - 1
-        for record in records:
+        for index, record in enumerate(records):
+            if index:
+                mark = 0  # a mark is that of one packet, and a card sends one in a datagram
             raw = bytes(record.record)
             is_challenge = ends in self._attempts or _is_client_hello(record)
             if association.closed:

@@ -147,6 +147,20 @@ def test_a_lost_final_flight_is_answered_even_after_the_server_has_sent_data():
     assert pair.received["alpha"] == [b"early 1", b"early 2"]
 
 
+def test_early_records_of_an_attempt_that_fails_are_dropped_by_reason():
+    """What was kept for the Finished that never came is in the books like everything else."""
+    pair = Pair(
+        fate=lambda who, n, data: [] if who == "beta" and n > 1 and data[0] != 23 else [(DELAY, data)]
+    )
+    pair.connect()
+    pair.run(until=0.5)
+    pair.send("beta", b"early 1", b"early 2")
+    pair.run(until=20)
+    assert pair.client.failure
+    assert pair.received["alpha"] == []
+    assert pair.dropped["alpha"][DropReason.NO_ASSOCIATION] == 2
+
+
 @pytest.mark.parametrize(("sender", "number"), [*DATAGRAMS, (None, None)])
 def test_no_nonce_is_used_twice_under_one_key(sender, number):
     """Explicit nonces of every protected record on the wire are distinct, retransmissions included."""
