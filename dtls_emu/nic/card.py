@@ -115,6 +115,7 @@ class Card:
             if host.name != self.host
         }
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
+        self._released: list[str] = []  # peers whose waiting packets may go
         self._seen: dict[str, tuple[int, bool, bool]] = dict.fromkeys(self.tunnels, (0, False, False))
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
@@ -143,7 +144,7 @@ class Card:
         self.egress.counters.offered += burst.packets
         self.egress.counters.offered_bytes += burst.nbytes
         self.egress.forward(source, vni, burst, effects, now)
-        return effects
+        return self._finish(effects, now)
 
     def from_fabric(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> list[Effect]:
         """Take UDP payloads of one sender, back to back; they are opened in place. Never raises for content.
@@ -163,7 +164,7 @@ class Card:
             tunnel = self.ingress.receive(part, source, local_port, effects, now)
             if tunnel is not None:
                 self._after_tunnel(tunnel, effects, now)
-        return effects
+        return self._finish(effects, now)
 
     def from_gateway(self, network: str, packet: bytes, now: float, mark: int = 0) -> list[Effect]:
         """Take one packet from the internet for a VM of this host."""
@@ -196,7 +197,7 @@ class Card:
                 tunnel.handle_timeout(now)
                 self._after_tunnel(tunnel, effects, now)
             self._due = min(self._due, tunnel.timeout())
-        return effects
+        return self._finish(effects, now)
 
     def rekey(self, peer: str, now: float) -> list[Effect]:
         """Begin a fresh association with a peer host now, beside the live one."""
@@ -204,7 +205,7 @@ class Card:
         effects: list[Effect] = []
         self.tunnels[peer].rekey(now)
         self._after_tunnel(self.tunnels[peer], effects, now)
-        return effects
+        return self._finish(effects, now)
 
     def install(self, peer: str, keys: SessionKeys, now: float) -> list[Effect]:
         """Take a broker's session keys for the tunnel to a peer host.
@@ -216,7 +217,7 @@ class Card:
         effects: list[Effect] = []
         self.tunnels[peer].install(keys, now)
         self._after_tunnel(self.tunnels[peer], effects, now)
-        return effects
+        return self._finish(effects, now)
 
     def close(self, now: float) -> list[Effect]:
         """Say goodbye on every tunnel and seal nothing more; packets that wait are dropped.
@@ -231,7 +232,7 @@ class Card:
                 self.egress.counters.waiting -= burst.packets
                 self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             self._after_tunnel(tunnel, effects, now)
-        return effects
+        return self._finish(effects, now)
 
     def abort(self) -> None:
         """Overwrite every key now."""
@@ -293,7 +294,7 @@ class Card:
         }
 
     def _after_tunnel(self, tunnel: Tunnel, effects: list[Effect], now: float) -> None:
-        """Send what a tunnel has to say; let waiting packets go when it came up, or failed."""
+        """Send what a tunnel has to say, and notice when it came up, or failed."""
         peer = tunnel.peer
         for out in tunnel.take_outgoing():
             datagram = np.frombuffer(out.datagram, np.uint8)
@@ -312,7 +313,13 @@ class Card:
         self._seen[peer.name] = seen
         self.revalidate()
         if tunnel.active is not None or tunnel.state is TunnelState.BACKING_OFF:
-            for vm, burst in self._waiting[peer.name].leave():
+            self._released.append(peer.name)
+
+    def _finish(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Let packets go whose tunnel has come up, or failed: behind those that were on their way already."""
+        while self._released:
+            for vm, burst in self._waiting[self._released.pop()].leave():
                 self.egress.counters.waiting -= burst.packets
                 source, vni = self._vms[vm]
                 self.egress.forward(source, vni, burst, effects, now)
+        return effects

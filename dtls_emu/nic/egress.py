@@ -1,6 +1,6 @@
 """From a VM to the fabric.
 
-1. Inspect every row: fragment test, lying headers, flow key; a burst of one flow is one run.
+1. Inspect every row: fragment test, lying headers, flow key. A mixed burst is taken apart, flow by flow.
 2. Flow table; on a miss the slow path decides and the flow is installed.
 3. Drop, deliver on this host, or hand to the gateway, as decided.
 4. Size: what does not fit the way is dropped, and answered by ICMP.
@@ -12,7 +12,6 @@ The functions below stand in this order. One Python call a burst and stage; no o
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
 from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.policy import while_building
 from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.grouping import gather, group_rows
 from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.icmp import packet_too_big
 from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, unpack_key
@@ -91,6 +91,9 @@ class Egress:
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
+        self._groups = np.zeros(MAX_ROWS, np.uint8)
+        self._heads = np.zeros(MAX_ROWS, np.int64)
+        self._sizes = np.zeros(MAX_ROWS, np.int64)
 
     def forward(self, vm: Vm, vni: int, burst: Burst, effects: list[Effect], now: float) -> None:
         """Send a VM's packets on their way. At most ``MAX_ROWS`` rows; they are not changed."""
@@ -107,45 +110,52 @@ class Egress:
             self._runs,
         )
         if runs == 1:
-            self._forward_run(vm, burst, 0, effects, now)
+            flow = self._admit(vm, 0, burst, burst.packets, effects, now)
+            if flow is not None:
+                self._send(flow, burst, effects, now)
             return
-        # A run can call back here, when its tunnel comes up and others leave the waiting room: the boundaries
-        # are read before, the keys copied.
-        boundaries = self._runs[: runs + 1].tolist()
-        keys, classes = self._keys.copy(), self._classes.copy()
-        for start, stop in pairwise(boundaries):
-            self._keys[start], self._classes[start] = keys[start], classes[start]
-            self._forward_run(vm, burst.slice(start, stop), start, effects, now)
+        flows = group_rows(self._keys, self._classes, burst.count, self._groups, self._heads, self._sizes)
+        heads, sizes = self._heads[:flows].tolist(), self._sizes[:flows].tolist()
+        for group, (head, count) in enumerate(zip(heads, sizes, strict=True)):
+            flow = self._admit(vm, head, burst, count, effects, now)
+            if flow is not None:
+                memory = self._arena.take(count * burst.size)
+                self._send(flow, gather(burst, self._groups, group, count, memory), effects, now)
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count packets that go no further."""
         self.counters.dropped[reason] += count
         self._on_drop(reason, count, mark)
 
-    def _forward_run(self, vm: Vm, burst: Burst, row: int, effects: list[Effect], now: float) -> None:
-        """Rows of one flow, whose key is in ``row``."""
+    def _admit(
+        self, vm: Vm, row: int, burst: Burst, packets: int, effects: list[Effect], now: float
+    ) -> EgressFlow | None:
+        """The flow of so many packets, whose key is in ``row``; None when they are dropped."""
         if self._classes[row] == _MALFORMED:
-            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
-            return
+            self.drop(DropReason.MALFORMED, packets, burst.mark)
+            return None
         flow = self.flows.find(self._keys, row)
         if flow is None or flow.generation != self.generation or now >= flow.expires_at:
-            flow = self._decide(vm, row, burst, effects, now)
+            flow = self._decide(vm, row, burst.mark, packets, effects, now)
             if flow is None:
-                return
+                return None
         elif flow.vm != vm.name:
-            self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
-            return
+            self.drop(DropReason.SPOOFED_SOURCE, packets, burst.mark)
+            return None
         flow.last_seen = now
-        decision = flow.decision
-        if decision.verdict is Verdict.DROP:
-            assert decision.reason is not None  # a dropping row names its reason
-            self.drop(decision.reason, burst.packets, burst.mark)
-            return
+        if flow.decision.verdict is Verdict.DROP:
+            assert flow.decision.reason is not None  # a dropping row names its reason
+            self.drop(flow.decision.reason, packets, burst.mark)
+            return None
+        return flow
+
+    def _send(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
+        """Packets of one flow that is not dropped."""
         longest = burst.size if not burst.gso_size else _longest_segment(burst)
         fitting = burst if longest <= flow.inner_mtu else self._drop_too_big(flow, burst, effects)
         if fitting is None:
             return
-        if decision.verdict is Verdict.ENCRYPT:
+        if flow.decision.verdict is Verdict.ENCRYPT:
             self._send_encrypted(flow, fitting, effects, now)
         elif flow.local_vm is not None:
             self._account(flow, fitting)
@@ -154,18 +164,22 @@ class Egress:
         elif flow.tunnel is None:
             self._account(flow, fitting)
             self.counters.gateway += fitting.packets
-            effects.append(LeaveFabric(vm.name, fitting))
+            effects.append(LeaveFabric(flow.vm, fitting))
         else:
             self._send_clear(flow, fitting, effects)
 
-    def _decide(self, vm: Vm, row: int, burst: Burst, effects: list[Effect], now: float) -> EgressFlow | None:
+    def _decide(
+        self, vm: Vm, row: int, mark: int, packets: int, effects: list[Effect], now: float
+    ) -> EgressFlow | None:
+        """The slow path: decide the flow whose key is in ``row``, and install it."""
         flow = self._slow_path.decide_egress(vm, unpack_key(self._keys[row]), self.generation, now)
         if flow is None:
-            self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
-        elif not self.flows.insert(self._keys, row, flow):
-            self.drop(DropReason.FLOW_TABLE_FULL, burst.packets, burst.mark)
+            self.drop(DropReason.SPOOFED_SOURCE, packets, mark)
             return None
-        elif flow.tunnel is not None and flow.facts.tunnel_failed:
+        if not self.flows.insert(self._keys, row, flow):
+            self.drop(DropReason.FLOW_TABLE_FULL, packets, mark)
+            return None
+        if flow.tunnel is not None and flow.facts.tunnel_failed:
             # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
             flow.tunnel.connect(now)
             self._after_tunnel(flow.tunnel, effects, now)
