@@ -176,7 +176,7 @@ class Egress:
         if flow is None:
             self.drop(DropReason.SPOOFED_SOURCE, packets, mark)
             return None
-        if not self.flows.insert(self._keys, row, flow):
+        if not self.flows.insert(self._keys, row, flow, now):
             self.drop(DropReason.FLOW_TABLE_FULL, packets, mark)
             return None
         if flow.tunnel is not None and flow.facts.tunnel_failed:

@@ -1,13 +1,14 @@
 """The flow table: exact match from a flow's key to what the slow path decided for it.
 
 Open addressing with linear probing over two arrays that the lookup kernel reads; the decisions themselves are
-Python objects, one per flow, found by index. A table that is three quarters full doubles. Entries leave only
-by :meth:`FlowTable.evict_idle` and :meth:`FlowTable.clear`, which rebuild it: a probe never meets a gap.
+Python objects, one per flow, found by index. A table that is three quarters full doubles. A table at its limit
+lets idle flows go, all at once, and is rebuilt: a probe never meets a gap.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,19 +17,30 @@ from dtls_emu.wire.memory import kernel
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
 
 __all__ = ["FlowTable"]
 
-Entry = TypeVar("Entry")
+
+class _Entry(Protocol):
+    last_seen: float
+
+
+Entry = TypeVar("Entry", bound=_Entry)
 
 _SMALLEST: Final = 1024
 """Slots of a new table: 52 KB, and most labs never need more."""
 
 _EMPTY: Final = -1
+
+_IDLE: Final = 240.0
+"""Seconds without a packet after which a flow may go (Azure's default idle timeout of a TCP flow: 4 minutes)."""
+
+_SWEEP_PAUSE: Final = 1.0
+"""Seconds between two sweeps: a table that stays full must not be swept for every new flow."""
 
 
 class FlowTable(Generic[Entry]):
@@ -41,6 +53,7 @@ class FlowTable(Generic[Entry]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._entries: list[Entry] = []
+        self._next_sweep = -inf
         self._allocate(_SMALLEST)
 
     def __len__(self) -> int:
@@ -56,13 +69,13 @@ class FlowTable(Generic[Entry]):
         index = _find(self._slots, self._keys, keys, row)
         return None if index < 0 else self._entries[index]
 
-    def insert(self, keys: NDArray[np.uint64], row: int, entry: Entry) -> bool:
-        """Add a flow, or replace its entry. False when the table is at its limit."""
+    def insert(self, keys: NDArray[np.uint64], row: int, entry: Entry, now: float) -> bool:
+        """Add a flow, or replace its entry. False when the table is full of flows that are not idle."""
         index = _find(self._slots, self._keys, keys, row)
         if index >= 0:
             self._entries[index] = entry
             return True
-        if len(self._entries) >= self._limit:
+        if len(self._entries) >= self._limit and not self._sweep(now):
             return False
         if len(self._entries) * 4 >= len(self._slots) * 3:
             self._rebuild(len(self._slots) * 2, np.arange(len(self._entries)))
@@ -72,19 +85,17 @@ class FlowTable(Generic[Entry]):
         _place(self._slots, self._keys, index)
         return True
 
-    def evict_idle(self, is_idle: Callable[[Entry], bool]) -> int:
-        """Remove the entries that are idle; returns how many."""
-        kept = [index for index, entry in enumerate(self._entries) if not is_idle(entry)]
-        evicted = len(self._entries) - len(kept)
-        if evicted:
-            self._entries = [self._entries[index] for index in kept]
-            self._rebuild(len(self._slots), np.array(kept, np.int64))
-        return evicted
-
-    def clear(self) -> None:
-        """Remove everything."""
-        self._entries = []
-        self._allocate(_SMALLEST)
+    def _sweep(self, now: float) -> bool:
+        """Let idle flows go; True when any went."""
+        if now < self._next_sweep:
+            return False
+        self._next_sweep = now + _SWEEP_PAUSE
+        kept = [index for index, entry in enumerate(self._entries) if now - entry.last_seen < _IDLE]
+        if len(kept) == len(self._entries):
+            return False
+        self._entries = [self._entries[index] for index in kept]
+        self._rebuild(len(self._slots), np.array(kept, np.int64))
+        return True
 
     def _allocate(self, slots: int) -> None:
         self._slots: NDArray[np.int32] = np.full(slots, _EMPTY, np.int32)

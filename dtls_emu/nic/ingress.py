@@ -153,7 +153,7 @@ class Ingress:
             if flow is None or flow.generation != self.generation:
                 flow = self._slow_path.decide_ingress(unpack_key(self._keys[start]), self.generation)
                 # A full table only costs the decision again: what came this far is authentic or in clear.
-                self.flows.insert(self._keys, start, flow)
+                self.flows.insert(self._keys, start, flow, now)
             refused = flow.refused
             if refused is None and flow.source_host != sender:
                 refused = DropReason.FOREIGN_SOURCE
