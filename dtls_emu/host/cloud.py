@@ -49,6 +49,9 @@ INTERNET_DELAY: Final = 0.01
 
 INTERNET_MTU: Final = 1500
 
+_BUSY: Final = frozenset({TunnelState.HANDSHAKING, TunnelState.REKEYING})
+"""States of a tunnel in which an attempt may hold records that overtook its Finished."""
+
 
 class Cloud:
     """Everything that a lab describes but its traffic.
@@ -166,16 +169,14 @@ class Cloud:
         self.send(vm, self.guests[vm].handle_timeout(self.clock.now))
         self._watch_guest(vm)
 
-    def _watch(self, name: str, moment: float | None, action: Callable[[], object]) -> None:
+    def _watch(self, name: str, moment: float, action: Callable[[], object]) -> None:
         """Keep one timer on the clock for each card and guest."""
-        if moment == inf:
-            moment = None
         timer = self._timers.get(name)
         if timer is not None and timer.pending:
-            if moment is not None and timer.when_ns == nanoseconds(moment):
+            if moment < inf and timer.when_ns == nanoseconds(moment):
                 return
             timer.cancel()
-        if moment is not None:
+        if moment < inf:
             self._timers[name] = self.clock.call_at(moment, action)
 
     # ------------------------------------------------------------------------------------------------- questions
@@ -201,9 +202,7 @@ class Cloud:
             and not self.fabric.statistics().in_flight
             and not any(card.egress.counters.waiting for card in self.cards.values())
             and not any(
-                tunnel.state is TunnelState.HANDSHAKING
-                for card in self.cards.values()
-                for tunnel in card.tunnels.values()
+                tunnel.state in _BUSY for card in self.cards.values() for tunnel in card.tunnels.values()
             )
         )
 
@@ -224,9 +223,9 @@ class Cloud:
             raise AccountingError(f"the books of the fabric do not balance: {books}")
 
     def close(self) -> None:
-        """Overwrite all keys. What the cards would still say to each other is not sent."""
+        """Overwrite all keys; nobody says goodbye."""
         for card in self.cards.values():
-            card.close(self.clock.now)
+            card.abort()
 
     def _attach(self, host: Host) -> None:
         card = self.cards[host.name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -102,10 +103,9 @@ class Guest:
             answers += self._receive_tcp(flow, group, burst.mark, now)
         return answers
 
-    def next_timeout(self) -> float | None:
-        """When `handle_timeout` wants to be called, in seconds, or None."""
-        moments = (sender.timeout_at for sender in self.senders.values())
-        return min((moment for moment in moments if moment is not None), default=None)
+    def next_timeout(self) -> float:
+        """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""
+        return min((sender.timeout_at for sender in self.senders.values()), default=inf)
 
     def handle_timeout(self, now: float) -> list[Burst]:
         """Let time pass: retransmit, or give up."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from enum import StrEnum
 from hashlib import sha256
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -128,7 +129,7 @@ class TcpSender:
         mss: most payload of a segment at present, in bytes.
         round_trips: measured so far, in seconds; the first is that of the handshake.
         retransmitted: segments sent again.
-        timeout_at: when :meth:`handle_timeout` wants to be called, or None.
+        timeout_at: when :meth:`handle_timeout` wants to be called; infinity when it does not.
         ended_at: when it was done or failed, in seconds, or None.
     """
 
@@ -147,7 +148,7 @@ class TcpSender:
         self.mss = mss
         self.round_trips: list[float] = []
         self.retransmitted = 0
-        self.timeout_at: float | None = None
+        self.timeout_at = inf
         self.ended_at: float | None = None
         self._payload = payload
         self._size = size
@@ -220,7 +221,7 @@ class TcpSender:
 
     def handle_timeout(self, now: float) -> list[Burst]:
         """Retransmit, or give up. Does nothing before `timeout_at`."""
-        if self.timeout_at is None or now < self.timeout_at:
+        if now < self.timeout_at:
             return []
         if self._retransmissions == MAX_RETRANSMISSIONS:
             self._fail(f"no answer after {MAX_RETRANSMISSIONS} retransmissions", now)
@@ -256,7 +257,7 @@ class TcpSender:
         if self._timed is not None:
             self._measure(now - self._timed[1])
             self._timed = None
-        self.timeout_at = None
+        self.timeout_at = inf
         return [self._segment(0, b"", TCP_ACK), *self._send(now)]
 
     def _receive_acknowledgement(self, number: int, now: float) -> list[Burst]:
@@ -290,10 +291,10 @@ class TcpSender:
             self._timed = None
         if acknowledged > self._size:
             self.state = TcpState.DONE
-            self.timeout_at = None
+            self.timeout_at = inf
             self.ended_at = now
             return []
-        self.timeout_at = now + self._timeout if self._highest > acknowledged else None
+        self.timeout_at = now + self._timeout if self._highest > acknowledged else inf
         again: list[Burst] = []
         if self._recovering and acknowledged < self._recover:
             # A partial acknowledgement: the next hole is lost as well (RFC 6582 3.2).
@@ -334,7 +335,7 @@ class TcpSender:
             bursts += self._cut(self._next, length)
             self._next += length + (length == left)  # with the last of the payload goes the FIN
             self._highest = max(self._highest, self._next)
-        if bursts and self.timeout_at is None:
+        if bursts and self.timeout_at == inf:
             self.timeout_at = now + self._timeout
         return bursts
 
@@ -390,7 +391,7 @@ class TcpSender:
     def _fail(self, reason: str, now: float) -> None:
         self.state = TcpState.FAILED
         self.failure = reason
-        self.timeout_at = None
+        self.timeout_at = inf
         self.ended_at = now
 
 
