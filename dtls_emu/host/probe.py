@@ -28,6 +28,7 @@ from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.environment import CPU_FEATURES, environment, openssl_version, package_version
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.kernel_cache import kernel_cache
 
 
 if TYPE_CHECKING:
@@ -146,10 +147,11 @@ def _numba_cache() -> str | None:
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
         return "NUMBA_CACHE_DIR" if _writable(Path(chosen)) else None
-    if _writable(Path(dtls_emu.__file__).parent / "__pycache__"):
-        return "the package"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return "the user's cache" if _writable(cache / "numba") else None
+    cache = kernel_cache()
+    if _writable(cache):
+        return str(cache)
+    # Where Numba turns next.
+    return "the package" if _writable(Path(dtls_emu.__file__).parent / "__pycache__") else None
 
 
 def _writable(folder: Path) -> bool:

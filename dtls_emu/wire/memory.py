@@ -23,6 +23,8 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from dtls_emu.wire.kernel_cache import kernel_cache
+
 
 __all__ = [
     "copy_bytes",
@@ -48,6 +50,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A mapping, because Numba's type hints do not know `_nrt`, which its documentation of extensions uses.
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
+
+# Numba's type hints do not know its settings. NUMBA_CACHE_DIR is the user's word.
+if not getattr(config, "CACHE_DIR", ""):
+    setattr(config, "CACHE_DIR", str(kernel_cache()))  # noqa: B010  # see above
 
 kernel: Callable[[Function], Function] = njit(**_OPTIONS)
 """The decorator of every hot function: ``@njit``, GIL released, cached on disk, without Numba's run time.
