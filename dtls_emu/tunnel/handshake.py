@@ -244,7 +244,6 @@ class Handshake:
             self._fail(f"the peer refused (unauthenticated): {self._alert_hint}")
         else:
             self._timer = min(self._timer * 2, self._settings.longest_timeout)
-            self._retransmissions += 1
             self._send_again(now)
 
     def abandon(self, reason: str) -> None:
@@ -371,6 +370,8 @@ class Handshake:
 
     def _send_again(self, now: float) -> None:
         """Retransmit the flight under new record numbers; our Finished is sealed anew under a new nonce."""
+        # Whether our timer ran out or the peer repeated itself: our flight may have been too large for the path.
+        self._retransmissions += 1
         if self._next_sequence and not self._keep_connection:
             assert self._write_keys is not None  # a Finished was written
             for index, record in enumerate(self._flight):
