@@ -169,13 +169,16 @@ def test_numba_without_a_writable_cache_is_limited(monkeypatch):
 
 
 def test_numba_keeps_its_kernels_in_the_first_writable_place(monkeypatch, tmp_path):
-    """The variable, then the package, then the user's cache, which may still have to be made."""
+    """The variable, then the user's cache, which may still have to be made, then the package."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
     assert probing._numba_cache() == "NUMBA_CACHE_DIR"
     monkeypatch.delenv("NUMBA_CACHE_DIR")
-    monkeypatch.setattr(probing.dtls_emu, "__file__", "/proc/nowhere/__init__.py")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert probing._numba_cache() == "the user's cache"
+    assert probing._numba_cache().startswith(str(tmp_path / "cache" / "dtls-emu"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert probing._numba_cache() == "the package"
+    monkeypatch.setattr(probing.dtls_emu, "__file__", "/proc/nowhere/__init__.py")
+    assert probing._numba_cache() is None
 
 
 def test_without_the_privilege_no_device_is_touched(monkeypatch):
