@@ -162,7 +162,7 @@ def merge_rows(
             at = end * stride + offset
             length = last if end == count - 1 else size
             part = length - (layout & 0xFFFF)
-            if not 0 < part <= gso_size or total + part > MAX_PACKET:
+            if part <= 0 or total + part > MAX_PACKET:
                 break
             # Checksums last: they are the costly part, and a row that fails is looked at again as a first.
             if transport_layout(buffer, at, length) != layout:
