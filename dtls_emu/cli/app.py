@@ -12,6 +12,7 @@ from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.output import complain
+from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
 from dtls_emu.cli.validate import validate
 from dtls_emu.errors import DtlsEmuError
@@ -52,6 +53,7 @@ def _options(
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
+app.command(epilog="Example: dtls-emu run two-vms")(run)
 app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
 app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
 

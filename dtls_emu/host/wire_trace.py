@@ -1,0 +1,85 @@
+"""What was on the fabric: as lines of text in which nothing is left that changes from run to run, or as a capture.
+
+Same lab, same seed: the same trace, byte for byte but for keys and nonces. So of a record there are type,
+epoch, number and length but neither nonce nor ciphertext; of a handshake's datagrams only that they were there,
+as their lengths vary by some bytes (an ECDSA signature is DER, RFC 3279 2.2.3). What is in clear is there whole,
+by its SHA-256.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from dtls_emu.fabric.impairment import is_handshake
+from dtls_emu.lab.pcap import encode_pcap
+from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.record import APPLICATION_DATA, pull_records_untrusted
+
+
+if TYPE_CHECKING:
+    from dtls_emu.fabric.impairment import Fate
+    from dtls_emu.fabric.simulated import WireEvent
+
+
+__all__ = ["WireCapture", "WireTrace"]
+
+
+class WireCapture:
+    """Collects the datagrams of a run as a host's network card sends them: ``simulate(lab, trace=capture)``."""
+
+    def __init__(self) -> None:
+        self._packets: list[tuple[float, bytes]] = []
+
+    def __call__(self, event: WireEvent) -> None:
+        """Add a datagram."""
+        (source, source_port), (destination, destination_port) = event.source, event.destination
+        packet = udp_packet(source, destination, source_port, destination_port, event.payload)
+        self._packets.append((event.time, packet))
+
+    def encode(self) -> bytes:
+        """A pcap file of outer IP packets, with what links lost afterwards, too."""
+        return encode_pcap(self._packets)
+
+
+class WireTrace:
+    """Collects the trace of a run: ``simulate(lab, trace=trace)``.
+
+    Fields:
+        lines: one for each datagram, in the order in which they were sent.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, event: WireEvent) -> None:
+        """Add a datagram."""
+        ends = (f"{address} {port}" for address, port in (event.source, event.destination))
+        handshakes = is_handshake(event.payload[0])
+        self.lines.append(
+            f"{event.time:.9f} {' > '.join(ends)}: {_content(event.payload)}, {_fate(event.fate, masked=handshakes)}"
+        )
+
+    def __str__(self) -> str:
+        """The whole trace."""
+        return "\n".join(self.lines)
+
+
+def _content(payload: bytes) -> str:
+    if is_handshake(payload[0]):
+        return "handshake"
+    if payload[0] == APPLICATION_DATA and (records := pull_records_untrusted(payload)):
+        header = records[0].header
+        return f"record epoch {header.epoch} number {header.sequence} length {header.length}"
+    return f"clear length {len(payload)} sha256 {sha256(payload).hexdigest()}"
+
+
+def _fate(fate: Fate, *, masked: bool) -> str:
+    if fate.dropped is not None:
+        return f"dropped {fate.dropped}"
+    words = [f"arrives {fate.arrival_ns} ns"]
+    words += ["overtaken"] if fate.reordered else []
+    words += ["twice"] if fate.duplicated else []
+    if fate.flipped_bit >= 0:
+        words.append("corrupted" if masked else f"bit {fate.flipped_bit} flipped")
+    return ", ".join(words)
