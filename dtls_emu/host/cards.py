@@ -13,7 +13,7 @@ from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.nic.card import Card, Engine
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
-from dtls_emu.tunnel.tunnel import Identity
+from dtls_emu.tunnel.peers import Identity
 
 
 if TYPE_CHECKING:

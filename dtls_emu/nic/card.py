@@ -26,10 +26,11 @@ from dtls_emu.nic.egress import Egress
 from dtls_emu.nic.ingress import Ingress
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
-from dtls_emu.tunnel.tunnel import Peer, Tunnel
+from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.inspect import PacketClass, key_of
 
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.session_keys import SessionKeys
-    from dtls_emu.tunnel.tunnel import Identity
 
 
 __all__ = ["Card", "Engine"]

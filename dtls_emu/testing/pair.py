@@ -22,9 +22,10 @@ from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.registry import load
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
+from dtls_emu.tunnel.peers import Identity, Peer
 from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.tunnel.tunnel import Identity, Peer, Tunnel
+from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 

@@ -11,32 +11,29 @@ last flight arrived. A client says so at once, with an empty record.
 answer the other's ClientHello while its own attempt runs; the other answers, and drops its own attempt when
 that association stands.
 
-*Nothing on a stranger's word.* Anyone can send a ClientHello, or a forged one from a peer's address. It costs
-a cookie's round trip before anything is remembered, and a verified Finished before anything is given up: a
-running attempt, or a live association whose 4-tuple a restarted peer uses again (RFC 6347 4.2.8).
+*A restarted peer.* It may use a 4-tuple again that a live association has. That one is given up when the new
+Finished is verified, not before (RFC 6347 4.2.8).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dtls_emu.crypto.authority import verify_peer
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.tunnel.association import Association
+from dtls_emu.tunnel.attempts import Attempts, Ends
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
 from dtls_emu.tunnel.settings import Keying
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.hello import CLIENT_HELLO, hello_verify_request, pull_client_hello_untrusted
+from dtls_emu.wire.hello import CLIENT_HELLO
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, IPV4_HEADER, IPV6_HEADER, TAG, UDP_HEADER
 from dtls_emu.wire.record import (
     ALERT,
@@ -50,24 +47,18 @@ from dtls_emu.wire.record import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
-    from cryptography import x509
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend, Established
-    from dtls_emu.tunnel.context import Contexts
-    from dtls_emu.tunnel.cookie import CookieJar
+    from dtls_emu.tunnel.peers import Identity, Peer
     from dtls_emu.tunnel.ports import PortAllocator
     from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.tunnel.settings import TunnelSettings
     from dtls_emu.wire.record import RecordView
 
 
-__all__ = ["Identity", "Opened", "Outgoing", "Peer", "Tunnel"]
-
-Ends = tuple[int, int]
-"""Local and remote UDP port."""
+__all__ = ["Opened", "Outgoing", "Tunnel"]
 
 Opened = tuple[Burst, "NDArray[np.uint8]"]
 """A burst after opening and the status of each row; rows that are OK hold plaintext."""
@@ -87,34 +78,6 @@ _EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
 
 _FINAL_FLIGHT_PAUSE: Final = 0.25
 """Seconds between two answers to a repeated flight; the peer's own timer is 1 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who this host is.
-
-    Fields:
-        name: host name, as in its certificate.
-        address: underlay IP address.
-        contexts: what OpenSSL may negotiate.
-        cookies: for clients that come to this host.
-        wall_start: date and time that belong to second 0 of the caller's clock.
-    """
-
-    name: str
-    address: str
-    contexts: Contexts
-    cookies: CookieJar
-    wall_start: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Whom a tunnel leads to: host name, underlay IP address, the CA of its region."""
-
-    name: str
-    address: str
-    ca_certificate: x509.Certificate
 
 
 @dataclass(slots=True)
@@ -186,16 +149,13 @@ class Tunnel:
         self._backoff = settings.retry_backoff
         version = ip_address(peer.address).version
         self._outer_headers = UDP_HEADER + (IPV4_HEADER if version == 4 else IPV6_HEADER)
-        self._stays_client = ip_address(identity.address).packed < ip_address(peer.address).packed
         self._associations: dict[Ends, Association] = {}
-        self._attempts: dict[Ends, Handshake] = {}
+        self._attempts = Attempts(identity, peer, settings, keep_connection=backend.needs_connection)
         self._draining: dict[Ends, float] = {}
         self._successor: tuple[Association, float] | None = None  # and until when it is waited for
         self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
         self._liveness = Liveness(settings)
         self._is_suspect = False  # presumed dead; an attempt is to show it
-        self._certificate: x509.Certificate | None = None  # the last that verified, and its end
-        self._certificate_end = identity.wall_start
         self._final_flight_at = -_FINAL_FLIGHT_PAUSE
         self._outgoing: list[Outgoing] = []
         self._closed_ports: list[int] = []
@@ -243,7 +203,7 @@ class Tunnel:
 
     def close(self, now: float) -> None:
         """Say close_notify on every association and stop sealing; keys go when the peer answers, or after a while."""
-        for ends in list(self._attempts):
+        for ends in list(self._attempts.running):
             self._end_attempt(ends, "closed")
         self._successor = None
         for ends, association in self._associations.items():
@@ -323,13 +283,13 @@ class Tunnel:
             inf if self._asked_broker is None else self._asked_broker[1],
             self._worn_at(),
             self._session_end(),
-            *(attempt.timeout_at for attempt in self._attempts.values()),
+            self._attempts.timeout(),
             *self._draining.values(),
         )
 
     def handle_timeout(self, now: float) -> None:
         """Retransmit, give up, switch over, show that we are there, let go of what is drained."""
-        for ends, attempt in list(self._attempts.items()):
+        for ends, attempt in list(self._attempts.running.items()):
             attempt.handle_timeout(now)
             self._settle(ends, attempt, [], now)
         if self._asked_broker is not None and now >= self._asked_broker[1]:
@@ -385,44 +345,16 @@ class Tunnel:
             self._attempt((port, self._settings.port), None, now)
 
     def _attempt(self, ends: Ends, hello: Hello | None, now: float) -> None:
-        attempt = Handshake(
-            self._identity.contexts,
-            hello=hello,
-            verify=partial(self._verify, now),
-            mtu=self.path_mtu - self._outer_headers,
-            settings=self._settings,
-            keep_connection=self._backend.needs_connection,
-            now=now,
-        )
-        self._attempts[ends] = attempt
+        attempt = self._attempts.begin(ends, hello, self.path_mtu - self._outer_headers, now)
         self._settle(ends, attempt, [], now)
-
-    def _verify(self, now: float, certificate: x509.Certificate | None) -> None:
-        """Check that a certificate is the peer's; the one of the last handshake only for its date.
-
-        OpenSSL has checked chain and purpose, with every handshake; who it is, is ours to check.
-        """
-        date = self._identity.wall_start + timedelta(seconds=now)
-        known = certificate is not None and certificate == self._certificate
-        if known and date <= self._certificate_end:
-            return
-        # Hosts are signed by the CA itself, so the peer's own certificate is the whole chain.
-        chain = [] if certificate is None else [certificate]
-        verify_peer(chain, self.peer.name, self.peer.ca_certificate, date)
-        assert certificate is not None  # an empty chain does not verify
-        self._certificate, self._certificate_end = certificate, certificate.not_valid_after_utc
 
     def _receive_attempt(
         self, datagram: bytes, ends: Ends, mark: int, opened: list[Opened], now: float
     ) -> None:
         """A datagram for ends that no association has, or for a challenger of the one that has them."""
-        attempt = self._attempts.get(ends)
+        attempt = self._attempts.running.get(ends)
         if attempt is None:
-            refusal = self._receive_stranger(datagram, ends, now)
-            if refusal is None:
-                self.control += 1
-            else:
-                self._drop(refusal, 1, mark)
+            self._receive_stranger(datagram, ends, mark, now)
             return
         noise, early = attempt.noise, len(attempt.early)
         attempt.receive(datagram, now, mark)
@@ -433,40 +365,26 @@ class Tunnel:
             self.control += 1
         self._settle(ends, attempt, opened, now)
 
-    def _receive_stranger(self, datagram: bytes, ends: Ends, now: float) -> DropReason | None:
-        """Answer a ClientHello: with a cookie to come back with, by beginning an attempt, or not at all while
-        our own attempt has precedence. For anything else, say why it is dropped.
-        """
-        records = pull_records_untrusted(datagram)
-        if not records:
-            return DropReason.BAD_DATAGRAM
-        record = records[0]
-        if record.header.epoch or self.state in {TunnelState.CLOSING, TunnelState.CLOSED}:
-            return DropReason.NO_ASSOCIATION
-        is_handshake = record.header.content_type == HANDSHAKE
-        hello = pull_client_hello_untrusted(record.fragment) if is_handshake else None
-        if hello is None or ends[0] != self._settings.port or self._settings.keying is Keying.BROKER:
-            return DropReason.HANDSHAKE_NOISE
-        address = (self.peer.address, ends[1])
-        if not self._identity.cookies.accepts(address, hello, now):
-            cookie = self._identity.cookies.bake(address, hello, now)
-            self._queue(ends, hello_verify_request(cookie, record.header.sequence))
-            return None
-        if self._stays_client and any(attempt.is_client for attempt in self._attempts.values()):
-            return None
-        if len(self._attempts) >= self._settings.half_open_limit:
-            return DropReason.HALF_OPEN_LIMIT
-        if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF, TunnelState.UP}:
-            self._step(TunnelEvent.START)
-        self._attempt(ends, Hello(record, hello), now)
-        return None
+    def _receive_stranger(self, datagram: bytes, ends: Ends, mark: int, now: float) -> None:
+        closing = self.state in {TunnelState.CLOSING, TunnelState.CLOSED}
+        verdict = DropReason.NO_ASSOCIATION if closing else self._attempts.judge(datagram, ends, now)
+        if isinstance(verdict, DropReason):
+            self._drop(verdict, 1, mark)
+            return
+        self.control += 1
+        if isinstance(verdict, bytes):
+            self._queue(ends, verdict)
+        elif verdict is not None:
+            if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF, TunnelState.UP}:
+                self._step(TunnelEvent.START)
+            self._attempt(ends, verdict, now)
 
     def _settle(self, ends: Ends, attempt: Handshake, opened: list[Opened], now: float) -> None:
         """Carry out what an attempt came to."""
         for datagram in attempt.take_datagrams():
             self._queue(ends, datagram)
         if attempt.established is not None:
-            del self._attempts[ends]
+            del self._attempts.running[ends]
             assert attempt.finished is not None  # set together
             self._add(
                 ends,
@@ -481,7 +399,7 @@ class Tunnel:
                 opened += self.receive(Burst.from_packets([record], mark=mark), *ends, now)
         elif attempt.failure:
             self._end_attempt(ends, attempt.failure)
-            if not self._attempts:
+            if not self._attempts.running:
                 self._fail(attempt.failure, now)
 
     def _fail(self, reason: str, now: float) -> None:
@@ -498,7 +416,7 @@ class Tunnel:
             self._step(TunnelEvent.FAILED)
 
     def _end_attempt(self, ends: Ends, reason: str) -> None:
-        attempt = self._attempts.pop(ends)
+        attempt = self._attempts.running.pop(ends)
         attempt.abandon(reason)
         self.extra_records += len(attempt.early)
         for _, mark in attempt.early:
@@ -529,7 +447,7 @@ class Tunnel:
         self._is_suspect = False
         self.handshakes += 1
         self.last_handshake = now - started_at
-        for rival_ends, rival in list(self._attempts.items()):
+        for rival_ends, rival in list(self._attempts.running.items()):
             if rival.is_client:
                 self._end_attempt(rival_ends, "the peer's own attempt was first")
         if is_client or self.active is None:
@@ -539,7 +457,7 @@ class Tunnel:
         else:
             self._successor = (association, now + self._settings.confirm_timeout)
             self.touched = True
-        if self.state is not TunnelState.UP or not self._attempts:
+        if self.state is not TunnelState.UP or not self._attempts.running:
             self._step(TunnelEvent.ESTABLISHED)
 
     def _promote(self, association: Association, now: float) -> None:
@@ -623,7 +541,7 @@ class Tunnel:
             if index:
                 mark = 0  # a mark is that of one packet, and a card sends one in a datagram
             raw = bytes(record.record)
-            is_challenge = ends in self._attempts or _is_client_hello(record)
+            is_challenge = ends in self._attempts.running or _is_client_hello(record)
             if association.closed:
                 self._drop(DropReason.NO_ASSOCIATION, 1, mark)
             elif record.header.epoch == 0 and is_challenge:
@@ -643,7 +561,7 @@ class Tunnel:
                 if verdict is RowStatus.OK:
                     self._hear(association, now, data=False)
                     self._receive_authentic(association, record.header.content_type, plaintext, mark, now)
-                elif ends in self._attempts:
+                elif ends in self._attempts.running:
                     self._receive_attempt(raw, ends, mark, opened, now)
                 else:
                     self._drop(DROPPED[verdict], 1, mark)

@@ -18,10 +18,11 @@ from dtls_emu.crypto.loopback import split_records
 from dtls_emu.crypto.registry import load
 from dtls_emu.tunnel.context import ALPN, DTLS_1_2, SUITE, build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
+from dtls_emu.tunnel.peers import Identity, Peer
 from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
-from dtls_emu.tunnel.tunnel import Identity, Peer, Tunnel
+from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_PREFIX, TAG
 from dtls_emu.wire.protocol import APPLICATION_DATA

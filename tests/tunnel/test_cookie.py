@@ -87,7 +87,7 @@ def test_without_a_cookie_a_server_sends_no_more_than_it_gets():
         assert {len(datagram) for datagram in answers} == {60}
         assert len(first) >= max(size, 60)
     assert {kind for _, kind in plain_records(pair, "beta")} == {HELLO_VERIFY_REQUEST}
-    assert pair.server._attempts == {}
+    assert pair.server._attempts.running == {}
     assert pair.server.state is TunnelState.IDLE
     pair.run(until=100)
     assert len(pair.wire) == 10, "something was retransmitted"
@@ -136,7 +136,7 @@ def test_an_invalid_cookie_is_as_good_as_none(change):
     else:
         pair.now = 130.0
     pair.inject("beta", PORTS[0], port, bytes(second))
-    assert pair.server._attempts == {}
+    assert pair.server._attempts.running == {}
     assert [kind for _, kind in plain_records(pair, "beta")] == [HELLO_VERIFY_REQUEST]
 
 
@@ -145,7 +145,7 @@ def test_with_a_good_cookie_the_certificate_comes():
     second = hellos(Pair())[1]
     pair = Pair()
     pair.inject("beta", *PORTS, second)
-    assert len(pair.server._attempts) == 1
+    assert len(pair.server._attempts.running) == 1
     assert next(kind for _, kind in plain_records(pair, "beta")) == SERVER_HELLO
 
 

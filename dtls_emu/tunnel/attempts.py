@@ -1,0 +1,127 @@
+"""Handshake attempts of one tunnel that are under way: how they begin, and who may begin one.
+
+*Nothing on a stranger's word.* Anyone can send a ClientHello, or forge one from a peer's address. Before its
+cookie has come back nothing is remembered of it (RFC 6347 4.2.1).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from ipaddress import ip_address
+from math import inf
+from typing import TYPE_CHECKING
+
+from dtls_emu.crypto.authority import verify_peer
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.tunnel.handshake import Handshake, Hello
+from dtls_emu.tunnel.settings import Keying
+from dtls_emu.wire.hello import hello_verify_request, pull_client_hello_untrusted
+from dtls_emu.wire.record import HANDSHAKE, pull_records_untrusted
+
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from dtls_emu.tunnel.peers import Identity, Peer
+    from dtls_emu.tunnel.settings import TunnelSettings
+
+
+__all__ = ["Attempts", "Ends"]
+
+Ends = tuple[int, int]
+"""Local and remote UDP port."""
+
+
+class Attempts:
+    """The attempts of one tunnel.
+
+    Fields:
+        running: by their ends.
+    """
+
+    def __init__(
+        self, identity: Identity, peer: Peer, settings: TunnelSettings, *, keep_connection: bool
+    ) -> None:
+        """
+        Args:
+            identity: this host.
+            peer: the other.
+            settings: timers and limits.
+            keep_connection: for a backend that runs on the live connection.
+        """
+        self.running: dict[Ends, Handshake] = {}
+        self._identity = identity
+        self._peer = peer
+        self._settings = settings
+        self._keep_connection = keep_connection
+        self._has_precedence = ip_address(identity.address).packed < ip_address(peer.address).packed
+        self._certificate: x509.Certificate | None = None  # the last that verified, and its end
+        self._certificate_end = identity.wall_start
+
+    def begin(self, ends: Ends, hello: Hello | None, mtu: int, now: float) -> Handshake:
+        """Start an attempt: as the client, or as the server of a hello whose cookie is good.
+
+        Args:
+            ends: its ports.
+            hello: None for a client.
+            mtu: UDP payload bytes that the path carries.
+            now: seconds.
+        """
+        attempt = Handshake(
+            self._identity.contexts,
+            hello=hello,
+            verify=partial(self._verify, now),
+            mtu=mtu,
+            settings=self._settings,
+            keep_connection=self._keep_connection,
+            now=now,
+        )
+        self.running[ends] = attempt
+        return attempt
+
+    def judge(self, datagram: bytes, ends: Ends, now: float) -> DropReason | bytes | Hello | None:
+        """What to do about a datagram for ends that neither an attempt nor an association has.
+
+        Returns:
+            Why it is dropped; or a datagram to answer with, that asks for a cookie; or the hello to begin an
+            attempt with; or None where our own attempt has precedence and the hello is passed over.
+        """
+        records = pull_records_untrusted(datagram)
+        if not records:
+            return DropReason.BAD_DATAGRAM
+        record = records[0]
+        if record.header.epoch:
+            return DropReason.NO_ASSOCIATION
+        is_handshake = record.header.content_type == HANDSHAKE
+        hello = pull_client_hello_untrusted(record.fragment) if is_handshake else None
+        if hello is None or ends[0] != self._settings.port or self._settings.keying is Keying.BROKER:
+            return DropReason.HANDSHAKE_NOISE
+        address = (self._peer.address, ends[1])
+        if not self._identity.cookies.accepts(address, hello, now):
+            cookie = self._identity.cookies.bake(address, hello, now)
+            return hello_verify_request(cookie, record.header.sequence)
+        if self._has_precedence and any(attempt.is_client for attempt in self.running.values()):
+            return None
+        if len(self.running) >= self._settings.half_open_limit:
+            return DropReason.HALF_OPEN_LIMIT
+        return Hello(record, hello)
+
+    def timeout(self) -> float:
+        """When one of them wants `handle_timeout` to be called; infinity when none does."""
+        return min((attempt.timeout_at for attempt in self.running.values()), default=inf)
+
+    def _verify(self, now: float, certificate: x509.Certificate | None) -> None:
+        """Check that a certificate is the peer's; the one of the last handshake only for its date.
+
+        OpenSSL has checked chain and purpose, with every handshake; who it is, is ours to check.
+        """
+        date = self._identity.wall_start + timedelta(seconds=now)
+        known = certificate is not None and certificate == self._certificate
+        if known and date <= self._certificate_end:
+            return
+        # Hosts are signed by the CA itself, so the peer's own certificate is the whole chain.
+        chain = [] if certificate is None else [certificate]
+        verify_peer(chain, self._peer.name, self._peer.ca_certificate, date)
+        assert certificate is not None  # an empty chain does not verify
+        self._certificate, self._certificate_end = certificate, certificate.not_valid_after_utc
