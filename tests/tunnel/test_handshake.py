@@ -244,7 +244,7 @@ def test_a_peer_with_another_name_is_refused():
     import dataclasses
 
     pair = Pair()
-    pair.client.peer = dataclasses.replace(pair.client.peer, name="gamma")
+    pair.client._attempts._peer = dataclasses.replace(pair.client.peer, name="gamma")
     pair.connect()
     pair.run(until=60)
     assert pair.client.state is TunnelState.BACKING_OFF
