@@ -1,0 +1,181 @@
+"""``dtls-emu status``: what running hosts say of themselves."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from dtls_emu.cli.output import JsonOption, complain, console, print_json, print_table
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+__all__ = ["status"]
+
+EXIT_TROUBLE: Final = 1
+WATCH_EVERY: Final = 1.0
+"""Seconds."""
+
+_CLEAR: Final = "\x1b[H\x1b[2J"
+
+
+def status(
+    as_json: JsonOption = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again every second, until Ctrl-C.")] = False,
+    socket: Annotated[str, typer.Option("--socket", help="Control socket of one host.", metavar="PATH")] = "",
+    run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="ID")] = "",
+) -> None:
+    """Show every running host: its card, its tunnels, what is dropped and why, what is off and why.
+
+    Exits 1 when a host does not answer or is in trouble, or when none runs.
+    """
+    previous: dict[str, Any] = {}
+    while True:
+        reports, silent = _ask(socket, run)
+        if as_json:
+            print_json({"hosts": reports, "silent": silent})
+        else:
+            if watch and console().is_terminal:
+                console().file.write(_CLEAR)
+            _print(reports, previous)
+        for path, reason in silent.items():
+            complain(reason if reason.startswith(path) else f"{path}: {reason}")
+        if not watch:
+            break
+        previous = {_key(report): report for report in reports}
+        time.sleep(WATCH_EVERY)
+    if not reports and not silent:
+        complain("no host runs" + (f" in {run}" if run else ""))
+    if silent or not reports or any(report["trouble"] for report in reports):
+        raise typer.Exit(EXIT_TROUBLE)
+
+
+def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The reports of hosts, and why some do not answer, by socket."""
+    from dtls_emu.host.control_client import ControlError, ask
+    from dtls_emu.host.run_directory import control_sockets
+
+    reports: list[dict[str, Any]] = []
+    silent: dict[str, str] = {}
+    for path in [Path(socket)] if socket else control_sockets(run or "*"):
+        try:
+            reports.append(ask(path, "status"))
+        except ControlError as error:
+            silent[str(path)] = str(error)
+    return reports, silent
+
+
+def _print(reports: Sequence[dict[str, Any]], previous: dict[str, Any]) -> None:
+    if not reports:
+        return
+    print_table(
+        "Cards",
+        ("run", "host", "backend", "encryption", "path", ">sent", ">received", ">dropped", ">CPU", "trouble"),
+        [_card_row(report, previous.get(_key(report))) for report in reports],
+    )
+    tunnels = [row for report in reports for row in _tunnel_rows(report)]
+    if tunnels:
+        columns = (
+            "host",
+            "peer",
+            "state",
+            "cipher",
+            "backend",
+            ">fabric MTU",
+            ">inner MTU",
+            "link",
+            "failure",
+        )
+        print_table("Tunnels", columns, tunnels)
+    for title, column, rows in (
+        ("Dropped", ">packets", [row for report in reports for row in _drop_rows(report)]),
+        ("Off", "why", [row for report in reports for row in _off_rows(report)]),
+    ):
+        if rows:
+            print_table(title, ("host", "where", "what", column), rows)
+
+
+def _card_row(report: dict[str, Any], before: dict[str, Any] | None) -> tuple[str, ...]:
+    card = report["card"]
+    egress, ingress = card["egress"], card["ingress"]
+    dropped = sum(int(count) for _, _, _, count in _drop_rows(report))
+    return (
+        report["run"],
+        report["host"],
+        card["backend"],
+        report["encryption"],
+        report["io_path"],
+        str(egress["encrypted"] + egress["clear"]),
+        str(ingress["delivered"]),
+        str(dropped),
+        _cpu(report, before),
+        report["trouble"],
+    )
+
+
+def _tunnel_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    mtu_of = "inner_encrypted" if report["encryption"] == "on" else "inner_clear"
+    for peer, tunnel in report["card"]["tunnels"].items():
+        impairments = ", ".join(f"{name} {value:g}" for name, value in tunnel["impairments"].items())
+        yield (
+            report["host"],
+            peer,
+            tunnel["state"],
+            tunnel["cipher"],
+            report["card"]["backend"],
+            str(tunnel["mtu"]["fabric"]),
+            str(tunnel["mtu"][mtu_of]),
+            impairments or "as it is",
+            tunnel["failure"],
+        )
+
+
+def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    card = report["card"]
+    places = [
+        ("card, from VMs", card["egress"]["dropped"]),
+        ("card, to VMs", card["ingress"]["dropped"]),
+        ("socket", report["fabric"]["dropped"]),
+        (
+            "socket",
+            {"buffer full": report["fabric"]["kernel_drops"], "malformed": report["fabric"]["rejected"]},
+        ),
+        *(
+            (f"link to {peer}", each["link"]["dropped"])
+            for peer, each in card["tunnels"].items()
+            if each["link"]
+        ),
+        *((f"device of {vm}", device["dropped"]) for vm, device in report["devices"].items()),
+        ("internet", {"no gateway": report["left_for_internet"]}),
+    ]
+    for where, dropped in places:
+        for reason, count in dropped.items():
+            if count:
+                yield report["host"], where, reason, str(count)
+
+
+def _off_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    places = [("fabric", report["fabric"]["offloads"])]
+    places += [(f"device of {vm}", device["offloads"]) for vm, device in report["devices"].items()]
+    for where, offloads in places:
+        for name, offload in offloads.items():
+            if offload["state"] == "off":
+                yield report["host"], where, name, offload["reason"]
+
+
+def _cpu(report: dict[str, Any], before: dict[str, Any] | None) -> str:
+    """Share of one core since the last look, or since the start."""
+    used, seconds = sum(report["cpu_seconds"].values()), report["uptime_seconds"]
+    if before is not None and before["pid"] == report["pid"]:
+        used -= sum(before["cpu_seconds"].values())
+        seconds -= before["uptime_seconds"]
+    return f"{used / seconds:.0%}" if seconds > 0 else "-"
+
+
+def _key(report: dict[str, Any]) -> str:
+    return f"{report['run']}/{report['host']}"

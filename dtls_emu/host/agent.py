@@ -1,0 +1,295 @@
+"""The loop of one host: a card between its VMs' TUN devices and the fabric, on one thread.
+
+One turn:
+
+1. Wait until a device, a socket or the control socket is readable, or a timer is due. Idle is asleep.
+2. Each that is readable has its turn, a bounded amount of work; what remains is readable again at the next.
+3. The card's effects are carried out at once and in order: sent, or written to a device.
+4. Timers: handshakes, the delays of impaired links, silent control clients.
+
+Nothing is kept back to fill a burst, so a lone packet waits for nobody. Nothing that guests, peers or devices do
+raises here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import time
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dtls_emu.fabric.offload import FabricUnavailableError
+from dtls_emu.host.impairments import ImpairedLinks
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, Transmit
+from dtls_emu.tunnel.states import TunnelState
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dtls_emu.fabric.udp import UdpFabric
+    from dtls_emu.host.tun import TunDevice
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.card import Card
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.wire.burst import Burst
+
+    Handler = Callable[[float], object]
+    PortOpener = Callable[[int], object]
+
+
+__all__ = ["Agent", "Service"]
+
+logger = logging.getLogger(__name__)
+
+TIMER_GRAIN: Final = 0.001
+"""Seconds. Under load timers are looked at so often; otherwise exactly when they are due."""
+
+FINE_WAIT: Final = 0.01
+"""Seconds. epoll rounds a shorter wait up to milliseconds, which would double the delay of a fast link."""
+
+
+class Service(Protocol):
+    """Something else that lives on the loop, such as a control socket."""
+
+    def fileno(self) -> int:
+        """Readable when `serve` has something to do."""
+
+    def serve(self, now: float) -> None:
+        """Do it, without waiting."""
+
+    def next_timeout(self) -> float:
+        """When `serve` wants to be called at the latest, in seconds, or infinity."""
+
+
+class Agent:
+    """One host's loop.
+
+    Fields:
+        card: of the host.
+        fabric: its sockets.
+        devices: TUN device of each VM, by name.
+        links: what the lab says of the links away from it.
+        left: packets for the internet. There is no gateway behind real guests: they go no further.
+        late: datagrams that an impaired link kept until their port was closed.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        fabric: UdpFabric,
+        devices: Mapping[str, TunDevice],
+        topology: Topology,
+        *,
+        ports: Iterable[int] = (),
+        open_port: PortOpener | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            card, fabric, devices: they stay the caller's to close.
+            topology: the lab.
+            ports: UDP ports to listen on.
+            open_port: opens one more; by default the fabric does it alone.
+            clock: seconds, of the same clock as the card's identity.
+        """
+        self.card = card
+        self.fabric = fabric
+        self.devices = devices
+        self.links = ImpairedLinks(topology, card.host, self._send_late, clock())
+        self.left = 0
+        self.late = 0
+        self._impaired = self.links.peers
+        self._peers = {host.underlay: host.name for host in topology.hosts.values()}
+        self._open_port = open_port or fabric.open_port
+        self._ports: set[int] = set()
+        self._orphans = 0
+        self._clock = clock
+        self._stopping = False
+        self._services: list[Service] = []
+        self._handlers: dict[int, Handler] = {}
+        self._epoll = select.epoll()
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._watch(self._alarm, lambda _now: os.eventfd_read(self._alarm))
+        for port in ports:
+            self._open(port)
+        self._watch(fabric.fileno(), self._from_fabric)
+        for vm, device in devices.items():
+            if device.merges:
+                card.merges_for.add(vm)
+            self._watch(device.fileno(), self._guest_handler(vm, device))
+
+    def attach(self, service: Service) -> None:
+        """Let something else live on the loop."""
+        self._services.append(service)
+        self._watch(service.fileno(), service.serve)
+
+    def run(self) -> None:
+        """Run until :meth:`stop`. The clean-up is :meth:`close`'s."""
+        # What is there now stays: collections, which stop the loop, are then about what came since.
+        gc.collect()
+        gc.freeze()
+        poll, handlers, clock = self._epoll.poll, self._handlers, self._clock
+        timers_at = 0.0
+        while not self._stopping:
+            ready = poll(0)
+            if not ready:
+                ready = self._wait()
+                timers_at = 0.0
+            now = clock()
+            for fileno, _ in ready:
+                handlers[fileno](now)
+            if now >= timers_at:
+                timers_at = now + TIMER_GRAIN
+                self._handle_timers(now)
+
+    def stop(self) -> None:
+        """End :meth:`run` after this turn. May be called from a signal handler or another thread."""
+        self._stopping = True
+        os.eventfd_write(self._alarm, 1)
+
+    def close(self) -> None:
+        """Say goodbye to every peer, overwrite all keys, let go of the loop's own files."""
+        now = self._clock()
+        self._impaired = frozenset()  # a goodbye that had to wait would never be said
+        self._carry_out(self.card.close(now), now)
+        self.card.abort()
+        self._epoll.close()
+        os.close(self._alarm)
+
+    def reconfigure(self, topology: Topology) -> None:
+        """Go on under a changed lab with the same hosts and VMs. Tunnels stay up.
+
+        Raises:
+            LocalProtocolError: it has others.
+        """
+        self.card.update(topology)
+        self.links.reconfigure(topology)
+        self._impaired = self.links.peers
+
+    def rekey(self, peer: str) -> None:
+        """Begin a fresh association with a peer host, beside the live one."""
+        now = self._clock()
+        self._carry_out(self.card.rekey(peer, now), now)
+
+    @property
+    def trouble(self) -> str:
+        """Why packets do not get through: a socket or a device is missing. "" when nothing is."""
+        gone = [f"{device.name} of {vm}: {device.gone}" for vm, device in self.devices.items() if device.gone]
+        return "; ".join([*gone, *([] if self._ports else ["no UDP port is open"])])
+
+    # -------------------------------------------------------------------------------------------- wait
+
+    def _watch(self, fileno: int, handler: Handler) -> None:
+        self._handlers[fileno] = handler
+        self._epoll.register(fileno, select.EPOLLIN)
+
+    def _wait(self) -> list[tuple[int, int]]:
+        due = self._next_timeout()
+        if due == inf:
+            return self._epoll.poll()
+        patience = max(0.0, due - self._clock())
+        if patience > FINE_WAIT:
+            return self._epoll.poll(patience)
+        select.select((self._epoll,), (), (), patience)
+        return self._epoll.poll(0)
+
+    def _next_timeout(self) -> float:
+        due = self.card.next_timeout()
+        delayed = self.links.next_timeout()
+        if delayed is not None and delayed < due:
+            due = delayed
+        for service in self._services:
+            due = min(due, service.next_timeout())
+        return due
+
+    # -------------------------------------------------------------------------------------------- work
+
+    def _guest_handler(self, vm: str, device: TunDevice) -> Handler:
+        from_guest, carry_out, receive = self.card.from_guest, self._carry_out, device.receive
+        now = 0.0
+
+        def deliver(burst: Burst) -> None:
+            carry_out(from_guest(vm, burst, now), now)
+
+        def handle(moment: float) -> None:
+            nonlocal now
+            now = moment
+            receive(deliver)
+            if device.gone:
+                logger.error("device %s of %s is gone: %s", device.name, vm, device.gone)
+                self._epoll.unregister(device.fileno())
+
+        return handle
+
+    def _from_fabric(self, now: float) -> None:
+        self.fabric.receive(self._receive, now)
+
+    def _receive(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> None:
+        effects = self.card.from_fabric(burst, source, local_port, now)
+        if effects:
+            self._carry_out(effects, now)
+        else:
+            self._greet(source[0], now)
+
+    def _greet(self, address: str, now: float) -> None:
+        """Make a tunnel to a peer whose records nobody here can open.
+
+        It has an association of which this host, having been restarted, knows nothing, and may send for ever: a
+        guest that only listens gives this side no reason to begin.
+        """
+        orphans = self.card.ingress.counters.dropped[DropReason.NO_ASSOCIATION]
+        if orphans == self._orphans:
+            return
+        self._orphans = orphans
+        peer = self._peers[address]
+        tunnel = self.card.tunnels[peer]
+        if tunnel.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
+            tunnel.connect(now)
+            self._carry_out(self.card.rekey(peer, now), now)  # nothing to rekey yet: it hands out the hello
+
+    # ---------------------------------------------------------------------------------------- effects
+
+    def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
+        for effect in effects:
+            if isinstance(effect, Transmit):
+                if effect.source_port not in self._ports:
+                    self._open(effect.source_port)
+                if self._impaired and effect.destination[0] in self._impaired:
+                    self.links.transmit(effect, now)
+                else:
+                    self.fabric.transmit(effect)
+            elif isinstance(effect, Deliver):
+                self.devices[effect.vm].write(effect.burst)
+            elif isinstance(effect, LeaveFabric):
+                self.left += effect.burst.packets
+            elif isinstance(effect, ClosePort):
+                self._ports.discard(effect.port)
+                self.fabric.close_port(effect.port)
+
+    def _open(self, port: int) -> None:
+        # What cannot be opened is tried again by the fabric, which counts the datagrams it cannot send.
+        with contextlib.suppress(FabricUnavailableError):
+            self._open_port(port)
+            self._ports.add(port)
+
+    def _send_late(self, effect: Transmit) -> None:
+        if effect.source_port in self._ports:
+            self.fabric.transmit(effect)
+        else:
+            self.late += effect.burst.count
+
+    # ----------------------------------------------------------------------------------------- timers
+
+    def _handle_timers(self, now: float) -> None:
+        if self.card.next_timeout() <= now:
+            self._carry_out(self.card.handle_timeout(now), now)
+        self.links.handle_timeout(now)
+        for service in self._services:
+            if service.next_timeout() <= now:
+                service.serve(now)

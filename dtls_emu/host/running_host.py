@@ -1,0 +1,239 @@
+"""One host, from its file to its end: everything it needs is opened, then its loop runs, then all is let go.
+
+1. Certificates are read and checked; names of hosts become addresses.
+2. Everything that must not stall packets later is done once: kernels, libraries.
+3. UDP ports, TUN devices and the control socket are opened. What fails undoes what was done.
+4. Capabilities are given up.
+5. The loop runs until a signal or a client ends it. Peers hear a goodbye, keys are overwritten.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from dtls_emu.errors import DtlsEmuError
+from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
+from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.addressing import configure_device, limit_super_packets, super_packet_limit
+from dtls_emu.host.agent import Agent
+from dtls_emu.host.cards import choose_engine, make_card
+from dtls_emu.host.control import Close, ControlServer, Ping, Ready, Rekey, SetValue, Status
+from dtls_emu.host.credentials import read_authorities, read_credentials
+from dtls_emu.host.lab_document import changed, compile_document, differences, without_traffic
+from dtls_emu.host.privileges import Privileges, buffers_need_net_admin, drop_privileges
+from dtls_emu.host.status import describe, offloads_of
+from dtls_emu.host.tun import open_tun
+from dtls_emu.host.underlays import with_underlays
+from dtls_emu.host.warming import warm_up
+from dtls_emu.lab.problems import dotted, suggest
+from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.wire.headers import MAX_PACKET
+from dtls_emu.wire.overhead import path_overhead
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from dtls_emu.host.control import Request
+    from dtls_emu.host.host_config import HostConfig, VmDevice
+    from dtls_emu.host.tun import TunDevice
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.card import Card
+
+
+__all__ = ["ChangeRefusedError", "RunningHost"]
+
+logger = logging.getLogger(__name__)
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class ChangeRefusedError(DtlsEmuError):
+    """A running host cannot take a change. Says what it is about."""
+
+
+class RunningHost:
+    """A host that is up: its loop, and the answers to its control socket. Usable with ``with``.
+
+    Fields:
+        config: what it was made from.
+        topology: the lab as it is now.
+        agent: the loop.
+        control: the socket.
+        privileges: what is left of root's.
+        super_packets: why the size of super-packets could not be set, by VM; "" where it could.
+        started_at: seconds, of the monotonic clock.
+    """
+
+    def __init__(self, config: HostConfig) -> None:
+        """
+        Args:
+            config: read and validated.
+
+        Raises:
+            DtlsEmuError: something cannot be had. What had been opened is closed again.
+        """
+        self.config = config
+        self.started_at = time.monotonic()
+        self.privileges = Privileges(None, "not given up", 0)
+        self.super_packets: dict[str, str] = {}
+        self._document = with_underlays(without_traffic(config.lab), config.underlays)
+        self.topology = self._compile(self._document)
+        card = _make_card(config, self.topology)
+        warm_up(card.engine)
+        ports = TunnelSettings().port, VXLAN_PORT
+        with ExitStack() as undo:
+            fabric = UdpFabric(self.topology.hosts[config.host].underlay, gso=config.gso, gro=config.gro)
+            undo.callback(fabric.close)
+            for port in ports:
+                fabric.open_port(port)
+            devices: dict[str, TunDevice] = {}
+            for metric, each in enumerate(config.vms, start=1):
+                devices[each.vm] = device = open_tun(each.device, netns=each.netns, create=each.create)
+                undo.callback(device.close)
+                self._set_up(each, metric)
+            self.control = ControlServer(config.socket_path, self._answer)
+            undo.callback(self.control.close)
+            self.agent = Agent(
+                card, fabric, devices, self.topology, ports=ports, open_port=partial(self._open_port, fabric)
+            )
+            undo.callback(self.agent.close)
+            self.agent.attach(self.control)
+            self._undo = undo.pop_all()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def give_up_privileges(self) -> None:
+        """Give up root's capabilities, for good: only in a process that has nothing else to do.
+
+        Raises:
+            PrivilegesError: the kernel refuses.
+        """
+        self.privileges = drop_privileges(buffers_need_net_admin(SOCKET_BUFFER_BYTES))
+        logger.info("capabilities are given up; %s", self.privileges.reason)
+
+    def run(self) -> None:
+        """Run until a client says ``close``, or until SIGTERM or SIGINT when this is the main thread."""
+        _log_offloads(self)
+        logger.info("%s is ready; control socket %s", self.config.host, self.control.path)
+        with _ended_by_signals(self.agent.stop):
+            self.agent.run()
+        logger.info("%s ends", self.config.host)
+
+    def close(self) -> None:
+        """Say goodbye to peers, overwrite keys, close everything. Idempotent."""
+        self._undo.close()
+
+    # ----------------------------------------------------------------------------------------- answers
+
+    def _answer(self, request: Request) -> dict[str, Any]:
+        match request:
+            case Ping():
+                return {"pid": os.getpid()}
+            case Ready():
+                return {"ready": not self.agent.trouble, "reason": self.agent.trouble}
+            case Status():
+                return describe(self)
+            case SetValue():
+                self._change(request)
+            case Rekey():
+                return {"peers": self._rekey(request.peer)}
+            case Close():
+                self.agent.stop()
+        return {}
+
+    def _change(self, request: SetValue) -> None:
+        document = changed(self._document, request.path, request.value)
+        topology = self._compile(document)
+        fixed = differences(self.topology, topology)
+        if fixed:
+            raise ChangeRefusedError(f"cannot be changed while the lab is up: {', '.join(sorted(fixed))}")
+        self.agent.reconfigure(topology)
+        self._document, self.topology = document, topology
+        logger.info("changed: %s", dotted(request.path))
+
+    def _rekey(self, peer: str | None) -> list[str]:
+        tunnels = self.agent.card.tunnels
+        if peer is not None and peer not in tunnels:
+            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, tunnels)}")
+        asked = [name for name in ([peer] if peer else tunnels) if tunnels[name].state is TunnelState.UP]
+        for name in asked:
+            self.agent.rekey(name)
+        return asked
+
+    # -------------------------------------------------------------------------------------------- parts
+
+    def _compile(self, document: dict[str, Any]) -> Topology:
+        topology = compile_document(document)
+        return topology if self.config.encryption == "on" else topology.without_encryption()
+
+    def _set_up(self, device: VmDevice, metric: int) -> None:
+        vm = self.topology.vms[device.vm]
+        if device.create:
+            configure_device(device.device, device.netns, vm, self.topology, metric)
+        limit = super_packet_limit(min(vm.mtu, _smallest_inner_mtu(self.config.host, self.topology)))
+        self.super_packets[vm.name] = limit_super_packets(device.device, device.netns, limit)
+
+    def _open_port(self, fabric: UdpFabric, port: int) -> None:
+        with self.privileges.raised():
+            fabric.open_port(port)
+
+
+def _make_card(config: HostConfig, topology: Topology) -> Card:
+    now = datetime.now(UTC)
+    host = topology.hosts[config.host]
+    authorities = read_authorities(config.credentials)
+    credentials = read_credentials(config.credentials, host.name, authorities[host.region], now)
+    engine = choose_engine(config.backend or host.backend)
+    logger.info("backend %s, %s: %s", engine.backend.name, engine.backend.detail, engine.reason)
+    wall_start = now - timedelta(seconds=time.monotonic())
+    return make_card(topology, host.name, credentials, authorities, engine=engine, wall_start=wall_start)
+
+
+def _smallest_inner_mtu(host: str, topology: Topology) -> int:
+    """Of the sealed ways to all other hosts; what a lone host sends is not cut by any."""
+    version = ip_address(topology.hosts[host].underlay).version
+    overhead = path_overhead(encrypted=True, underlay_version=version)
+    ways = (topology.link(host, other).mtu for other in topology.hosts if other != host)
+    return min(map(overhead.inner_mtu, ways), default=MAX_PACKET)
+
+
+def _log_offloads(host: RunningHost) -> None:
+    for place, offloads in offloads_of(host).items():
+        for name, offload in offloads.items():
+            reason = f": {offload['reason']}" if offload["reason"] else ""
+            logger.info("%s: %s %s%s", place, name, offload["state"], reason)
+
+
+@contextmanager
+def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at SIGTERM and SIGINT during the body; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: stop()) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

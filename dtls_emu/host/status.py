@@ -1,0 +1,119 @@
+"""What a running host says of itself: JSON types only, and nothing that is secret."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+
+from dtls_emu.lab.topology import DEFAULT_DELAY
+from dtls_emu.wire.overhead import path_overhead
+
+
+if TYPE_CHECKING:
+    from dtls_emu.fabric.offload import Offload
+    from dtls_emu.host.running_host import RunningHost
+    from dtls_emu.lab.topology import Link
+
+
+__all__ = ["STATUS_VERSION", "describe", "offloads_of"]
+
+STATUS_VERSION: Final = 1
+
+CIPHER: Final = "AES-256-GCM"
+NO_CIPHER: Final = "none"
+
+
+def describe(host: RunningHost) -> dict[str, Any]:
+    """Everything that ``dtls-emu status`` prints of one host."""
+    agent, config = host.agent, host.config
+    times = os.times()
+    fabric = agent.fabric.statistics()
+    return {
+        "version": STATUS_VERSION,
+        "run": config.run,
+        "host": config.host,
+        "pid": os.getpid(),
+        "uptime_seconds": time.monotonic() - host.started_at,
+        "cpu_seconds": {"user": times.user, "system": times.system},
+        "ready": not agent.trouble,
+        "trouble": agent.trouble,
+        "encryption": config.encryption,
+        "io_path": _io_path(host),
+        "card": {**agent.card.status(), "tunnels": _tunnels(host)},
+        "devices": _devices(host),
+        "fabric": {
+            "address": host.topology.hosts[config.host].underlay,
+            "offloads": agent.fabric.offloads(),
+            **asdict(fabric),
+            "balanced": fabric.balanced,
+        },
+        "left_for_internet": agent.left,
+        "too_late": agent.late,
+        "privileges": host.privileges.as_dict(),
+    }
+
+
+def offloads_of(host: RunningHost) -> dict[str, dict[str, Offload]]:
+    """Every offload, by where it is: a VM's device, or the fabric."""
+    agent = host.agent
+    places = {f"{device.name} of {vm}": device.offloads() for vm, device in agent.devices.items()}
+    return {"fabric": agent.fabric.offloads(), **places}
+
+
+def _io_path(host: RunningHost) -> str:
+    """How packets get in and out, in a few words: two runs are comparable only when these are the same."""
+    fabric = host.agent.fabric.offloads()
+    merges = all(device.merges for device in host.agent.devices.values())
+    on = [name for name, key in (("GSO", "udp_gso"), ("GRO", "udp_gro")) if fabric[key]["state"] == "on"]
+    return f"TUN {'super-packets' if merges else 'packets'}, UDP {'+'.join(on) or 'datagrams'}"
+
+
+def _tunnels(host: RunningHost) -> dict[str, Any]:
+    card = host.agent.card
+    version = ip_address(host.topology.hosts[card.host].underlay).version
+    sealed = path_overhead(encrypted=True, underlay_version=version)
+    clear = path_overhead(encrypted=False, underlay_version=version)
+    books = host.agent.links.statistics()
+    tunnels: dict[str, Any] = card.status()["tunnels"]
+    for peer, tunnel in tunnels.items():
+        link = host.topology.link(card.host, peer)
+        tunnel["cipher"] = CIPHER if card.engine.backend.protects else NO_CIPHER
+        tunnel["mtu"] = {
+            "fabric": link.mtu,
+            "inner_encrypted": sealed.inner_mtu(link.mtu),
+            "inner_clear": clear.inner_mtu(link.mtu),
+        }
+        tunnel["impairments"] = _impairments(link)
+        tunnel["link"] = None
+        if peer in books:
+            tunnel["link"] = {**asdict(books[peer]), "balanced": books[peer].balanced}
+    return tunnels
+
+
+def _impairments(link: Link) -> dict[str, float]:
+    """What is done to the datagrams of a link, in seconds, shares and bit/s."""
+    found = {
+        name: getattr(link, name)
+        for name in ("jitter", "loss", "reorder", "duplicate", "corrupt", "rate")
+        if getattr(link, name)
+    }
+    return {"delay": link.delay, **found} if found or link.delay > DEFAULT_DELAY else {}
+
+
+def _devices(host: RunningHost) -> dict[str, Any]:
+    places = {each.vm: each.netns for each in host.config.vms}
+    return {
+        vm: {
+            "device": device.name,
+            "netns": places[vm],
+            "gone": device.gone,
+            "offloads": device.offloads(),
+            "super_packet_limit": host.super_packets[vm] or "set",
+            **asdict(device.statistics()),
+            "balanced": device.statistics().balanced,
+        }
+        for vm, device in host.agent.devices.items()
+    }
