@@ -11,6 +11,7 @@ from dtls_emu import __version__
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.doctor import doctor
+from dtls_emu.cli.explain import explain
 from dtls_emu.cli.output import complain
 from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
@@ -53,6 +54,7 @@ def _options(
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
+app.add_typer(explain, name="explain")
 app.command(epilog="Example: dtls-emu run two-vms")(run)
 app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
 app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
