@@ -1,0 +1,52 @@
+"""The README tells the truth: its Python runs, its lab holds, its commands are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dtls_emu.cli.app import app
+from dtls_emu.host import simulate
+from dtls_emu.lab import load_lab, shipped_labs
+
+
+README = Path(__file__).parent.parent / "README.md"
+TEXT = README.read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_examples_run(capsys):
+    """One after the other, as in a notebook."""
+    for block in blocks("python"):
+        exec(compile(block, str(README), "exec"), {})
+    printed = capsys.readouterr().out
+    assert "ping encrypt X 5 5" in printed
+    assert "Transmit(" in printed
+
+
+def test_the_lab_file_holds(tmp_path):
+    """It validates, and what it expects is what happens."""
+    (lab,) = blocks("yaml")
+    path = tmp_path / "readme.yaml"
+    path.write_text(lab)
+    outcome = simulate(load_lab(path))
+    assert outcome.ok, outcome
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"^ +(?:sudo )?dtls-emu ([a-z]+)", TEXT, re.MULTILINE)))
+)
+def test_each_command_is_there_and_shows_an_example(command):
+    """Whatever the README names has a --help, with an example."""
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "dtls-emu" in result.output
+
+
+def test_all_shipped_labs_are_named():
+    """A new lab is a line in the README."""
+    assert {name for name in shipped_labs() if f"`{name}`" not in TEXT} == set()
