@@ -44,15 +44,17 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml .ci/system-packages
-	sh .ci/system-packages python3-venv ipsec-mb $(DEBIAN_RUN)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@sh .ci/system-packages python3-venv ipsec-mb $(DEBIAN_RUN)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "dtls-emu needs Python >= 3.11; name one: make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+	@echo "installing dtls-emu and what it needs into $(VENV), from PyPI"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	sh .ci/system-packages $(DEBIAN_TEST)
-	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
-	touch $@
+	@sh .ci/system-packages $(DEBIAN_TEST)
+	@echo "installing what the tests need into $(VENV), from PyPI"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	@touch $@

@@ -316,10 +316,11 @@ def _receive(end: _End, order: Order, shared: Array[c_longlong]) -> EndReport:
         cpu_s = -time.process_time()
         last = clock()
         while end.delivered < total:
+            stood_still = bool(shared[FINISHED]) and clock() - last > STANDSTILL_S
             if end.pump(IDLE_S):
                 last = clock()
                 shared[PROCESSED] = end.processed
-            elif shared[FINISHED] and clock() - last > STANDSTILL_S:
+            elif stood_still:  # judged before the look: on a busy machine it is this process that stood still
                 break
         cpu_s += time.process_time()
     kernel_drops = end.fabric.statistics().kernel_drops - kernel_before
