@@ -4,7 +4,13 @@ A bad datagram is none of them: hostile input is normal input, it is counted by 
 (:class:`dtls_emu.lab.vocabulary.DropReason`) and never raises through the datapath.
 """
 
-__all__ = ["BackendUnavailableError", "DtlsEmuError", "LabFileError", "LocalProtocolError", "RemoteProtocolError"]
+__all__ = [
+    "BackendUnavailableError",
+    "DtlsEmuError",
+    "LabFileError",
+    "LocalProtocolError",
+    "RemoteProtocolError",
+]
 
 
 class DtlsEmuError(Exception):
