@@ -48,7 +48,7 @@ def make_executor(cloud: Cloud, item: Traffic, index: int) -> Executor:
     """The executor of the traffic item at ``index`` of the lab.
 
     Raises:
-        LabFileError: the item clashes with another one, or its capture cannot be read any more.
+        LabFileError: the item clashes with another one.
     """
     mark = forward_mark(index)
     match item:
@@ -263,12 +263,8 @@ class PcapExecutor(_Paced):
 
     def __init__(self, cloud: Cloud, item: Pcap, mark: int) -> None:
         vms = cloud.topology.vms
-        try:
-            captured = parse_pcap(item.file.read_bytes())
-            other = None if item.destination is None else vms[item.destination]
-            self._packets = replay(captured, vms[item.source], other)
-        except (OSError, ValueError) as error:
-            raise LabFileError([f"traffic item {item.name}: {item.file}: {error}"]) from error
+        other = None if item.destination is None else vms[item.destination]
+        self._packets = replay(parse_pcap(item.file.read_bytes()), vms[item.source], other)
         super().__init__(cloud, item, mark, count=len(self._packets), samples=0)
         seen: set[tuple[str, tuple[int, ...]]] = set()
         for packet in self._packets:
