@@ -171,8 +171,9 @@ class Handshake:
         self.finished: Finished | None = None
         self.early: list[tuple[bytes, int]] = []
         self.noise = 0
-        self.timeout_at = inf
         self.started_at = now
+        self._deadline = now + settings.handshake_deadline
+        self.timeout_at = self._deadline
         if hello is None:
             self._advance(now)
         else:
@@ -236,7 +237,7 @@ class Handshake:
         """Retransmit, or give up past the deadline. Does nothing before `timeout_at`."""
         if self.done or now < self.timeout_at:
             return
-        if now - self.started_at >= self._settings.handshake_deadline:
+        if now >= self._deadline:
             detail = f"; the peer sent, unauthenticated: {self._alert_hint}" if self._alert_hint else ""
             self._fail(f"no answer within {self._settings.handshake_deadline:g} s{detail}")
         elif self._alert_hint:
@@ -323,7 +324,7 @@ class Handshake:
         for record in records:
             if record.header.epoch:
                 self._next_sequence = max(self._next_sequence, record.header.sequence + 1)
-                if record.header.content_type == HANDSHAKE and not self._finished_message:
+                if record.header.content_type == HANDSHAKE and not self._has_finished():
                     self._keep_finished(record)
                     is_new = True
             elif record.header.content_type == HANDSHAKE:
@@ -355,7 +356,7 @@ class Handshake:
         mtu = self._mtu if self._retransmissions < _BACKOFF_AFTER else SMALLEST_MTU
         self._outgoing += pack(self._encode(flight, mtu), mtu)
         self._sent_at = now
-        self.timeout_at = now + self._timer
+        self.timeout_at = min(now + self._timer, self._deadline)
 
     def _encode(self, flight: list[FlightRecord], mtu: int) -> Iterator[bytes]:
         for record in flight:
@@ -374,37 +375,46 @@ class Handshake:
         self._retransmissions += 1
         if self._next_sequence and not self._keep_connection:
             assert self._write_keys is not None  # a Finished was written
-            for index, record in enumerate(self._flight):
-                if record.epoch:
-                    sealed = seal_finished(self._write_keys, self._next_sequence, self._finished_message)
-                    self._flight[index] = FlightRecord(
-                        HANDSHAKE, DTLS_1_2, 1, self._next_sequence, sealed[RECORD_HEADER:]
-                    )
-                    self._next_sequence += 1
+            sealed = seal_finished(self._write_keys, self._next_sequence, self._finished_message)
+            finished = FlightRecord(HANDSHAKE, DTLS_1_2, 1, self._next_sequence, sealed[RECORD_HEADER:])
+            self._flight = [*(record for record in self._flight if not record.epoch), finished]
+            self._next_sequence += 1
         self._send(self._flight, now)
 
+    def _has_finished(self) -> bool:
+        """Whether all of OpenSSL's Finished was written; what it writes after that is its own repetition."""
+        message = self._finished_message
+        return bool(message) and len(message) == HANDSHAKE_HEADER + int.from_bytes(message[1:4], "big")
+
     def _keep_finished(self, record: RecordView) -> None:
-        """Open OpenSSL's Finished, so that we can seal it again, and prove its nonce disjoint from ours."""
+        """Open OpenSSL's Finished, so that we can seal it again, and prove its nonce disjoint from ours.
+
+        It comes in fragments where the rest of the flight leaves too little room for it in a datagram.
+        """
         assert self._connection is not None
-        secret, client_random = self._connection.master_key(), self._connection.client_random()
-        server_random = self._connection.server_random()
-        assert secret is not None  # a Finished was written, so all three exist
-        assert client_random is not None
-        assert server_random is not None
-        self._write_keys, self._read_keys = traffic_keys(
-            secret, client_random, server_random, is_client=self._is_client
-        )
+        if self._write_keys is None:
+            secret, client_random = self._connection.master_key(), self._connection.client_random()
+            server_random = self._connection.server_random()
+            assert secret is not None  # a Finished was written, so all three exist
+            assert client_random is not None
+            assert server_random is not None
+            self._write_keys, self._read_keys = traffic_keys(
+                secret, client_random, server_random, is_client=self._is_client
+            )
         nonce = bytes(record.fragment[:EXPLICIT_NONCE])
         if not self._keep_connection and int.from_bytes(nonce, "big") >> 48 == 1:
             raise RemoteProtocolError("OpenSSL's nonces would meet ours; handshake again")
         length = len(record.fragment) - EXPLICIT_NONCE - TAG
         additional = bytes(record.record[3:11]) + bytes(record.record[0:3]) + length.to_bytes(2, "big")
         try:
-            self._finished_message = AESGCM(self._write_keys.key).decrypt(
+            part = AESGCM(self._write_keys.key).decrypt(
                 bytes(self._write_keys.salt) + nonce, bytes(record.fragment[EXPLICIT_NONCE:]), additional
             )
         except InvalidTag:
             raise RemoteProtocolError("our key block does not open our own Finished") from None
+        body = self._finished_message[HANDSHAKE_HEADER:] + part[HANDSHAKE_HEADER:]
+        # Type, length and message_seq are those of every fragment; then offset and length of this one.
+        self._finished_message = part[:6] + bytes(3) + len(body).to_bytes(3, "big") + body
 
     def _complete(self) -> None:
         connection = self._connection
