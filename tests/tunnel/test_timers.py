@@ -54,6 +54,18 @@ def test_a_server_whose_client_went_away_has_the_same_timers_and_deadline():
     assert pair.server.failure.startswith("no answer within 15 s")
 
 
+@pytest.mark.parametrize("deadline", [0.5, 5.0, 14.9])
+def test_an_attempt_ends_at_its_deadline_not_at_the_timer_behind_it(deadline):
+    """The timers would have it go on to 1, 7 and 15 seconds."""
+    pair = Pair(fate=lambda *_: [], settings=TunnelSettings(handshake_deadline=deadline))
+    pair.connect()
+    pair.run(until=deadline - 0.001)
+    assert pair.client.state is TunnelState.HANDSHAKING
+    pair.run(until=deadline)
+    assert pair.client.state is TunnelState.BACKING_OFF
+    assert pair.client.failure == f"no answer within {deadline:g} s"
+
+
 def test_smaller_datagrams_are_tried_after_three_retransmissions():
     """RFC 6347 4.1.1.1: the path carries less than it is said to, and tells nobody."""
     pair = Pair(fate=lambda _who, _n, data: [(DELAY, data)] if len(data) <= 300 else [])
@@ -155,7 +167,8 @@ def test_the_final_flight_is_not_repeated_for_what_anybody_can_write(make_foreig
 def test_alerts_are_sent_once_and_a_persistent_bad_peer_is_tried_less_and_less():
     """RFC 6347 4.2.7: never retransmitted; attempts begin after a pause that doubles up to half a minute."""
     pair = Pair(fate=lambda _who, _n, data: [(DELAY, data)])
-    pair.server._identity = dataclasses.replace(pair.server._identity, contexts=strangers_contexts())
+    attempts = pair.server._attempts
+    attempts._identity = dataclasses.replace(attempts._identity, contexts=strangers_contexts())
     while pair.now < 600:
         pair.connect()  # traffic wants the tunnel all the time
         pair.run(until=pair.now + 0.5)
