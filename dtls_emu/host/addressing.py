@@ -27,6 +27,9 @@ TCP_HEADER_WITH_TIMESTAMPS: Final = 32
 KERNEL_RESERVE: Final = 320
 """Bytes that Linux takes off ``gso_max_size`` before it fills a super-packet (``MAX_TCP_HEADER``)."""
 
+NO_DETECTION: Final = 0x02
+"""``IFA_F_NODAD``: nobody else is on the device, and an address on probation can be no source of a route."""
+
 NO_LINK_LOCAL: Final = 1
 """``IN6_ADDR_GEN_MODE_NONE``: a VM has the addresses of the lab, and no other that the card would call spoofed."""
 
@@ -57,7 +60,13 @@ def configure_device(device: str, netns: str | None, vm: Vm, topology: Topology,
                 index = _index(kernel, device)
                 kernel.link("set", index=index, mtu=vm.mtu, IFLA_AF_SPEC=_ADDRESS_GENERATION)
                 for address in vm.addresses:
-                    kernel.addr("add", index=index, address=str(address), prefixlen=address.max_prefixlen)
+                    kernel.addr(
+                        "add",
+                        index=index,
+                        address=str(address),
+                        prefixlen=address.max_prefixlen,
+                        flags=NO_DETECTION if address.version == 6 else 0,
+                    )
                 kernel.link("set", index=index, state="up")
                 for prefix in (prefix for each in reachable for prefix in each.prefixes):
                     own = vm.address(prefix.version)

@@ -110,6 +110,7 @@ class Agent:
         self._ports: set[int] = set()
         self._orphans = 0
         self._clock = clock
+        self._timers_at = 0.0
         self._stopping = False
         self._services: list[Service] = []
         self._handlers: dict[int, Handler] = {}
@@ -134,19 +135,26 @@ class Agent:
         # What is there now stays: collections, which stop the loop, are then about what came since.
         gc.collect()
         gc.freeze()
-        poll, handlers, clock = self._epoll.poll, self._handlers, self._clock
-        timers_at = 0.0
         while not self._stopping:
-            ready = poll(0)
-            if not ready:
-                ready = self._wait()
-                timers_at = 0.0
-            now = clock()
-            for fileno, _ in ready:
-                handlers[fileno](now)
-            if now >= timers_at:
-                timers_at = now + TIMER_GRAIN
-                self._handle_timers(now)
+            self.turn()
+
+    def turn(self, *, wait: bool = True) -> bool:
+        """One turn. Whether anything was readable.
+
+        Args:
+            wait: until something is, or a timer is due.
+        """
+        ready = self._epoll.poll(0)
+        if not ready and wait:
+            ready = self._wait()
+            self._timers_at = 0.0
+        now = self._clock()
+        for fileno, _ in ready:
+            self._handlers[fileno](now)
+        if now >= self._timers_at or not ready:
+            self._timers_at = now + TIMER_GRAIN
+            self._handle_timers(now)
+        return bool(ready)
 
     def stop(self) -> None:
         """End :meth:`run` after this turn. May be called from a signal handler or another thread."""
@@ -247,9 +255,9 @@ class Agent:
         if orphans == self._orphans:
             return
         self._orphans = orphans
-        peer = self._peers[address]
-        tunnel = self.card.tunnels[peer]
-        if tunnel.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
+        peer = self._peers.get(address, "")
+        tunnel = self.card.tunnels.get(peer)
+        if tunnel is not None and tunnel.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
             tunnel.connect(now)
             self._carry_out(self.card.rekey(peer, now), now)  # nothing to rekey yet: it hands out the hello
 
