@@ -1,0 +1,201 @@
+"""The state of a run: written first, replaced as a whole, locked, and taken away last."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from dtls_emu.host import run_state
+from dtls_emu.host.run_directory import run_directory
+from dtls_emu.host.run_state import (
+    RUNS,
+    CardProcess,
+    Folder,
+    Interface,
+    Namespace,
+    RunError,
+    RunFolder,
+    RunState,
+    read_state,
+    run_names,
+)
+
+
+STATE = RunState(run="demo", boot="now", lab={"hosts": {}})
+NAMESPACE = Namespace(name="demo-vm-a")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a run, claimed and with a state."""
+    with RunFolder.claim("demo", tmp_path) as claimed:
+        claimed.write(STATE)
+        yield claimed
+
+
+@pytest.mark.root
+def test_runs_are_where_control_sockets_are():
+    """One folder for each run holds both."""
+    assert run_directory("demo") == RUNS / "demo"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_name_is_claimed_once(tmp_path):
+    """The second is told how to go on."""
+    with pytest.raises(
+        RunError, match=r"a run `demo` already; end it with `sudo dtls-emu down demo`, or .* --name"
+    ):
+        RunFolder.claim("demo", tmp_path)
+    assert run_names(tmp_path) == ["demo"]
+
+
+def test_a_folder_that_goes_while_it_is_claimed_is_made_again(tmp_path, monkeypatch):
+    """Somebody's `down` finds it empty between making and locking it."""
+    locked = RunFolder._locked
+    removed = []
+
+    def remove_first(path):
+        if not removed:
+            removed.append(path)
+            descriptor = os.open(path, os.O_RDONLY)
+            path.rmdir()
+            os.close(descriptor)
+            return None
+        return locked(path)
+
+    monkeypatch.setattr(RunFolder, "_locked", remove_first)
+    with RunFolder.claim("demo", tmp_path):
+        assert run_names(tmp_path) == ["demo"]
+
+
+def test_two_commands_do_not_work_on_one_run(folder, tmp_path):
+    """The lock is the folder's; it is free again when its holder is gone."""
+    with pytest.raises(RunError, match="another command is at work on the run `demo`"):
+        RunFolder.open("demo", tmp_path)
+    folder.close()
+    with RunFolder.open("demo", tmp_path) as again:
+        assert again.state == STATE
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    """The kernel takes it back."""
+    RunFolder.claim("demo", tmp_path).close()
+    pid = os.fork()
+    if pid == 0:
+        RunFolder.open("demo", tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    RunFolder.open("demo", tmp_path).close()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_that_is_not_there_is_said_with_those_that_are(tmp_path):
+    """Or that nothing is up."""
+    with pytest.raises(RunError, match="there is no run `other`; there is: demo"):
+        RunFolder.open("other", tmp_path)
+    with pytest.raises(RunError, match="there is no run `other`; nothing is up"):
+        RunFolder.open("other", tmp_path / "nowhere")
+
+
+def test_everything_that_was_made_is_read_again(folder):
+    """Each kind with its identity, in order."""
+    card = CardProcess(host="host-1", socket=folder.path / "host-1.sock", pid=7, started=8)
+    things = [
+        Folder(path=folder.path / "host-1"),
+        NAMESPACE,
+        Interface(namespace="demo-vm-a", name="eth0"),
+        card,
+    ]
+    folder.add(*things)
+    state = read_state(folder.path)
+    assert list(state.made) == things
+    assert state.of(CardProcess) == [card]
+
+
+def test_an_identity_is_added_where_the_thing_is(folder):
+    """Order is that of making."""
+    other = Namespace(name="demo-vm-b")
+    folder.add(NAMESPACE, other)
+    made = NAMESPACE.model_copy(update={"inode": 5})
+    folder.replace(NAMESPACE, made)
+    assert read_state(folder.path).made == (made, other)
+
+
+def test_what_is_gone_is_struck_out(folder):
+    """The rest stays."""
+    other = Namespace(name="demo-vm-b")
+    folder.add(NAMESPACE, other)
+    folder.strike(NAMESPACE)
+    assert read_state(folder.path).made == (other,)
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_writer_that_dies_leaves_the_old_state_whole(folder, monkeypatch, moment):
+    """At any moment until the new file has the name."""
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_state.os if moment == "fsync" else run_state.Path, moment, die)
+        with pytest.raises(KeyboardInterrupt):
+            folder.add(NAMESPACE)
+    assert read_state(folder.path) == STATE
+    folder.add(NAMESPACE)
+    assert read_state(folder.path).made == (NAMESPACE,)
+
+
+def test_the_state_is_on_disk_before_it_has_the_name(folder, monkeypatch):
+    """File, then name, then folder: so a crash of the machine leaves one or the other."""
+    order = []
+    fsync, replace = os.fsync, run_state.Path.replace
+    monkeypatch.setattr(run_state.os, "fsync", lambda file: (order.append("sync"), fsync(file)))
+    monkeypatch.setattr(
+        run_state.Path, "replace", lambda old, new: (order.append("name"), replace(old, new))[1]
+    )
+    folder.add(NAMESPACE)
+    assert order == ["sync", "name", "sync"]
+
+
+def test_the_state_is_for_its_owner_only(folder):
+    """Folder and file."""
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert (folder.path / "state.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_none_of_ours_is_not_obeyed(folder, tmp_path):
+    """Neither text nor an unknown key nor another version; the message has the path."""
+    folder.close()
+    path = folder.path / "state.json"
+    good = json.loads(path.read_text())
+    for text in ("{", json.dumps(good | {"version": 2}), json.dumps(good | {"surprise": 1})):
+        path.write_text(text)
+        with pytest.raises(RunError, match=r"demo/state.json: is no state file of this version: "):
+            RunFolder.open("demo", tmp_path)
+
+
+def test_a_run_whose_command_died_at_once_has_no_state(tmp_path):
+    """Nothing was made; the folder can be taken away."""
+    RunFolder.claim("demo", tmp_path).close()
+    with RunFolder.open("demo", tmp_path) as folder:
+        assert folder.state is None
+        folder.remove()
+    assert run_names(tmp_path) == []
+
+
+def test_the_folder_goes_last(folder, tmp_path):
+    """With a half-written state, too; and the folder of all runs when it was the last."""
+    (folder.path / "state.json.new").write_text("{")
+    folder.remove()
+    assert not tmp_path.exists()
+
+
+def test_what_somebody_put_into_the_folder_is_not_removed(folder):
+    """It is said instead."""
+    (folder.path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="what is in it was not made by this run"):
+        folder.remove()
+    assert (folder.path / "notes.txt").read_text() == "mine"
