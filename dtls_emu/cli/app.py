@@ -11,10 +11,17 @@ from dtls_emu import __version__
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.doctor import doctor
+from dtls_emu.cli.down import down
+from dtls_emu.cli.exec import exec_command
 from dtls_emu.cli.explain import explain
+from dtls_emu.cli.host import host
 from dtls_emu.cli.output import complain
+from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
+from dtls_emu.cli.set import set_command
+from dtls_emu.cli.status import status
+from dtls_emu.cli.up import up
 from dtls_emu.cli.validate import validate
 from dtls_emu.errors import DtlsEmuError
 
@@ -54,9 +61,16 @@ def _options(
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
+app.command(epilog="Example: sudo dtls-emu down two-vms")(down)
+app.command("exec", epilog="Example: sudo dtls-emu exec vm-a -- ping -c 3 10.0.0.5")(exec_command)
 app.add_typer(explain, name="explain")
+app.command(epilog="Example: sudo dtls-emu host --config host.json")(host)
+app.command(epilog="Example: sudo dtls-emu restart host-1")(restart)
 app.command(epilog="Example: dtls-emu run two-vms")(run)
 app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
+app.command("set", epilog="Example: sudo dtls-emu set host-1-host-2 loss=1% mtu=1400")(set_command)
+app.command(epilog="Example: sudo dtls-emu status --watch")(status)
+app.command(epilog="Example: sudo dtls-emu up two-vms")(up)
 app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
 
 

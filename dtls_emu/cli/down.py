@@ -1,0 +1,63 @@
+"""``dtls-emu down``: end a run and remove what it made, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dtls_emu.cli.output import JsonOption, complain, print_json
+from dtls_emu.errors import DtlsEmuError
+
+
+__all__ = ["down"]
+
+EXIT_LEFT: int = 1
+"""Something could not be removed."""
+
+
+def down(
+    run: Annotated[str, typer.Argument(help="Name of the run; may be left out when there is one.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="End all runs.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """End a run: cards, programs in its VMs, interfaces, namespaces, credentials.
+
+    It goes by what the run wrote down before it made it, so it works after anything was killed, and again when
+    nothing is left. Exits 1 when something cannot be removed. Needs root.
+    """
+    from dtls_emu.host.run_queries import only_run
+    from dtls_emu.host.run_state import run_names
+    from dtls_emu.host.runs import stop_run
+
+    if run and every:
+        raise DtlsEmuError("either the name of a run, or --all")
+    there = run_names()
+    wanted = there if every or not there else [run or only_run()]
+    outcomes: dict[str, dict[str, Any]] = {}
+    for name in wanted:
+        if name not in there:
+            outcomes[name] = {"removed": False, "notes": ["there is no such run: nothing to do"], "error": ""}
+            continue
+        try:
+            outcomes[name] = {"removed": True, "notes": stop_run(name), "error": ""}
+        except DtlsEmuError as error:
+            outcomes[name] = {"removed": False, "notes": [], "error": str(error)}
+    if as_json:
+        print_json({"runs": outcomes})
+    else:
+        _print(outcomes)
+    if any(outcome["error"] for outcome in outcomes.values()):
+        raise typer.Exit(EXIT_LEFT)
+
+
+def _print(outcomes: dict[str, dict[str, Any]]) -> None:
+    if not outcomes:
+        typer.echo("nothing is up")
+    for name, outcome in outcomes.items():
+        for note in outcome["notes"]:
+            typer.echo(f"{name}: {note}")
+        if outcome["error"]:
+            complain(f"{name}: {outcome['error']}")
+        elif outcome["removed"]:
+            typer.echo(f"{name} is down")

@@ -1,0 +1,212 @@
+"""``dtls-emu up``: a lab on real namespaces and TUN devices, one card process for each host."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dtls_emu.cli.output import JsonOption, print_json
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dtls_emu.host.plan import Plan
+    from dtls_emu.host.run_state import RunState
+    from dtls_emu.lab import Topology
+
+
+__all__ = ["up"]
+
+
+class EncryptionMode(StrEnum):
+    """Whether a run has DTLS."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def up(
+    lab: Annotated[str, typer.Argument(help="A lab file, or the name of a shipped lab.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be made, and make nothing; needs no root.")
+    ] = False,
+    encryption: Annotated[
+        EncryptionMode, typer.Option(help="Off is the baseline: the same path without DTLS.")
+    ] = EncryptionMode.ON,
+    backend: Annotated[
+        str, typer.Option(help="Cipher backend of every card, instead of the lab's.", metavar="NAME")
+    ] = "",
+    name: Annotated[
+        str, typer.Option("--name", help="Name of the run; by default the lab's.", metavar="RUN")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a lab up: a network namespace for each host and VM, cables, TUN devices, cards.
+
+    It returns when packets get through. The lab then stays up until `dtls-emu down`. The lab's traffic is left
+    out: use real programs, with `dtls-emu exec`. Needs root.
+    """
+    from dtls_emu.errors import DtlsEmuError
+    from dtls_emu.lab import compile_lab, load_lab
+    from dtls_emu.lab.model import check_name
+
+    loaded = load_lab(lab)
+    topology = compile_lab(loaded)
+    try:
+        run = check_name(name or loaded.name)
+    except ValueError as error:
+        raise DtlsEmuError(f"--name: {error}") from None
+    _check_backend(backend)
+    if dry_run:
+        _dry_run(topology, run, as_json=as_json)
+        return
+    from dtls_emu.host.runs import start_run
+
+    with _ended_like_ctrl_c():
+        state = start_run(loaded, run, encryption=encryption.value, backend=backend or None, report=_progress)
+    if as_json:
+        print_json(_document(state, topology))
+        return
+    typer.echo(
+        f"{run} is up: {_count(len(topology.hosts), 'host')}, {_count(len(topology.vms), 'VM')}, "
+        f"encryption {encryption}"
+    )
+    typer.echo("Next:")
+    for command in _next_steps(topology, run):
+        typer.echo(f"  sudo dtls-emu {command}")
+
+
+def _dry_run(topology: Topology, run: str, *, as_json: bool) -> None:
+    from dtls_emu.host.plan import plan_run
+    from dtls_emu.host.run_state import RUNS
+
+    plan = plan_run(topology, run, RUNS / run)
+    if as_json:
+        print_json(
+            {"run": run, "folder": str(plan.folder), "steps": [_step_document(each) for each in plan.steps]}
+        )
+        return
+    typer.echo(f"# {run}: state, credentials and control sockets are in {plan.folder}")
+    for line in _commands(plan):
+        typer.echo(line)
+
+
+def _commands(plan: Plan) -> Iterator[str]:
+    for step in plan.steps:
+        yield from step.commands
+    yield ""
+    yield f"# dtls-emu down {plan.run}"
+    for step in reversed(plan.steps):
+        yield step.undo
+
+
+def _step_document(step: Any) -> dict[str, Any]:
+    fields = {key: _plain(value) for key, value in asdict(step).items()}
+    return {"step": type(step).__name__, **fields, "commands": list(step.commands), "undo": step.undo}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _document(state: RunState, topology: Topology) -> dict[str, Any]:
+    from dtls_emu.host.plan import NIC, namespace_name
+    from dtls_emu.host.run_state import CardProcess
+
+    return {
+        "run": state.run,
+        "lab": topology.name,
+        "encryption": state.encryption,
+        "hosts": {
+            card.host: {
+                "namespace": namespace_name(state.run, card.host),
+                "pid": card.pid,
+                "control_socket": str(card.socket),
+            }
+            for card in state.of(CardProcess)
+        },
+        "vms": {
+            vm.name: {
+                "host": vm.host,
+                "namespace": namespace_name(state.run, vm.name),
+                "device": NIC,
+                "addresses": [str(address) for address in vm.addresses],
+            }
+            for vm in topology.vms.values()
+        },
+        "next": [f"dtls-emu {command}" for command in _next_steps(topology, state.run)],
+    }
+
+
+def _next_steps(topology: Topology, run: str) -> Iterator[str]:
+    """What to try: a ping between two VMs that can reach each other, over a tunnel where there are such."""
+    for vm in sorted(topology.vms.values(), key=lambda vm: not _encrypts(topology, vm.name)):
+        others = (
+            each
+            for each in topology.vms.values()
+            if each.host != vm.host and topology.locate(vm.network, each.addresses[0]) is each
+        )
+        other = min(others, key=lambda each: not _encrypts(topology, each.name), default=None)
+        if other is not None:
+            yield f"exec --run {run} {vm.name} -- ping -c 3 {other.addresses[0]}"
+            break
+    yield f"status --run {run}"
+    yield f"down {run}"
+
+
+def _encrypts(topology: Topology, name: str) -> bool:
+    vm = topology.vms[name]
+    is_able = (
+        vm.size_capable
+        and vm.accelerated_networking
+        and vm.restarted
+        and vm.flow_table_ready
+        and vm.discovery
+    )
+    return is_able and topology.networks[vm.network].encrypted and topology.hosts[vm.host].smartnic_present
+
+
+def _check_backend(name: str) -> None:
+    from importlib.metadata import entry_points
+
+    from dtls_emu.errors import DtlsEmuError
+    from dtls_emu.lab.checks import BACKENDS
+    from dtls_emu.lab.problems import suggest
+
+    names = sorted(entry_points(group=BACKENDS).names)
+    if name and name not in names:
+        raise DtlsEmuError(f"--backend: no backend `{name}`; {suggest(name, names)}")
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Have a request to end, and a terminal that goes away, undo what was made as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _progress(line: str) -> None:
+    typer.echo(f"{line} ...", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
