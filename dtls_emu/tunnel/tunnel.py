@@ -536,6 +536,9 @@ class Tunnel:
         now: float,
     ) -> None:
         records = pull_records_untrusted(datagram)
+        if not records:
+            self._drop(DropReason.BAD_DATAGRAM, 1, mark)
+            return
         self.extra_records += len(records) - 1
         for index, record in enumerate(records):
             if index:
