@@ -97,6 +97,9 @@ class Agent:
             ports: UDP ports to listen on.
             open_port: opens one more; by default the fabric does it alone.
             clock: seconds, of the same clock as the card's identity.
+
+        Raises:
+            FabricUnavailableError: another program has a port.
         """
         self.card = card
         self.fabric = fabric
@@ -108,6 +111,9 @@ class Agent:
         self._peers = {host.underlay: host.name for host in topology.hosts.values()}
         self._open_port = open_port or fabric.open_port
         self._ports: set[int] = set()
+        for port in ports:
+            self._open_port(port)
+            self._ports.add(port)
         self._orphans = 0
         self._clock = clock
         self._timers_at = 0.0
@@ -117,8 +123,6 @@ class Agent:
         self._epoll = select.epoll()
         self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._watch(self._alarm, lambda _now: os.eventfd_read(self._alarm))
-        for port in ports:
-            self._open(port)
         self._watch(fabric.fileno(), self._from_fabric)
         for vm, device in devices.items():
             if device.merges:

@@ -97,8 +97,6 @@ class RunningHost:
         with ExitStack() as undo:
             fabric = UdpFabric(self.topology.hosts[config.host].underlay, gso=config.gso, gro=config.gro)
             undo.callback(fabric.close)
-            for port in ports:
-                fabric.open_port(port)
             devices: dict[str, TunDevice] = {}
             for metric, each in enumerate(config.vms, start=1):
                 devices[each.vm] = device = open_tun(each.device, netns=each.netns, create=each.create)

@@ -1,0 +1,567 @@
+"""The loop of a host: packets in both directions, bounded turns, impaired links, restarts, goodbyes.
+
+Real UDP sockets on loopback addresses of this process, devices that are pairs of sockets, and a clock that
+only moves when a test says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.agent import Agent
+from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
+from dtls_emu.host.tun import READ_COST, DeviceDrop, TunDevice
+from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.testing.wire import make_topology
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.packet import tcp_packet, udp_packet
+from dtls_emu.wire.parse import parse_packet_untrusted
+from dtls_emu.wire.virtio import NO_OFFLOAD, VNET_FIELDS
+
+
+PORTS = 4433, 4789
+ON = {"state": "on", "reason": ""}
+OFFLOADS = dict.fromkeys(("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso"), ON)
+ADDRESSES = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6"}
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Guest:
+    """A VM: its end of the pair of sockets that is its device."""
+
+    def __init__(self):
+        near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (near, self.far):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        self.device = TunDevice(near.detach(), "tun0", OFFLOADS)
+
+    def send(self, packet, header=NO_OFFLOAD):
+        self.far.send(header + packet)
+
+    def received(self):
+        """Each packet, or super-packet, that came, without its virtio header."""
+        found = []
+        with suppress(BlockingIOError):
+            while True:
+                found.append(self.far.recv(1 << 17)[VNET_FIELDS.size :])
+        return found
+
+
+class Rig:
+    """Hosts h1 (VMs a and a2) and h2 (VM b) as two agents on one clock, driven turn by turn."""
+
+    def __init__(self, link=None, **options):
+        self.clock = Clock()
+        # Of this process alone: other tests may run on the machine.
+        net = f"127.{1 + os.getpid() % 200}.{os.getpid() // 200 % 250}"
+        topology = make_topology(**options)
+        hosts = [replace(host, underlay=f"{net}.{host.name[1:]}") for host in topology.hosts.values()]
+        default = replace(topology.link("h1", "h2"), **{"delay": DEFAULT_DELAY, **(link or {})})
+        self.topology = rebuilt(topology, hosts=hosts, default_link=default)
+        credentials = issue_credentials(self.topology, datetime.now(UTC))
+        self.credentials = credentials
+        self.engine = choose_engine("cryptography")
+        self.guests = {name: Guest() for name in ADDRESSES}
+        self.agents = {}
+        self.fabrics = {}
+        for name in ("h1", "h2"):
+            self.start(name)
+
+    def start(self, name):
+        authorities = {"test": self.credentials[name].ca_certificate}
+        card = make_card(
+            self.topology,
+            name,
+            self.credentials[name],
+            authorities,
+            engine=self.engine,
+            wall_start=datetime.now(UTC),
+        )
+        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay)
+        devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
+        self.agents[name] = Agent(card, fabric, devices, self.topology, ports=PORTS, clock=self.clock)
+
+    def kill(self, name):
+        """As kill -9 does: nothing is said, the kernel closes the sockets."""
+        self.fabrics[name].close()
+        del self.agents[name]
+
+    def settle(self):
+        """Turns until nobody has anything to do at this moment."""
+        busy = True
+        while busy:
+            busy = False
+            for agent in self.agents.values():
+                busy |= agent.turn(wait=False)
+
+    def pass_time(self, seconds, step=0.001):
+        """Let time pass in small steps."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now = min(self.clock.now + step, until)
+            self.settle()
+
+    def tunnel(self, name):
+        other = "h2" if name == "h1" else "h1"
+        return self.agents[name].card.tunnels[other]
+
+    def close(self):
+        for name, agent in self.agents.items():
+            assert agent.card.balanced
+            assert self.fabrics[name].statistics().balanced
+            agent.close()
+            self.fabrics[name].close()
+        for guest in self.guests.values():
+            assert guest.device.statistics().balanced
+            guest.device.close()
+            guest.far.close()
+
+
+def rebuilt(topology, **changes):
+    """A topology with other parts."""
+    parts = {
+        "name": topology.name,
+        "profile": topology.profile,
+        "seed": topology.seed,
+        "networks": topology.networks.values(),
+        "hosts": topology.hosts.values(),
+        "vms": topology.vms.values(),
+        "links": [],
+        "default_link": topology._default_link,
+    }
+    return Topology(**parts | changes)
+
+
+@pytest.fixture
+def make_rig():
+    """Make a rig; its books are checked and everything is closed at the end."""
+    rigs = []
+
+    def make(**options):
+        rigs.append(Rig(**options))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.close()
+
+
+def ping(source, destination, number=0, size=20):
+    return udp_packet(ADDRESSES[source], ADDRESSES[destination], 1000, 2000, bytes([number % 256]) * size)
+
+
+def test_a_packet_of_a_vm_arrives_at_the_other_through_a_handshake(make_rig):
+    """Device, card, sockets, card, device; and back."""
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b")]
+    rig.guests["b"].send(ping("b", "a"))
+    rig.settle()
+    assert rig.guests["a"].received() == [ping("b", "a")]
+    assert rig.agents["h1"].card.egress.counters.encrypted == 1
+    assert rig.agents["h1"].card.egress.counters.clear == 0
+
+
+def test_without_encryption_it_is_the_same_way(make_rig):
+    """The baseline of a comparison."""
+    rig = make_rig(encrypted=False)
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b")]
+    assert rig.agents["h1"].card.egress.counters.clear == 1
+
+
+def test_vms_of_one_host_reach_each_other_without_the_fabric(make_rig):
+    """From device to device."""
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "a2"))
+    rig.settle()
+    assert rig.guests["a2"].received() == [ping("a", "a2")]
+    assert rig.fabrics["h1"].statistics().offered == 0
+
+
+def test_a_super_packet_arrives_as_one(make_rig):
+    """Cut and joined on the way; one write to the device that takes it."""
+    rig = make_rig()
+    payload = np.arange(5000, dtype=np.uint16).tobytes()
+    packet = tcp_packet(ADDRESSES["a"], ADDRESSES["b"], 1000, 2000, payload)
+    rig.guests["a"].send(packet, VNET_FIELDS.pack(1, 1, 40, 1000, 20, 16))
+    rig.settle()
+    (arrived,) = rig.guests["b"].received()
+    assert arrived[40:] == payload
+    assert rig.guests["b"].device.statistics().writes == 1
+    assert rig.agents["h1"].card.egress.counters.encrypted == 10
+
+
+def test_packets_for_the_internet_are_counted_and_go_no_further(make_rig):
+    """There is no gateway behind real guests."""
+    rig = make_rig()
+    rig.guests["a"].send(udp_packet(ADDRESSES["a"], "203.0.113.7", 1, 2, b"hello?"))
+    rig.settle()
+    assert rig.agents["h1"].left == 1
+
+
+def test_one_vm_does_not_starve_another(make_rig):
+    """Whatever one has queued, the other's packet goes out in the same turn."""
+    rig = make_rig()
+    flood = 3 * (1 << 19) // READ_COST
+    for number in range(flood):
+        rig.guests["a"].send(ping("a", "a2", number))
+    rig.guests["a2"].send(ping("a2", "a"))
+    rig.agents["h1"].turn(wait=False)
+    assert rig.guests["a"].received() == [ping("a2", "a")]
+    passed = rig.guests["a"].device.statistics().reads
+    assert 0 < passed < flood
+    rig.settle()
+
+
+def test_a_full_device_is_a_counted_drop(make_rig):
+    """The guest does not read; nothing raises, and the loop goes on."""
+    rig = make_rig(encrypted=False)
+    rig.guests["b"].device.write(Burst.from_packets([bytes(9000)] * 2000))
+    filled = rig.guests["b"].device.statistics().dropped[DeviceDrop.FULL]
+    assert filled > 0
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.guests["b"].device.statistics().dropped == {DeviceDrop.FULL: filled + 1}
+    rig.guests["b"].received()
+    rig.guests["a"].send(ping("a", "b", 1))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b", 1)]
+
+
+def test_an_idle_loop_sleeps_until_the_next_timer(make_rig):
+    """Without tunnels there is none; with one it is the tunnel's own."""
+    rig = make_rig()
+    agent = rig.agents["h1"]
+    assert agent._next_timeout() == float("inf")
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert agent._next_timeout() == agent.card.next_timeout() > rig.clock.now
+
+
+def test_stop_wakes_a_loop_that_sleeps(make_rig):
+    """From another thread, as from a signal handler."""
+    rig = make_rig()
+    thread = threading.Thread(target=rig.agents["h1"].run)
+    thread.start()
+    rig.agents["h1"].stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_something_else_lives_on_the_loop(make_rig):
+    """It is served when it is readable, and when its time has come."""
+
+    class Service:
+        def __init__(self):
+            self.near, self.far = socket.socketpair()
+            self.served = []
+
+        def fileno(self):
+            return self.near.fileno()
+
+        def next_timeout(self):
+            return 105.0
+
+        def serve(self, now):
+            self.near.setblocking(False)
+            with suppress(BlockingIOError):
+                self.near.recv(10)
+            self.served.append(now)
+
+    rig = make_rig()
+    service = Service()
+    with service.near, service.far:
+        rig.agents["h1"].attach(service)
+        rig.settle()
+        assert service.served == []
+        service.far.send(b"x")
+        rig.settle()
+        assert service.served == [100.0]
+        assert rig.agents["h1"]._next_timeout() == 105.0
+        rig.clock.now = 105.0
+        rig.agents["h1"].turn(wait=False)
+        assert service.served == [100.0, 105.0]
+
+
+# ------------------------------------------------------------------------------------ impaired links
+
+
+def test_a_link_without_impairments_costs_nothing(make_rig):
+    """Its datagrams go straight to the sockets; the default delay is taken for that of two real stacks."""
+    rig = make_rig()
+    assert rig.agents["h1"].links.peers == frozenset()
+    assert dict(rig.agents["h1"].links.statistics()) == {}
+
+
+def test_a_delay_is_kept(make_rig):
+    """Not before its time, and with the books open meanwhile."""
+    rig = make_rig(link={"delay": 0.020}, encrypted=False)
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    rig.pass_time(0.0195)
+    assert rig.guests["b"].received() == []
+    assert rig.agents["h1"].links.statistics()["h2"].in_flight == 1
+    rig.pass_time(0.001)
+    assert rig.guests["b"].received() == [ping("a", "b")]
+    assert rig.agents["h1"].links.statistics()["h2"].delivered == 1
+
+
+def test_a_delay_is_waited_for_to_less_than_a_millisecond(make_rig):
+    """The kernel's wait alone would round up."""
+    rig = make_rig(link={"delay": 0.0003}, encrypted=False)
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.agents["h1"]._next_timeout() == pytest.approx(100.0003, abs=1e-6)
+
+
+def test_loss_is_counted_on_the_link(make_rig):
+    """And the two ends' own books stay right."""
+    rig = make_rig(link={"loss": 1.0}, encrypted=False)
+    for number in range(10):
+        rig.guests["a"].send(ping("a", "b", number))
+    rig.settle()
+    assert rig.guests["b"].received() == []
+    books = rig.agents["h1"].links.statistics()["h2"]
+    assert (books.offered, books.dropped) == (10, {DropReason.LOST: 10})
+    assert books.balanced
+
+
+def test_duplicates_and_reordering_are_what_the_lab_says(make_rig):
+    """Each packet twice; with reordering the second overtakes the first."""
+    rig = make_rig(link={"duplicate": 1.0}, encrypted=False)
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    rig.pass_time(0.001)
+    assert rig.guests["b"].device.statistics().written == 2
+    rig.guests["b"].received()
+    rig.agents["h1"].reconfigure(with_link(rig.topology, duplicate=0.0, reorder=1.0))
+    for number in range(2):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+    rig.pass_time(0.02)
+    assert rig.guests["b"].received() == [ping("a", "b", 1), ping("a", "b", 0)]
+
+
+def test_a_flipped_bit_arrives_and_is_found_by_the_record(make_rig):
+    """The kernel's checksum is over what is sent, so only the tag can tell."""
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    rig.agents["h1"].reconfigure(with_link(rig.topology, corrupt=1.0))
+    for number in range(20):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+    rig.pass_time(0.001)
+    dropped = rig.agents["h2"].card.ingress.counters.dropped
+    assert dropped.total() == 20
+    assert dropped[DropReason.AUTH_FAILED] > 0
+    assert rig.guests["b"].received() == [ping("a", "b")]
+
+
+def with_link(topology, **settings):
+    return rebuilt(topology, default_link=replace(topology._default_link, **settings))
+
+
+def test_impairments_come_and_go_live(make_rig):
+    """What is under way stays as it is."""
+    rig = make_rig(encrypted=False)
+    agent = rig.agents["h1"]
+    agent.reconfigure(with_link(rig.topology, delay=0.05))
+    assert agent.links.peers == {rig.topology.hosts[name].underlay for name in ("h2", "h3")}
+    rig.guests["a"].send(ping("a", "b", 1))
+    rig.settle()
+    agent.reconfigure(rig.topology)
+    assert agent.links.peers == frozenset()
+    rig.guests["a"].send(ping("a", "b", 2))
+    rig.settle()
+    rig.pass_time(0.06)
+    assert rig.guests["b"].received() == [ping("a", "b", 2), ping("a", "b", 1)]
+
+
+def test_a_handshake_gets_through_a_lossy_link(make_rig):
+    """Its timers run on the same loop."""
+    rig = make_rig(link={"loss": 0.4})
+    rig.guests["a"].send(ping("a", "b"))
+    for _ in range(60):
+        rig.pass_time(0.5, step=0.1)
+        if rig.tunnel("h1").active is not None and rig.tunnel("h2").active is not None:
+            break
+    assert rig.tunnel("h1").active is not None
+
+
+# ------------------------------------------------------------------------------- changes, ends, starts
+
+
+def test_a_lowered_mtu_is_answered_to_the_guest(make_rig):
+    """So that path MTU discovery works on a live connection; the tunnel stays up."""
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b", size=1400))
+    rig.settle()
+    assert len(rig.guests["b"].received()) == 1
+    handshakes = rig.tunnel("h1").handshakes
+    rig.agents["h1"].reconfigure(with_link(rig.topology, mtu=1000))
+    rig.guests["a"].send(ping("a", "b", size=1400))
+    rig.settle()
+    (answer,) = rig.guests["a"].received()
+    assert (answer[20], answer[21]) == (3, 4)  # ICMP: fragmentation needed and DF set
+    assert int.from_bytes(answer[26:28], "big") == 1000 - 87
+    rig.guests["a"].send(ping("a", "b", size=800))
+    rig.settle()
+    assert len(rig.guests["b"].received()) == 1
+    assert rig.tunnel("h1").handshakes == handshakes
+
+
+def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
+    """The new association has its own; the old one's is closed after its time."""
+    opened = []
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    agent = rig.agents["h1"]
+    agent._open_port = lambda port: (opened.append(port), rig.fabrics["h1"].open_port(port))
+    agent.rekey("h2")
+    rig.settle()
+    rig.guests["a"].send(ping("a", "b", 1))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b"), ping("a", "b", 1)]
+    assert len(opened) == 1
+    assert rig.tunnel("h1").handshakes == 2
+    before = len(rig.fabrics["h1"].ports)
+    rig.pass_time(30, step=1)
+    assert len(rig.fabrics["h1"].ports) == before - 1
+    assert set(rig.fabrics["h1"].ports) == agent._ports
+
+
+def test_a_closed_host_says_goodbye_and_has_no_keys_left(make_rig):
+    """Its peer knows at once."""
+    rig = make_rig(link={"delay": 0.5})
+    rig.guests["a"].send(ping("a", "b"))
+    rig.pass_time(4, step=0.05)
+    assert rig.tunnel("h2").state is TunnelState.UP
+    agent = rig.agents.pop("h1")
+    tunnel = agent.card.tunnels["h2"]
+    agent.close()
+    rig.fabrics["h1"].close()
+    rig.settle()
+    assert rig.tunnel("h2").state is TunnelState.IDLE
+    assert tunnel.active is None
+    assert list(tunnel.associations) == []
+
+
+def test_a_host_that_was_killed_and_comes_back_is_spoken_to_again(make_rig):
+    """Although its own VM never sends: its peer has keys that it knows nothing of, and would send for ever."""
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert len(rig.guests["b"].received()) == 1
+    rig.kill("h2")
+    rig.start("h2")
+    for number in range(3):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+        rig.pass_time(1, step=0.5)
+    assert rig.tunnel("h2").state is TunnelState.UP
+    assert rig.guests["b"].received()[-1] == ping("a", "b", 2)
+
+
+def test_a_stranger_makes_nobody_greet(make_rig):
+    """Only records that a peer may have sealed do."""
+    rig = make_rig()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        record = bytes.fromhex("17fefd0001000000000001") + (40).to_bytes(2, "big") + bytes(40)
+        stranger.sendto(record, (rig.topology.hosts["h1"].underlay, 4433))
+        rig.settle()
+    assert rig.tunnel("h1").state is TunnelState.IDLE
+    assert rig.agents["h1"].card.ingress.counters.dropped == {DropReason.UNKNOWN_PEER: 1}
+
+
+def test_a_device_that_went_away_is_trouble_and_not_a_busy_loop(make_rig, monkeypatch):
+    """The other VM's goes on."""
+    rig = make_rig()
+    agent, device = rig.agents["h1"], rig.guests["a"].device
+    assert agent.trouble == ""
+
+    def readv(descriptor, buffers):
+        if descriptor == device.fileno():
+            raise OSError(errno.EBADFD, os.strerror(errno.EBADFD))
+        return real(descriptor, buffers)
+
+    real = os.readv
+    monkeypatch.setattr(os, "readv", readv)
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()  # would never end if the device were still watched
+    assert agent.trouble == "tun0 of a: File descriptor in bad state"
+    rig.guests["a2"].send(ping("a2", "b"))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a2", "b")]
+
+
+def test_a_late_datagram_of_a_closed_port_is_counted_and_opens_nothing(make_rig):
+    """A goodbye that an impaired link kept too long."""
+    rig = make_rig(link={"delay": 0.5})
+    rig.guests["a"].send(ping("a", "b"))
+    rig.pass_time(4, step=0.05)
+    agent = rig.agents["h1"]
+    agent.rekey("h2")
+    rig.pass_time(15, step=0.05)
+    assert set(rig.fabrics["h1"].ports) == agent._ports
+    assert agent.late == 1
+
+
+def test_what_arrives_is_what_was_sent_for_many_flows_and_sizes(make_rig):
+    """A storm in both directions: nothing is lost, doubled or changed while buffers have room."""
+    seed = 20261120
+    print(f"seed {seed}")
+    random = np.random.default_rng(seed)
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    rig.guests["b"].received()
+    sent = {"a": [], "b": []}
+    arrived = {"a": [], "b": []}
+    for _ in range(100):
+        for source, destination in (("a", "b"), ("b", "a")):
+            for _ in range(int(random.integers(0, 8))):
+                port = int(random.integers(1, 5))
+                payload = random.bytes(int(random.choice([1, 30, 30, 30, 700])))
+                packet = udp_packet(ADDRESSES[source], ADDRESSES[destination], port, 9, payload)
+                rig.guests[source].send(packet)
+                sent[destination].append((port, payload))
+        rig.settle()
+        for name in arrived:
+            arrived[name] += rig.guests[name].received()
+    for name, packets in arrived.items():
+        for port in range(1, 5):
+            parsed = [parse_packet_untrusted(packet) for packet in packets]
+            found = b"".join(
+                packet[28:]
+                for packet, each in zip(packets, parsed, strict=True)
+                if int.from_bytes(packet[20:22], "big") == port and each.protocol == 17
+            )
+            assert found == b"".join(payload for own, payload in sent[name] if own == port)
