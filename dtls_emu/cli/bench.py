@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,24 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dtls_emu.cli.output import JsonOption, complain, console, print_table
+from dtls_emu.cli.progress import progress
 from dtls_emu.errors import DtlsEmuError
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.result import Result
-    from dtls_emu.measure.trials import Progress
 
 
 __all__ = ["bench"]
 
 EXIT_NOT_ACCOUNTED: Final = 1
 EXIT_INTERRUPTED: Final = 130
-
-LINE_EVERY_S: Final = 5.0
-"""Between two lines of progress where there is no terminal."""
 
 
 def bench(
@@ -67,8 +59,8 @@ def bench(
 
     plan = _plan(quick=quick, sizes=sizes, backends=backends, paths=paths, rounds=rounds, seed=seed)
     try:
-        with _progress() as progress:
-            result = benchmark(lab, plan, progress)
+        with progress() as report:
+            result = benchmark(lab, plan, report)
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_ACCOUNTED) from error
@@ -112,33 +104,3 @@ def _print(result: Result, path: Path) -> None:
     for line in (*remarks(result), result.end.reading):
         screen.print(line, markup=False)
     screen.print(f"Result file: {path}", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
-    with Progress(
-        *columns, TextColumn("{task.description}", markup=False), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
-
-
-class _Lines:
-    """Progress as plain lines."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        now = time.monotonic()
-        if now >= self._next or done == total:
-            self._next = now + LINE_EVERY_S
-            typer.echo(f"{done * 100 // max(total, 1):3d} %  {what}", err=True)

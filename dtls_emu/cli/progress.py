@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Progress = Callable[[int, int, str], object]
+    Progress = Callable[[int, int, str], None]
     """``progress(done, total, what)``."""
 
 

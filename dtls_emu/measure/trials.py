@@ -41,7 +41,7 @@ class Testbed(Protocol):
 class Progress(Protocol):
     """Is told of every step."""
 
-    def __call__(self, done: int, total: int, what: str) -> None:
+    def __call__(self, done: int, total: int, what: str, /) -> None:
         """``done`` of ``total`` steps are over; ``what`` comes next."""
 
 

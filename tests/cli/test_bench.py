@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from dtls_emu.cli import bench as module
 from dtls_emu.cli.app import app
 from dtls_emu.cli.bench import EXIT_INTERRUPTED, EXIT_NOT_ACCOUNTED
+from dtls_emu.cli.progress import _Lines
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure import benchmark as runner
@@ -40,7 +41,7 @@ def test_prints_tables_the_reading_and_the_place_of_the_file(tmp_path):
     arms = [line.split()[1] for line in lines if line.startswith("256 ")]
     assert arms == ["plain", "plain-again", "null", "cryptography"]
     text = " ".join(lines)
-    assert "At 256 bytes in memory, without sockets the cryptography tunnel carries 0." in text
+    assert "At 256 bytes in memory, without sockets the cryptography tunnel carries " in text
     assert "fragments were rejected" in text
     assert lines[-1].startswith("Result file:")
     result = Result.model_validate_json((tmp_path / "result.json").read_text())
@@ -57,7 +58,6 @@ def test_json_is_the_result_file_on_stdout(tmp_path):
     assert document == json.loads((tmp_path / "result.json").read_text())
     assert document["start"]["plan"]["seed"] == 9
     assert document["start"]["environment"]["kernel"]
-    assert "100 %  done" in outcome.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
         if "round 3" in what and next(steps) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module._Lines, "__call__", interrupt)
+    monkeypatch.setattr(_Lines, "__call__", interrupt)
     outcome = bench(tmp_path, *SMALL)
     assert outcome.exit_code == EXIT_INTERRUPTED
     assert "interrupted" in outcome.stderr
@@ -116,7 +116,7 @@ def test_interrupted_before_the_first_trial_writes_nothing(tmp_path, monkeypatch
         if "warm-up" in what:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module._Lines, "__call__", interrupt)
+    monkeypatch.setattr(_Lines, "__call__", interrupt)
     outcome = bench(tmp_path, *SMALL)
     assert outcome.exit_code == EXIT_INTERRUPTED
     assert not (tmp_path / "result.json").exists()
@@ -130,15 +130,3 @@ def test_options_change_the_plan_they_name():
     assert chosen.sizes == (64, 512)
     assert chosen.paths == (BenchPath.UDP, BenchPath.MEMORY)
     assert (chosen.backends, chosen.rounds, chosen.trial_s) == (("null",), 2, quick_plan(1).trial_s)
-
-
-def test_lines_of_progress_are_few(capsys, monkeypatch):
-    """At most one every few seconds, and the last one."""
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    lines = module._Lines()
-    for done in range(101):
-        now[0] = done / 10
-        lines(done, 100, f"step {done}")
-    printed = capsys.readouterr().err.splitlines()
-    assert printed == ["  0 %  step 0", " 50 %  step 50", "100 %  step 100"]
