@@ -148,7 +148,7 @@ class ControlServer:
         self._answer = answer
         self._clients: dict[int, _Client] = {}
         self._listener = _listen(path)
-        self._inode = path.stat().st_ino
+        self._identity = _identity(path)
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
 
@@ -177,7 +177,7 @@ class ControlServer:
         self._epoll.close()
         self._listener.close()
         with contextlib.suppress(OSError):
-            if self.path.stat().st_ino == self._inode:
+            if _identity(self.path) == self._identity:
                 self.path.unlink()
 
     def _accept(self, now: float) -> None:
@@ -279,6 +279,12 @@ def _listen(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file it is. Numbers of inodes are used again, so the moment belongs to it."""
+    state = path.stat()
+    return state.st_ino, state.st_ctime_ns
 
 
 def _remove_stale(path: Path) -> None:

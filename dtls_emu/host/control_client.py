@@ -40,7 +40,7 @@ class ControlError(DtlsEmuError):
         self.problems = problems
 
 
-def ask(path: Path | str, command: str, *, timeout: float = ANSWER_TIMEOUT, **arguments: Any) -> Any:
+def ask(path: Path | str, command: str, /, *, timeout: float = ANSWER_TIMEOUT, **arguments: Any) -> Any:
     """Send one request and return the result.
 
     Args:
