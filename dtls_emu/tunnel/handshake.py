@@ -318,9 +318,14 @@ class Handshake:
             self._fail(str(error))
 
     def _take_over(self, records: list[RecordView], now: float) -> None:
-        """Make OpenSSL's output our flight, unless it is OpenSSL's own retransmission of it."""
+        """Make OpenSSL's output our flight, but for what it repeats.
+
+        Its timer runs in real time, ours in the caller's: after a second it writes its last flight again, by itself
+        or in front of the next one.
+        """
         flight: list[FlightRecord] = []
         is_new = False
+        sent_before = self._highest_sent
         for record in records:
             if record.header.epoch:
                 self._next_sequence = max(self._next_sequence, record.header.sequence + 1)
@@ -328,10 +333,11 @@ class Handshake:
                     self._keep_finished(record)
                     is_new = True
             elif record.header.content_type == HANDSHAKE:
-                for header in _messages(record.fragment):
-                    if header.message_seq > self._highest_sent:
-                        is_new = True
-                        self._highest_sent = header.message_seq
+                messages = _messages(record.fragment)
+                if all(header.message_seq <= sent_before for header in messages):
+                    continue
+                is_new = True
+                self._highest_sent = max(self._highest_sent, messages[-1].message_seq)
             elif record.header.content_type == ALERT:
                 self._outgoing.append(record.record.tobytes())
                 continue

@@ -7,6 +7,7 @@ import pytest
 
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
+from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
@@ -36,6 +37,25 @@ def test_a_clean_handshake_takes_three_round_trips_and_six_datagrams():
     assert pair.client.last_handshake == pytest.approx(6 * DELAY)
     assert not pair.dropped["alpha"]
     assert not pair.dropped["beta"]
+    assert_carries_data(pair)
+
+
+def test_what_openssl_repeats_by_its_own_clock_is_not_sent(monkeypatch):
+    """Its timer is a second of real time, so a slow machine, or a loss, has it write a flight before the next one."""
+    drain, written = handshake._drain, {}
+
+    def repeat(connection):
+        now_written = drain(connection)
+        earlier = written.get(connection, b"")
+        written[connection] = now_written or earlier
+        return earlier + now_written if now_written else b""
+
+    monkeypatch.setattr(handshake, "_drain", repeat)
+    pair = Pair()
+    pair.connect()
+    pair.run(until=1)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    assert [sender for _, sender, *_ in pair.wire] == [*["alpha", "beta"] * 3, "alpha"]
     assert_carries_data(pair)
 
 
