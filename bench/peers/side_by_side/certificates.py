@@ -1,0 +1,25 @@
+"""A certificate authority that lives for one run, and a folder of PEM files for either end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dtls_emu.crypto.authority import RegionAuthority
+from dtls_emu.crypto.credential_files import save_credentials
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+__all__ = ["issue"]
+
+
+def issue(work: Path, *names: str) -> dict[str, Path]:
+    """Certificates by one fresh CA: for each name a folder with ``ca.pem``, ``host.pem`` and ``host.key``."""
+    now = datetime.now(UTC)
+    authority = RegionAuthority.create("peers", now)
+    for name in names:
+        save_credentials(authority.issue(name, now), work / name)
+    return {name: work / name for name in names}
