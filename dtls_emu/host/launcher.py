@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "await_ready",
+    "last_words",
     "process_of",
     "start_card",
     "stop_cards",
@@ -144,9 +145,9 @@ def await_ready(cards: Sequence[CardProcess], folder: Path, timeout: float = REA
                     break
                 reason = answer["reason"]
             if process_of(card) is None:
-                raise RunError(f"the card of {card.host} has ended: {_last_words(folder, card.host)}")
+                raise RunError(f"the card of {card.host} has ended: {last_words(folder, card.host)}")
             if time.monotonic() > deadline:
-                said = reason or _last_words(folder, card.host)
+                said = reason or last_words(folder, card.host)
                 raise RunError(f"the card of {card.host} is not ready after {timeout:g} seconds: {said}")
             time.sleep(READY_POLL)
 
@@ -183,14 +184,15 @@ def stop_cards(cards: Sequence[CardProcess]) -> list[CardProcess]:
     return [running[process] for process in left]
 
 
-def _authority(region: str) -> str:
-    return f"ca-{region}.pem"
-
-
-def _last_words(folder: Path, host: str) -> str:
+def last_words(folder: Path, host: str) -> str:
+    """What the card of a host said last."""
     path = folder / host / LOG
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
     return " | ".join(lines[-LOG_TAIL:]) or f"it said nothing; see {path}"
+
+
+def _authority(region: str) -> str:
+    return f"ca-{region}.pem"

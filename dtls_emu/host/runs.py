@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from dtls_emu.host.cards import issue_credentials
 from dtls_emu.host.lab_document import compile_document
-from dtls_emu.host.launcher import await_ready, start_card, stop_cards, write_config, write_credentials
+from dtls_emu.host.launcher import (
+    await_ready,
+    last_words,
+    start_card,
+    stop_cards,
+    write_config,
+    write_credentials,
+)
 from dtls_emu.host.namespaces import (
     is_ours,
     join_hosts,
@@ -219,7 +226,7 @@ def _start(card: CardProcess, topology: Topology, folder: RunFolder) -> CardProc
     config = write_config(folder.path / card.host, folder.known, topology, new)
     process = identify(start_card(config, namespace_name(folder.run, card.host)))
     if process is None:
-        raise RunError(f"the card of {card.host} ended at once")
+        raise RunError(f"the card of {card.host} has ended: {last_words(folder.path, card.host)}")
     known = new.model_copy(update={"pid": process.pid, "started": process.started})
     folder.replace(new, known)
     return known
