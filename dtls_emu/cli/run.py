@@ -96,7 +96,7 @@ def _print(outcome: Outcome) -> None:
     )
     print_table(
         "Tunnels",
-        ["from", "to", "state", ">set up in", "cipher", "backend", "why"],
+        ["from", "to", "state", ">keys", ">set up in", "cipher", "backend", "why"],
         [_tunnel_row(tunnel) for tunnel in outcome.tunnels],
     )
     if outcome.failures:
@@ -145,7 +145,16 @@ def _tunnel_row(tunnel: TunnelOutcome) -> list[str]:
     state = f"{tunnel.state}: {tunnel.failure}" if tunnel.failure else tunnel.state
     backend = tunnel.backend if tunnel.protects else f"{tunnel.backend} (PROTECTS NOTHING)"
     took = _milliseconds(tunnel.handshake_seconds) if tunnel.handshakes else "-"
-    return [tunnel.host, tunnel.peer, state, took, tunnel.cipher, backend, tunnel.backend_reason]
+    return [
+        tunnel.host,
+        tunnel.peer,
+        state,
+        str(tunnel.handshakes),
+        took,
+        tunnel.cipher,
+        backend,
+        tunnel.backend_reason,
+    ]
 
 
 def _milliseconds(seconds: float | None) -> str:

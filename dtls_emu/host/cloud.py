@@ -23,9 +23,10 @@ import numpy as np
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.host.accounts import NOBODY, AccountingError, Accounts
+from dtls_emu.host.broker import issue_session_keys
 from dtls_emu.host.cards import build_cards
 from dtls_emu.host.guest import Guest
-from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
+from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.inspect import key_of
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["INTERNET_DELAY", "Cloud"]
+
+CONTROL_DELAY: Final = 0.001
+"""Seconds from a host's request for session keys until both hosts have them."""
 
 INTERNET_DELAY: Final = 0.01
 """Seconds from a gateway to any public address, one way: about 1,000 km of fibre and back in a ping."""
@@ -117,6 +121,8 @@ class Cloud:
                 self._deliver(effect.vm, effect.burst, about)
             elif isinstance(effect, LeaveFabric):
                 self._leave(effect.vm, effect.burst)
+            elif isinstance(effect, RequestKeys):
+                self.clock.call_later(CONTROL_DELAY, partial(self._hand_out_keys, card, effect))
         self._watch_card(card)
 
     def _deliver(self, vm: str, burst: Burst, about: int) -> None:
@@ -125,6 +131,16 @@ class Cloud:
             answers = self.guests[vm].receive(burst, self.clock.now, about=about)
             self._outbox.extend((vm, answer) for answer in answers)
             self._watch_guest(vm)
+
+    def _hand_out_keys(self, card: Card, request: RequestKeys) -> None:
+        """The broker's part; its channel to the hosts is not the fabric."""
+        responder, initiator = issue_session_keys(card.host, request.port)
+        for host, peer, keys in (
+            (self.cards[request.peer], card.host, responder),
+            (card, request.peer, initiator),
+        ):
+            self._carry_out(host, host.install(peer, keys, self.clock.now))
+        self._empty_outbox()
 
     def _leave(self, vm: str, burst: Burst) -> None:
         """Hand packets to the internet, and its answers back to the VM."""

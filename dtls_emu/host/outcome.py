@@ -193,11 +193,11 @@ class TunnelOutcome:
     Fields:
         host, peer: whose end it is, and where it leads.
         state: in words of :class:`~dtls_emu.tunnel.states.TunnelState`.
-        cipher: suite of the handshake.
+        cipher: suite of the handshake, or what a broker's keys are for.
         backend: who sealed and opened.
         backend_reason: why that one.
         protects: False for a backend that does not encrypt.
-        handshakes: how many ended well.
+        handshakes: associations that came up, each with keys of its own.
         handshake_seconds: how long the last one took, on the virtual clock.
         failure: why the last attempt failed, or "".
     """

@@ -18,6 +18,7 @@ from dtls_emu.host.outcome import ItemOutcome, Outcome, RoundTrips, TunnelOutcom
 from dtls_emu.host.traffic import BulkExecutor, make_executor
 from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.lab.schema import Lab
+from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.tunnel.context import SUITE
 from dtls_emu.tunnel.states import TunnelState
 
@@ -163,12 +164,13 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
 
 def _tunnel_outcomes(cloud: Cloud) -> list[TunnelOutcome]:
     """The ends of tunnels that somebody wanted."""
+    ciphers = {Keying.HANDSHAKE: SUITE.decode(), Keying.BROKER: "AES-256-GCM, keys from the broker"}
     return [
         TunnelOutcome(
             host=card.host,
             peer=peer,
             state=str(tunnel.state),
-            cipher=SUITE.decode(),
+            cipher=ciphers[cloud.topology.profile.keying],
             backend=card.engine.backend.name,
             backend_reason=card.engine.reason,
             protects=card.engine.backend.protects,

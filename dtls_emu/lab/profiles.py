@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dtls_emu.lab.sizes import CURRENT_SIZES, SizeRow
-from dtls_emu.lab.vocabulary import FirstPacket, Verdict
+from dtls_emu.lab.vocabulary import FirstPacket, Keying, Verdict
 
 
 __all__ = ["PROFILES", "Profile"]
@@ -31,6 +31,9 @@ class Profile:
         waiting_packets: most packets that wait for one tunnel.
         link_queue: most packets that wait for one link that has a `rate`.
         flow_table: most flows of one card.
+        keying: where the keys of tunnels come from.
+        rekey_records: records under one key, at which nothing more is sealed with it.
+        rekey_seconds: age of a key at which a fresh one is made; 0 for no such limit.
     """
 
     name: str
@@ -43,6 +46,9 @@ class Profile:
     waiting_packets: int
     link_queue: int
     flow_table: int
+    keying: Keying
+    rekey_records: int
+    rekey_seconds: float
 
 
 _CURRENT: Final = Profile(
@@ -56,6 +62,9 @@ _CURRENT: Final = Profile(
     waiting_packets=512,  # a TCP initial window of ten from fifty flows that start together
     link_queue=1000,  # Linux's default txqueuelen
     flow_table=1_000_000,  # AccelNet's flow cache in card memory, and Azure's flow limit of a VM
+    keying=Keying.HANDSHAKE,
+    rekey_records=23_726_566,  # 2^24.5, RFC 9325 4.4; Azure does not document its own
+    rekey_seconds=0.0,
 )
 
 PROFILES: Final[dict[str, Profile]] = {_CURRENT.name: _CURRENT}

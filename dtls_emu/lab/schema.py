@@ -25,7 +25,7 @@ from dtls_emu.lab.sizes import SIZE_NAME
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
-from dtls_emu.lab.vocabulary import Enforcement, FirstPacket
+from dtls_emu.lab.vocabulary import Enforcement, FirstPacket, Keying
 
 
 __all__ = [
@@ -259,6 +259,18 @@ class Overrides(LabModel):
     )
     flow_table: Annotated[Whole, Field(ge=1, le=MAX_FLOWS)] | None = Field(
         default=None, description="Most flows of one card. Default 1000000."
+    )
+    keying: Keying | None = Field(
+        default=None,
+        description="Where tunnels' keys come from: a DTLS `handshake`, or a `broker` that hands both hosts "
+        "one-time session keys. Default handshake.",
+    )
+    rekey_records: Annotated[Whole, Field(ge=16, le=2**48)] | None = Field(
+        default=None,
+        description="Records under one key; a fresh one is made at seven eighths of it. Default 23726566.",
+    )
+    rekey_seconds: Duration | None = Field(
+        default=None, description="Age at which a key is replaced, such as `10s`; 0 for never. Default 0."
     )
 
 

@@ -7,7 +7,7 @@ virtual-network flow log's tuple (Azure, "Virtual network flow logs").
 from enum import StrEnum
 
 
-__all__ = ["DropReason", "Enforcement", "FirstPacket", "FlowEncryption", "FragmentShape", "Verdict"]
+__all__ = ["DropReason", "Enforcement", "FirstPacket", "FlowEncryption", "FragmentShape", "Keying", "Verdict"]
 
 
 class Enforcement(StrEnum):
@@ -23,6 +23,13 @@ class FirstPacket(StrEnum):
     QUEUE = "queue"
     DROP = "drop"
     CLEAR = "clear"
+
+
+class Keying(StrEnum):
+    """Where the keys of a tunnel come from."""
+
+    HANDSHAKE = "handshake"  # a DTLS handshake between the two hosts
+    BROKER = "broker"  # one-time session keys that the lab's controller hands to both
 
 
 class Verdict(StrEnum):

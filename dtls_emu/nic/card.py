@@ -85,7 +85,7 @@ class Card:
             identity: of this host.
             authorities: the CA certificate of each region.
             engine: seals and opens.
-            settings: tunnels' knobs; the lab's profile sets the replay window when there are none.
+            settings: tunnels' knobs; from the lab's profile when there are none.
             on_drop: called with reason, count and mark for everything dropped, after it was counted.
         """
         self.host = identity.name
@@ -96,7 +96,13 @@ class Card:
         self._generation = 0
         self._due = inf
         ports = PortAllocator()
-        settings = settings or TunnelSettings(replay_window=topology.profile.replay_window)
+        profile = topology.profile
+        settings = settings or TunnelSettings(
+            replay_window=profile.replay_window,
+            keying=profile.keying,
+            rekey_records=profile.rekey_records,
+            rekey_seconds=profile.rekey_seconds,
+        )
         self._settings = settings
 
         def drop_ingress(reason: DropReason, count: int, mark: int) -> None:

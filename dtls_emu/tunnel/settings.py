@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from dtls_emu.lab.vocabulary import Keying
 
 
-__all__ = ["Keying", "TunnelSettings"]
-
-
-class Keying(StrEnum):
-    """Where an association's keys come from."""
-
-    HANDSHAKE = "handshake"
-    BROKER = "broker"
+__all__ = ["TunnelSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,12 +25,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.attempts import Attempts, Ends
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
-from dtls_emu.tunnel.settings import Keying
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.hello import CLIENT_HELLO

@@ -14,7 +14,7 @@ from dtls_emu.lab import load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
 
 
-SHIPPED = "jumbo-fragments, lossy, mixed-sizes, two-vms"
+SHIPPED = "broker, jumbo-fragments, lossy, mixed-sizes, rekey, two-vms"
 BASE = yaml.safe_load(Path(__file__).with_name("small.yaml").read_text())
 
 
