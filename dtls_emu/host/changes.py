@@ -57,7 +57,7 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS
         fixed = differences(before, after)
         if fixed:
             raise RunError(
-                f"{', '.join(fixed)}: not while it is up; `down`, change the lab file, and `up` again"
+                f"{', '.join(sorted(fixed))}: not while it is up; `down`, change the lab file, and `up` again"
             )
         cables = _changed_cables(run, before, after)
         # A cable is never smaller than what the cards think that it carries.

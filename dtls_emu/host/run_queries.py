@@ -19,6 +19,7 @@ from dtls_emu.host.run_state import (
     Namespace,
     RunError,
     boot_id,
+    no_such_run,
     read_state,
     run_names,
 )
@@ -103,24 +104,24 @@ def find_place(name: str, run: str | None = None, runs: Path = RUNS) -> Place:
     Raises:
         RunError: nowhere, or in several runs.
     """
+    there = run_names(runs)
+    if run is not None and run not in there:
+        raise no_such_run(run, runs)
     found: list[Place] = []
     known: set[str] = set()
-    for each in run_names(runs) if run is None else [run]:
+    for each in there if run is None else [run]:
         state = read_state(runs / each)
-        if state is None:
-            continue
-        names = {*state.lab["vms"], *state.lab["hosts"]}
+        names = set() if state is None else {*state.lab["vms"], *state.lab["hosts"]}
         known |= names
         if name in names:
             found.append(Place(each, namespace_name(each, name)))
     if len(found) > 1:
         choices = " or ".join(f"--run {place.run}" for place in found)
         raise RunError(f"several runs have `{name}`; write {choices}")
+    if not known:
+        raise RunError("nothing is up")
     if not found:
-        where = (
-            "nothing is up" if not known else f"no VM or host `{name}` is up; {suggest(name, sorted(known))}"
-        )
-        raise RunError(where if run is None or known else f"there is no run `{run}`")
+        raise RunError(f"no VM or host `{name}` is up; {suggest(name, sorted(known))}")
     return found[0]
 
 

@@ -38,6 +38,8 @@ __all__ = [
     "RunFolder",
     "RunState",
     "boot_id",
+    "no_such_run",
+    "read_state",
     "run_names",
 ]
 
@@ -179,7 +181,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{runs / run}: {error.strerror}") from error
         if folder is None:
-            raise RunError(f"there is no run `{run}`" + _others(runs))
+            raise no_such_run(run, runs)
         try:
             folder.state = read_state(folder.path)
         except RunError:
@@ -310,6 +312,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def _others(runs: Path) -> str:
+def no_such_run(run: str, runs: Path = RUNS) -> RunError:
+    """What to raise for the name of a run that is none: it names those that are."""
     listed = ", ".join(run_names(runs))
-    return f"; there is: {listed}" if listed else "; nothing is up"
+    return RunError(f"there is no run `{run}`; " + (f"there is: {listed}" if listed else "nothing is up"))

@@ -1,0 +1,114 @@
+"""What is up, what is left over, and where things are, is told by state and processes; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dtls_emu.host.processes import identify
+from dtls_emu.host.run_queries import Place, RunCondition, RunSummary, find_place, only_run, summaries
+from dtls_emu.host.run_state import CardProcess, Folder, Namespace, RunError, RunFolder, RunState, boot_id
+
+
+LAB = {"hosts": {"host-1": {}, "host-2": {}}, "vms": {"vm-a": {}}}
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Make the folder of a run with cards, of which some have a process: this one."""
+
+    def make(name, *alive, boot=None, lab=LAB):
+        me = identify(os.getpid())
+        with RunFolder.claim(name, tmp_path) as folder:
+            folder.write(RunState(run=name, boot=boot or boot_id(), lab=lab))
+            folder.add(
+                Namespace(name=f"{name}-a"), Namespace(name=f"{name}-b"), Folder(path=folder.path / "x")
+            )
+            for index, runs in enumerate(alive, start=1):
+                identity = {"pid": me.pid, "started": me.started if runs else me.started - 1}
+                folder.add(CardProcess(host=f"host-{index}", socket=folder.path / "s", **identity))
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("alive", "condition", "stopped"),
+    [
+        ([True, True], RunCondition.UP, ()),
+        ([True, False], RunCondition.IMPAIRED, ("host-2",)),
+        ([False, False], RunCondition.DEAD, ("host-1", "host-2")),
+    ],
+)
+def test_a_run_is_as_alive_as_its_cards(make_run, alive, condition, stopped):
+    """Cards are processes, known by number and start."""
+    made = ("2 namespaces", "2 cards", "1 folder")
+    assert summaries(make_run("demo", *alive)) == [RunSummary("demo", condition, made, stopped)]
+
+
+def test_a_run_that_has_no_card_yet_and_whose_command_is_gone_is_dead(make_run):
+    """`up` was killed."""
+    (summary,) = summaries(make_run("demo"))
+    assert (summary.condition, summary.made) == (RunCondition.DEAD, ("2 namespaces", "1 folder"))
+
+
+def test_a_run_of_an_earlier_boot_is_dead(make_run):
+    """Whoever has the numbers of its processes now."""
+    (summary,) = summaries(make_run("demo", True, boot="an earlier one"))
+    assert summary.condition is RunCondition.DEAD
+
+
+def test_a_run_that_is_being_made_is_busy(tmp_path):
+    """Its command holds the lock; it is no leftover. To look does not take the lock away."""
+    with RunFolder.claim("demo", tmp_path):
+        assert summaries(tmp_path) == [RunSummary("demo", RunCondition.BUSY)]
+        assert summaries(tmp_path) == [RunSummary("demo", RunCondition.BUSY)]
+    assert summaries(tmp_path) == [RunSummary("demo", RunCondition.DEAD, (str(tmp_path / "demo"),))]
+
+
+def test_a_state_that_cannot_be_read_is_reported_and_not_raised(tmp_path):
+    """`doctor` goes on."""
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "state.json").write_text("{")
+    (summary,) = summaries(tmp_path)
+    assert summary.condition is RunCondition.UNREADABLE
+    assert "demo/state.json: is no state file of this version" in summary.made[0]
+
+
+def test_a_vm_and_a_host_are_found_in_the_run_that_has_them(make_run):
+    """By the names of the lab."""
+    runs = make_run("demo")
+    assert find_place("vm-a", runs=runs) == Place("demo", "demo-vm-a")
+    assert find_place("host-2", "demo", runs) == Place("demo", "demo-host-2")
+
+
+def test_a_name_in_two_runs_is_asked_about(make_run):
+    """Until the run is named."""
+    make_run("one")
+    runs = make_run("two")
+    with pytest.raises(RunError, match="several runs have `vm-a`; write --run one or --run two"):
+        find_place("vm-a", runs=runs)
+    assert find_place("vm-a", "two", runs) == Place("two", "two-vm-a")
+
+
+def test_a_name_that_is_nowhere_comes_with_those_that_are(make_run, tmp_path):
+    """Or that nothing is up."""
+    with pytest.raises(RunError, match=r"^nothing is up$"):
+        find_place("vm-a", runs=tmp_path / "none")
+    runs = make_run("demo")
+    with pytest.raises(RunError, match=r"no VM or host `vm-x` is up; did you mean `vm-a`\?"):
+        find_place("vm-x", runs=runs)
+    with pytest.raises(RunError, match=r"^there is no run `other`; there is: demo$"):
+        find_place("vm-a", "other", runs)
+
+
+def test_the_only_run_is_meant_when_none_is_named(make_run, tmp_path):
+    """None and several are said."""
+    with pytest.raises(RunError, match=r"^nothing is up$"):
+        only_run(tmp_path)
+    runs = make_run("one")
+    assert only_run(runs) == "one"
+    make_run("two")
+    with pytest.raises(RunError, match="several runs are up; name one: one, two"):
+        only_run(runs)
