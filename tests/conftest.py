@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,24 @@ NEEDS = {
     "tshark": lambda: None if shutil.which("tshark") else "tshark is not installed (Debian: tshark)",
     "root": lambda: None if os.geteuid() == 0 else "needs root",
 }
+
+
+UNWATCHED = {"crypto", "lab", "policy", "wire", "testing"}
+"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; and that of
+the tests of the watch itself."""
+
+
+@pytest.fixture(autouse=True)
+def wire_watch(request):
+    """Whatever any test does with cards, no packet is in clear that must not be, and no nonce is used twice."""
+    if request.path.relative_to(Path(__file__).parent).parts[0] in UNWATCHED:
+        yield None
+        return
+    from dtls_emu.testing.wire_watch import watching
+
+    with watching() as watch:
+        yield watch
+    watch.check()
 
 
 def pytest_runtest_setup(item):

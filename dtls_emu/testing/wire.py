@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.nic.card import Engine
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.settings import TunnelSettings
 
 
 __all__ = ["Wire", "make_topology"]
@@ -95,6 +97,7 @@ class Wire:
 
     Fields:
         topology: of the lab.
+        engines, settings: as :func:`~dtls_emu.host.cards.build_cards` takes them.
         cut: while True, datagrams are lost.
         now: the time that cards are told, in seconds.
         cards: by host name.
@@ -105,6 +108,8 @@ class Wire:
 
     topology: Topology
     cut: bool = False
+    engines: Mapping[str, Engine] | None = None
+    settings: TunnelSettings | None = None
     now: float = 0.0
     datagrams: list[tuple[str, int, UnderlayAddress, bytes]] = field(default_factory=list)
     delivered: dict[str, list[bytes]] = field(default_factory=dict)
@@ -113,7 +118,12 @@ class Wire:
 
     def __post_init__(self) -> None:
         """Build the cards."""
-        self.cards = build_cards(self.topology, on_drop=lambda *drop: self.drops.append(drop))
+        self.cards = build_cards(
+            self.topology,
+            engines=self.engines,
+            settings=self.settings,
+            on_drop=lambda *drop: self.drops.append(drop),
+        )
         self._address = {host.name: host.underlay for host in self.topology.hosts.values()}
 
     def send(self, vm: str, *packets: bytes, mark: int = 0) -> None:

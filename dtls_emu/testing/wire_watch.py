@@ -1,0 +1,442 @@
+"""A watch over everything that cards put on a fabric, for whole test suites::
+
+    with watching() as watch:
+        ...  # simulate labs, drive a Wire, shake hands in a Pair
+    watch.check()
+
+What it proves of every datagram that a card or tunnel of this process put on a simulated fabric meanwhile:
+
+1. *Nothing in clear that is to be encrypted.* A packet is on the VXLAN port in clear only if the policy, asked
+   again here, sends its flow in clear; or if its tunnel was down and the lab lets it fall back. Between two
+   networks of which one has DropUnencrypted it never is. Every other datagram shares no 16 consecutive bytes
+   with any packet that a VM gave to a card, headers included (and 8 are mostly noticed).
+2. *No nonce twice.* Every protected record verifies under a key that this process made, and none uses a nonce
+   or a record number that another one of the same key has used: handshake, data, alerts, repeated flights,
+   rekeys and restarts alike. A datagram counts when it is sent: the copies that a link makes are no new ones.
+
+Cards whose backend does not protect are left out: `null` seals nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from dtls_emu.host.cloud import Cloud
+from dtls_emu.lab.vocabulary import FirstPacket, Verdict
+from dtls_emu.nic.effects import Transmit
+from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.policy import decide, flow_to
+from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.wire import Wire
+from dtls_emu.tunnel import handshake
+from dtls_emu.tunnel.session_keys import SessionKeys
+from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.wire.inspect import PacketClass, key_of, unpack_key
+from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, RECORD_PREFIX, TAG
+from dtls_emu.wire.record import HANDSHAKE, HANDSHAKE_HEADER, pull_records_untrusted
+from dtls_emu.wire.vxlan import pull_encapsulation_untrusted
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from dtls_emu.crypto.backend import TrafficKeys
+    from dtls_emu.fabric.simulated import WireEvent
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.card import Card
+    from dtls_emu.nic.effects import Effect
+    from dtls_emu.wire.burst import Burst
+    from dtls_emu.wire.record import RecordView
+
+
+__all__ = ["WireWatch", "watching"]
+
+Route = tuple[object, object]
+"""Sender and receiver of a datagram, each with its port: a hint which key is in use, nothing more."""
+
+_WINDOW: Final = 8
+"""Bytes compared at once. Packets are remembered in steps of so many, so 16 in a row always hold one."""
+
+_TELLING: Final = 4
+"""Different byte values in a window that says something: runs of zeros are everywhere."""
+
+_BATCH: Final = 1 << 22
+"""Bytes that may wait to be compared."""
+
+_SLOTS: Final = 24
+"""Bits of the table that most windows are told apart by."""
+
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, and close to 2^64 over the golden ratio: neighbours spread over the table (Knuth 6.4)."""
+
+
+class WireWatch:
+    """Is told of packets, effects, keys and datagrams; finds what should not be. :func:`watching` tells it.
+
+    Fields:
+        violations: what was found, in words without any payload.
+        packets: that were to be protected, super-packets counted once.
+        datagrams: seen on fabrics.
+        records: protected records among them, each verified.
+    """
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self.packets = 0
+        self.datagrams = 0
+        self.records = 0
+        self._cards: dict[str, Card] = {}
+        self._permitted: Counter[bytes] = Counter()  # datagrams in clear that a card had reason to send
+        self._decisions: dict[tuple[Topology, str, object, bool], tuple[Verdict, bool]] = {}
+        self._keys: dict[bytes, _Key] = {}
+        self._key_of: dict[Route, _Key] = {}
+        self._windows = _Windows()
+
+    def check(self) -> None:
+        """Fail if anything was found.
+
+        Raises:
+            AssertionError: with everything that was found.
+        """
+        self._compare()
+        assert not self.violations, "\n".join(self.violations)
+
+    def offer(self, packets: Iterable[bytes]) -> None:
+        """Packets are given to somebody who protects."""
+        for packet in packets:
+            self.packets += 1
+            self._windows.remember(packet)
+
+    def follow(self, cards: Iterable[Card]) -> None:
+        """Look at whatever goes through these cards from now on."""
+        for card in cards:
+            self._cards[card._topology.hosts[card.host].underlay] = card  # noqa: SLF001  # the watch over cards
+            for name in ("from_guest", "from_fabric", "handle_timeout", "rekey", "install", "close"):
+                setattr(card, name, self._followed(card, getattr(card, name)))
+
+    def _followed(self, card: Card, method: Callable[..., list[Effect]]) -> Callable[..., list[Effect]]:
+        @wraps(method)
+        def call(*args: Any, **options: Any) -> list[Effect]:
+            if method.__name__ == "from_guest" and card.engine.backend.protects:
+                burst: Burst = options["burst"] if "burst" in options else args[1]
+                self.offer(row.tobytes() for row in burst.rows())
+            effects = method(*args, **options)
+            self._judge(card, effects)
+            return effects
+
+        return call
+
+    def _judge(self, card: Card, effects: Iterable[Effect]) -> None:
+        """A card has been called and asks for this; its tunnels are as the call has left them."""
+        for effect in effects:
+            if isinstance(effect, Transmit) and effect.destination[1] == VXLAN_PORT:
+                for row in effect.burst.rows():
+                    datagram = row.tobytes()
+                    objection = self._objection(card, datagram)
+                    if objection:
+                        self.violations.append(f"host {card.host} sends in clear: {objection}")
+                    self._permitted[datagram] += 1
+
+    def learn(self, keys: Iterable[TrafficKeys]) -> None:
+        """Keys have been made."""
+        for each in keys:
+            self._keys.setdefault(bytes(each.key), _Key(each))
+
+    def see(self, route: Route, datagram: bytes, *, port: int) -> None:
+        """A datagram is put on a fabric, for this UDP port of its receiver, by somebody who protects."""
+        self.datagrams += 1
+        if port == VXLAN_PORT:
+            if not self._permitted[datagram]:
+                self.violations.append(f"{route}: a datagram in clear that no card has asked for")
+            self._permitted[datagram] -= 1
+            return
+        records = pull_records_untrusted(datagram)
+        rest = datagram
+        for record in records:
+            clear = RECORD_PREFIX if record.header.epoch else RECORD_HEADER + HANDSHAKE_HEADER
+            self._windows.look_at(route, bytes(record.record[clear:]))
+            rest = datagram[len(datagram) - record.trailing :] if record.trailing else b""
+            if record.header.epoch:
+                self._see_protected(route, record)
+        self._windows.look_at(route, rest)
+        if self._windows.waiting > _BATCH:
+            self._compare()
+
+    def see_event(self, event: WireEvent) -> None:
+        """A tap of a simulated fabric."""
+        sender = self._cards.get(event.source[0])
+        if sender is not None and sender.engine.backend.protects:
+            self.see((event.source, event.destination), event.payload, port=event.destination[1])
+
+    def _objection(self, card: Card, datagram: bytes) -> str:
+        """Why a card may not send this in clear; empty when it may."""
+        frame = pull_encapsulation_untrusted(datagram)
+        if frame is None:
+            return "something that is no VXLAN frame"
+        seen, words = key_of(frame.packet, frame.vni)
+        if seen is PacketClass.MALFORMED:
+            return "a malformed packet"
+        key = unpack_key(words)
+        topology = card._topology  # noqa: SLF001  # see judge
+        owners = [vm for vm in topology.vms_on(card.host) if vm.mac == frame.source_mac]
+        if not owners or key.source not in owners[0].addresses:
+            return f"a packet from {key.source}, which is no VM of this host"
+        question = topology, owners[0].name, key.destination, key.is_fragment
+        if question not in self._decisions:
+            flow = flow_to(topology, owners[0], key.destination, fragment=key.is_fragment)
+            strict = any(end.drops_unencrypted for end in flow.ends)
+            self._decisions[question] = decide(flow, topology.profile).verdict, strict
+        verdict, strict = self._decisions[question]
+        where = f"{owners[0].name} to {key.destination}"
+        if verdict is Verdict.CLEAR:
+            return ""
+        if verdict is Verdict.DROP:
+            return f"{where}, a flow that is dropped"
+        if strict:
+            return f"{where}, an encrypted flow under DropUnencrypted"
+        receiver = topology.locate(owners[0].network, key.destination)
+        assert receiver is not None  # or it would not be encrypted
+        tunnel = card.tunnels[receiver.host]
+        is_down = tunnel.active is None
+        if is_down and tunnel.failure:
+            return ""
+        if topology.profile.first_packet is FirstPacket.CLEAR and (is_down or tunnel.room() < MAX_ROWS):
+            return ""
+        return f"{where}, an encrypted flow"
+
+    def _see_protected(self, route: Route, record: RecordView) -> None:
+        self.records += 1
+        raw = bytes(record.record)
+        key = self._key_of.get(route)
+        if key is None or not key.verifies(raw):
+            key = next((each for each in reversed(self._keys.values()) if each.verifies(raw)), None)
+            if key is None:
+                self.violations.append(f"{route}: a protected record that none of our keys opens")
+                return
+            self._key_of[route] = key
+        number = raw[3:11]
+        nonce = raw[RECORD_HEADER:RECORD_PREFIX]
+        # OpenSSL's own Finished, sent again as it is by the backend that leaves numbering to OpenSSL.
+        if raw[0] == HANDSHAKE and nonce != number and key.finished == raw:
+            return
+        if raw[0] == HANDSHAKE:
+            key.finished = raw
+        for used, value, what in ((key.nonces, nonce, "nonce"), (key.numbers, number, "record number")):
+            if value in used:
+                self.violations.append(f"{route}: {what} {value.hex()} twice under one key")
+            used.add(value)
+
+    def _compare(self) -> None:
+        self.violations += [
+            f"{route}: {_WINDOW} bytes and more of a packet in clear" for route in self._windows.compare()
+        ]
+
+
+@contextmanager
+def watching() -> Iterator[WireWatch]:
+    """Watch every cloud of a simulated lab, every wire and every pair of tunnels that is made meanwhile."""
+    watch = WireWatch()
+    with ExitStack() as stack:
+
+        def around(owner: Any, name: str, make: Callable[[WireWatch, Any], Any]) -> None:
+            original = getattr(owner, name)
+            stack.enter_context(patch.object(owner, name, wraps(original)(make(watch, original))))
+
+        around(Cloud, "__init__", _around_cloud)
+        around(Wire, "__post_init__", _around_wire)
+        around(Wire, "_transmit", _around_transmit)
+        around(Pair, "send", _around_send)
+        around(Pair, "_put", _around_put)
+        around(handshake, "traffic_keys", _around_keys)
+        around(SessionKeys, "established", _around_session)
+        yield watch
+
+
+def _around_cloud(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def init(cloud: Cloud, *args: Any, **options: Any) -> None:
+        original(cloud, *args, **options)
+        watch.follow(cloud.cards.values())
+        cloud.fabric.tap(watch.see_event)
+
+    return init
+
+
+def _around_wire(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def post_init(wire: Wire) -> None:
+        original(wire)
+        watch.follow(wire.cards.values())
+
+    return post_init
+
+
+def _around_transmit(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def transmit(wire: Wire, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
+        if wire.cards[host].engine.backend.protects:
+            for datagram in datagrams:
+                route = (host, effect.source_port), effect.destination
+                watch.see(route, datagram, port=effect.destination[1])
+        original(wire, host, effect, datagrams)
+
+    return transmit
+
+
+def _around_send(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def send(pair: Pair, sender: str, *packets: bytes) -> None:
+        if pair._tunnels[sender]._backend.protects:  # noqa: SLF001  # a pair is all test
+            watch.offer(packets)
+        original(pair, sender, *packets)
+
+    return send
+
+
+def _around_put(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def put(pair: Pair, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
+        if pair._tunnels[sender]._backend.protects:  # noqa: SLF001  # a pair is all test
+            watch.see(((sender, local_port), remote_port), datagram, port=remote_port)
+        original(pair, sender, local_port, remote_port, datagram)
+
+    return put
+
+
+def _around_keys(watch: WireWatch, original: Callable[..., Any]) -> Callable[..., Any]:
+    def traffic_keys(*args: Any, **options: Any) -> tuple[TrafficKeys, TrafficKeys]:
+        keys: tuple[TrafficKeys, TrafficKeys] = original(*args, **options)
+        watch.learn(keys)
+        return keys
+
+    return traffic_keys
+
+
+def _around_session(watch: WireWatch, original: Callable[..., Any]) -> Callable[..., Any]:
+    def established(keys: SessionKeys, **options: Any) -> Any:
+        result = original(keys, **options)
+        watch.learn((result.write, result.read))
+        return result
+
+    return established
+
+
+class _Key:
+    """One traffic key.
+
+    Fields:
+        nonces, numbers: those used so far.
+        finished: the last handshake record under it.
+    """
+
+    __slots__ = ("_cipher", "_salt", "finished", "nonces", "numbers")
+
+    def __init__(self, keys: TrafficKeys) -> None:
+        self._cipher = AESGCM(bytes(keys.key))
+        self._salt = bytes(keys.salt)
+        self.nonces: set[bytes] = set()
+        self.numbers: set[bytes] = set()
+        self.finished = b""
+
+    def verifies(self, record: bytes) -> bool:
+        """Whether the record was sealed under this key (RFC 5246 6.2.3.3, RFC 5288 3)."""
+        length = len(record) - RECORD_PREFIX - TAG
+        if length < 0:
+            return False
+        additional = record[3:11] + record[:3] + length.to_bytes(2, "big")
+        nonce = self._salt + record[RECORD_HEADER : RECORD_HEADER + EXPLICIT_NONCE]
+        try:
+            self._cipher.decrypt(nonce, record[RECORD_PREFIX:], additional)
+        except InvalidTag:
+            return False
+        return True
+
+
+class _Sighting(NamedTuple):
+    route: Route
+    start: int
+
+
+class _Windows:
+    """Windows of packets, to be looked for in datagrams. Both wait until there are many: it is cheaper then.
+
+    Fields:
+        waiting: bytes that wait.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._packets: list[bytes] = []
+        self._sightings: list[_Sighting] = []
+        self._bodies = bytearray()
+        self._table = np.zeros(1 << _SLOTS, np.bool_)
+        self._known: NDArray[np.uint64] = np.zeros(0, np.uint64)
+
+    def remember(self, packet: bytes) -> None:
+        """These bytes are nobody's business."""
+        self._packets.append(packet)
+        self.waiting += len(packet)
+
+    def look_at(self, route: Route, body: bytes) -> None:
+        """These bytes are on a fabric."""
+        if len(body) >= _WINDOW:
+            self._sightings.append(_Sighting(route, len(self._bodies)))
+            self._bodies += body
+            self.waiting += len(body)
+
+    def compare(self) -> list[Route]:
+        """Where windows of packets have been seen, each datagram once."""
+        self._learn()
+        found: list[Route] = []
+        if self._bodies:
+            windows = _every_window(np.frombuffer(bytes(self._bodies), np.uint8))
+            at = np.flatnonzero(self._table[_slots(windows)])
+            at = at[self._knows(windows[at])]
+            starts = [sighting.start for sighting in self._sightings]
+            hits = np.searchsorted(starts, at, side="right") - 1
+            found = [self._sightings[hit].route for hit in dict.fromkeys(hits.tolist())]
+        self._bodies = bytearray()
+        self._sightings = []
+        self.waiting = 0
+        return found
+
+    def _learn(self) -> None:
+        """Enter the windows of the packets that wait."""
+        grids = [np.frombuffer(each, np.uint64, len(each) // _WINDOW) for each in self._packets]
+        # The end of a packet may not fill a window of the grid.
+        grids += [np.frombuffer(each[-_WINDOW:], np.uint64) for each in self._packets if len(each) >= _WINDOW]
+        self._packets = []
+        if not grids:
+            return
+        fresh = np.concatenate(grids)
+        ordered = np.sort(fresh.view(np.uint8).reshape(-1, _WINDOW), axis=1)
+        telling = np.count_nonzero(ordered[:, 1:] != ordered[:, :-1], axis=1) + 1 >= _TELLING
+        fresh = fresh[telling]
+        self._table[_slots(fresh)] = True
+        # Sorted and unlike np.unique, which hashes: ten times as fast where most repeat.
+        both = np.sort(np.concatenate([self._known, fresh]))
+        self._known = both[np.flatnonzero(np.diff(both, prepend=~both[:1]))]
+
+    def _knows(self, windows: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        if not len(self._known):
+            return np.zeros(len(windows), np.bool_)
+        at = np.minimum(np.searchsorted(self._known, windows), len(self._known) - 1)
+        same: NDArray[np.bool_] = self._known[at] == windows
+        return same
+
+
+def _every_window(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    windows: NDArray[np.uint64] = np.empty(len(data) - _WINDOW + 1, np.uint64)
+    for shift in range(min(_WINDOW, len(windows))):
+        part = windows[shift::_WINDOW]
+        part[:] = np.frombuffer(data.data, np.uint64, len(part), shift)
+    return windows
+
+
+def _slots(windows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return (windows * _GOLDEN) >> np.uint64(64 - _SLOTS)
