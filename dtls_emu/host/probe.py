@@ -26,6 +26,8 @@ from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.environment import CPU_FEATURES, environment, openssl_version, package_version
+from dtls_emu.host.run_queries import RunCondition, RunSummary, summaries
+from dtls_emu.host.run_state import RunError
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.kernel_cache import kernel_cache
@@ -308,6 +310,33 @@ def _unshare(name: str, options: list[str], remedy: str) -> Offer:
     return Offer(name, OfferState.NO, outcome.stderr.strip().rpartition(": ")[2], remedy)
 
 
+def _leftovers() -> list[Offer]:
+    """What runs have left behind: what `dtls-emu down` would remove."""
+    name = "no leftovers"
+    try:
+        runs = summaries()
+    except RunError as error:
+        return [Offer(name, OfferState.LIMITED, f"not looked: {error}", "run as root")]
+    found = [_left_of(name, run) for run in runs]
+    limits = [offer for offer in found if offer is not None]
+    if limits:
+        return limits
+    up = ", ".join(run.run for run in runs)
+    return [Offer(name, OfferState.YES, f"up: {up}" if up else "nothing is up")]
+
+
+def _left_of(name: str, run: RunSummary) -> Offer | None:
+    if run.condition in {RunCondition.DEAD, RunCondition.UNREADABLE}:
+        reason = f"run {run.run}: {', '.join(run.made)}"
+        is_known = run.condition is RunCondition.DEAD
+        remedy = f"dtls-emu down {run.run}" if is_known else "look at it; nothing touches what it cannot read"
+        return Offer(name, OfferState.LIMITED, reason, remedy)
+    if run.condition is RunCondition.IMPAIRED:
+        reason = f"run {run.run}: cards have ended: {', '.join(run.stopped)}"
+        return Offer(name, OfferState.LIMITED, reason, f"dtls-emu restart --run {run.run} {run.stopped[0]}")
+    return None
+
+
 # -------------------------------------------------------------------------------------- other programs
 
 
@@ -353,6 +382,7 @@ _PROBES: Final = (
     _tun,
     _network_namespaces,
     _user_namespaces,
+    _leftovers,
     _tshark,
     _iperf3,
     _podman,

@@ -14,6 +14,8 @@ from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric import udp
 from dtls_emu.host import probe as probing
 from dtls_emu.host.probe import Offer, OfferState, is_ready, probe
+from dtls_emu.host.run_queries import RunCondition, RunSummary
+from dtls_emu.host.run_state import RunError
 
 
 needs_root = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -226,3 +228,41 @@ def test_a_tun_interface_is_gone_after_the_probe(probe_name):
     interfaces = sorted(path.name for path in Path("/sys/class/net").iterdir())
     assert len(getattr(probing, probe_name)()) == 2
     assert sorted(path.name for path in Path("/sys/class/net").iterdir()) == interfaces
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        (
+            RunSummary("demo", RunCondition.DEAD, ("4 namespaces", "2 cards")),
+            ("run demo: 4 namespaces, 2 cards", "dtls-emu down demo"),
+        ),
+        (
+            RunSummary("demo", RunCondition.UNREADABLE, ("demo/state.json: no",)),
+            ("run demo: demo/state.json: no", "look at it; nothing touches what it cannot read"),
+        ),
+        (
+            RunSummary("demo", RunCondition.IMPAIRED, (), ("host-2",)),
+            ("run demo: cards have ended: host-2", "dtls-emu restart --run demo host-2"),
+        ),
+    ],
+)
+def test_what_runs_have_left_comes_with_the_command_that_helps(monkeypatch, summary, expected):
+    """A run that is up, or being made, is none of them."""
+    others = [RunSummary("well", RunCondition.UP), RunSummary("coming", RunCondition.BUSY)]
+    monkeypatch.setattr(probing, "summaries", lambda: [summary, *others])
+    (offer,) = probing._leftovers()
+    assert (offer.state, offer.reason, offer.remedy) == (OfferState.LIMITED, *expected)
+    monkeypatch.setattr(probing, "summaries", lambda: others)
+    assert probing._leftovers() == [Offer("no leftovers", OfferState.YES, "up: well, coming")]
+
+
+def test_what_runs_have_left_may_not_be_seen_without_root(monkeypatch):
+    """Their folder is root's."""
+
+    def refuse():
+        raise RunError("/run/dtls-emu: Permission denied; it needs root")
+
+    monkeypatch.setattr(probing, "summaries", refuse)
+    (offer,) = probing._leftovers()
+    assert (offer.state, offer.remedy) == (OfferState.LIMITED, "run as root")
