@@ -1,0 +1,356 @@
+"""Two host processes as two containers would run them, each with its VM's device in its own namespace.
+
+Real namespaces, a veth between them, real processes: what the kernel, the loop and the control socket make of
+each other. Everything has names of this process, and is removed by them, whatever happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dtls_emu.crypto.authority import RegionAuthority
+from dtls_emu.crypto.credential_files import save_credentials
+from dtls_emu.host.control_client import ControlError, ask
+from dtls_emu.host.host_config import load_host_config
+from dtls_emu.host.netns import entered
+from dtls_emu.host.running_host import RunningHost
+from dtls_emu.host.tun import TunError
+
+
+pytestmark = pytest.mark.root
+
+LAB = {
+    "virtual_networks": {
+        "prod": {
+            "address_prefixes": ["10.77.0.0/24", "fd77::/64"],
+            "vni": 77,
+            "encryption": {"enabled": True, "enforcement": "DropUnencrypted"},
+        }
+    },
+    "hosts": {"h1": {"underlay": "198.51.100.1"}, "h2": {"underlay": "198.51.100.2"}},
+    "vms": {
+        name: {
+            "host": host,
+            "virtual_network": "prod",
+            "address": f"10.77.0.{last}",
+            "address_v6": f"fd77::{last}",
+            "mtu": 1400,
+        }
+        for name, host, last in (("a", "h1", 4), ("b", "h2", 5))
+    },
+}
+DEVICE = "nic0"
+PORT = 5000
+SECRET = b"a payload that nobody on the fabric may read"
+
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+
+class Pair:
+    """Hosts h1 and h2, each a process in a namespace of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.namespaces = {host: f"dtls-emu-test-{os.getpid()}-{host}" for host in LAB["hosts"]}
+        self.processes = {}
+        authority = RegionAuthority.create("eastus", datetime.now(UTC))
+        for host, vm in (("h1", "a"), ("h2", "b")):
+            save_credentials(authority.issue(host, datetime.now(UTC)), folder / host)
+            config = {
+                "version": 1,
+                "run": "test",
+                "host": host,
+                "lab": LAB,
+                "credentials": {
+                    "certificate": f"{host}/host.pem",
+                    "private_key": f"{host}/host.key",
+                    "authorities": {"eastus": f"{host}/ca.pem"},
+                },
+                "control_socket": f"{host}.sock",
+                "vms": [{"vm": vm, "device": DEVICE, "create": True}],
+            }
+            self.config(host).write_text(json.dumps(config))
+
+    def config(self, host):
+        return self.folder / f"{host}.json"
+
+    def start(self, host):
+        """Start a host and wait for the line that says that it is ready."""
+        command = [sys.executable, "-m", "dtls_emu", "host", "--config", str(self.config(host))]
+        with entered(self.namespaces[host]):
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.processes[host] = process
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "is ready" in line:
+                return process
+        raise AssertionError(f"{host} ended: {''.join(said)}")
+
+    def end(self, host, number=signal.SIGTERM):
+        """Send a signal, wait for the end, and return the exit code and what was said meanwhile."""
+        process = self.processes.pop(host)
+        process.send_signal(number)
+        said = process.stderr.read()
+        process.stderr.close()
+        return process.wait(), said
+
+    def ask(self, host, command, **arguments):
+        return ask(self.folder / f"{host}.sock", command, **arguments)
+
+    def sockets(self, version=4):
+        """UDP sockets of programs of VMs a and b."""
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        sockets = []
+        for host in ("h1", "h2"):
+            with entered(self.namespaces[host]):
+                sock = socket.socket(family, socket.SOCK_DGRAM)
+            own = LAB["vms"]["a" if host == "h1" else "b"]["address" if version == 4 else "address_v6"]
+            sock.bind((own, PORT))
+            sock.settimeout(10)
+            sockets.append(sock)
+        return sockets
+
+    def send(self, version=4, payload=SECRET):
+        """One datagram from a to b; what b received."""
+        a, b = self.sockets(version)
+        with a, b:
+            a.sendto(payload, b.getsockname()[:2])
+            return b.recv(65_535)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Both hosts, up."""
+    pair = Pair(tmp_path_factory.mktemp("hosts"))
+    with ExitStack() as undo:
+        for name in pair.namespaces.values():
+            run("ip", "netns", "add", name)
+            undo.callback(run, "ip", "netns", "del", name)
+        one, two = pair.namespaces.values()
+        run(
+            *("ip", "-n", one, "link", "add", "fabric", "mtu", "1700", "type", "veth"),
+            *("peer", "name", "fabric", "mtu", "1700", "netns", two),
+        )
+        for last, name in enumerate((one, two), start=1):
+            run("ip", "-n", name, "addr", "add", f"198.51.100.{last}/24", "dev", "fabric")
+            run("ip", "-n", name, "link", "set", "fabric", "up")
+
+        def kill_all():
+            for host in list(pair.processes):
+                with suppress(ProcessLookupError):
+                    pair.end(host, signal.SIGKILL)
+
+        undo.callback(kill_all)
+        for host in pair.namespaces:
+            pair.start(host)
+        yield pair
+
+
+@pytest.fixture
+def fabric_tap(pair):
+    """Everything on the fabric, as an Ethernet tap of host h1 sees it."""
+    with entered(pair.namespaces["h1"]):
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
+    tap.bind(("fabric", 3))
+    tap.setblocking(False)
+
+    def frames():
+        with suppress(BlockingIOError):
+            while True:
+                yield tap.recv(1 << 17)
+
+    yield frames
+    tap.close()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_programs_talk_through_the_tunnel_and_nothing_is_in_clear(pair, fabric_tap, version):
+    """The lab's addresses and routes are on the device; the payload is nowhere on the fabric."""
+    assert pair.send(version) == SECRET
+    frames = [*fabric_tap()]
+    assert any(b"\x17\xfe\xfd" in frame for frame in frames)  # application data, DTLS 1.2
+    assert [frame for frame in frames if SECRET[:16] in frame] == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_large_transfer_arrives_whole(pair, version):
+    """TCP, in super-packets on both sides, both ways at once."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    address = LAB["vms"]["b"]["address" if version == 4 else "address_v6"]
+    sent = os.urandom(8 << 20)
+    with entered(pair.namespaces["h2"]):
+        listener = socket.create_server((address, PORT), family=family)
+    with listener:
+        with entered(pair.namespaces["h1"]):
+            client = socket.socket(family, socket.SOCK_STREAM)
+        client.settimeout(30)
+        client.connect((address, PORT))
+        server, _ = listener.accept()
+        with client, server:
+            for end in (client, server):
+                end.setblocking(False)
+            arrived = {client: bytearray(), server: bytearray()}
+            left = {client: memoryview(sent), server: memoryview(sent)}
+            while any(len(data) < len(sent) for data in arrived.values()):
+                for end in (client, server):
+                    with suppress(BlockingIOError):
+                        left[end] = left[end][end.send(left[end][: 1 << 18]) :]
+                    with suppress(BlockingIOError):
+                        arrived[end] += end.recv(1 << 20)
+    assert all(data == sent for data in arrived.values())
+    device = pair.ask("h2", "status")["devices"]["b"]
+    assert device["written"] > 2 * device["writes"]
+
+
+def test_the_status_is_right_and_adds_up(pair):
+    """Books of card, sockets and devices; nothing that is secret."""
+    pair.send()
+    status = pair.ask("h1", "status")
+    assert (status["run"], status["host"], status["ready"], status["trouble"]) == ("test", "h1", True, "")
+    card = status["card"]
+    tunnel = card["tunnels"]["h2"]
+    assert (tunnel["state"], tunnel["cipher"]) == ("up", "AES-256-GCM")
+    assert tunnel["mtu"] == {"fabric": 1650, "inner_encrypted": 1563, "inner_clear": 1600}
+    assert card["egress"]["clear"] == 0
+    assert status["fabric"]["balanced"]
+    assert status["devices"]["a"]["balanced"]
+    assert status["devices"]["a"]["received"] == card["egress"]["offered"]
+    assert status["io_path"] == "TUN super-packets, UDP GSO+GRO"
+    assert status["privileges"]["other_threads"] == 0
+    assert "PRIVATE" not in json.dumps(status)
+
+
+def test_it_has_no_capability_in_effect_and_one_thread(pair):
+    """Devices and sockets are open; nothing else needs any."""
+    lines = Path(f"/proc/{pair.processes['h1'].pid}/status").read_text().splitlines()
+    found = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    assert int(found["CapEff"], 16) == 0
+    assert int(found["CapPrm"], 16) in {0, 1 << 12}
+    assert int(found["CapBnd"], 16) == 0
+    assert found["NoNewPrivs"].strip() == "1"
+    assert found["Threads"].strip() == "1"
+
+
+def test_links_and_policy_change_live_and_nothing_else(pair):
+    """Loss of everything, and back; the tunnel stays up. What cannot change is refused by name."""
+    handshakes = pair.ask("h1", "status")["card"]["tunnels"]["h2"]["handshakes"]
+    pair.ask("h1", "set", path=["link_defaults"], value={"loss": "100%"})
+    a, b = pair.sockets()
+    with a, b:
+        b.settimeout(0.2)
+        a.sendto(b"lost", b.getsockname())
+        with pytest.raises(TimeoutError):
+            b.recv(100)
+    tunnel = pair.ask("h1", "status")["card"]["tunnels"]["h2"]
+    assert tunnel["impairments"] == {"delay": 5e-05, "loss": 1.0}
+    assert tunnel["link"]["dropped"]["lost"] >= 1
+    pair.ask("h1", "set", path=["link_defaults", "loss"], value=None)
+    assert pair.send() == SECRET
+    tunnel = pair.ask("h1", "status")["card"]["tunnels"]["h2"]
+    assert tunnel["impairments"] == {}
+    assert tunnel["handshakes"] == handshakes
+    with pytest.raises(ControlError, match="cannot be changed while the lab is up: underlay of h2"):
+        pair.ask("h1", "set", path=["hosts", "h2", "underlay"], value="198.51.100.9")
+    with pytest.raises(ControlError) as caught:
+        pair.ask("h1", "set", path=["link_defaults", "loss"], value="lots")
+    assert caught.value.problems[0].startswith("lab: link_defaults.loss: ")
+
+
+def test_a_rekey_makes_fresh_keys_with_full_buffers_and_loses_nothing(pair):
+    """The new socket is opened by a process without capabilities in effect."""
+    before = pair.ask("h1", "status")["card"]["tunnels"]["h2"]["handshakes"]
+    pair.send()
+    assert pair.ask("h1", "rekey") == {"peers": ["h2"]}
+    assert pair.send() == SECRET
+    status = pair.ask("h1", "status")
+    assert status["card"]["tunnels"]["h2"]["handshakes"] == before + 1
+    assert status["fabric"]["offloads"]["socket_buffer"]["state"] == "on"
+    with pytest.raises(ControlError, match="no tunnel to `h9`"):
+        pair.ask("h1", "rekey", peer="h9")
+
+
+def test_a_second_host_of_the_same_name_is_refused_and_leaves_nothing(pair):
+    """It could not have the device; the first one goes on."""
+    command = [sys.executable, "-m", "dtls_emu", "host", "--config", str(pair.config("h1"))]
+    with entered(pair.namespaces["h1"]):
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert second.stderr.splitlines()[-1].startswith("dtls-emu: ")
+    assert pair.send() == SECRET
+
+
+def test_what_fails_in_the_middle_is_undone(pair):
+    """The sockets that were opened before the device was found to be in use."""
+    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    with entered(pair.namespaces["h1"]):
+        config = load_host_config(pair.config("h1"))
+        wrong = config.model_copy(update={"vms": (config.vms[0].model_copy(update={"create": False}),)})
+        with pytest.raises(TunError, match="another process has it open"):
+            RunningHost(wrong)
+    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_link_that_was_down_is_used_again(pair):
+    """Nothing of the loop minds; a lost datagram is lost."""
+    one = pair.namespaces["h1"]
+    run("ip", "-n", one, "link", "set", "fabric", "down")
+    a, b = pair.sockets()
+    with a, b:
+        a.sendto(b"lost", b.getsockname())
+    pair.ask("h1", "ping")
+    run("ip", "-n", one, "link", "set", "fabric", "up")
+    assert pair.send() == SECRET
+
+
+def test_a_host_that_is_killed_and_started_again_is_reached_without_being_asked(pair):
+    """Its VM only listens; its peer goes on sending under keys that are gone."""
+    assert pair.send() == SECRET
+    pair.end("h2", signal.SIGKILL)
+    pair.start("h2")
+    a, b = pair.sockets()
+    with a, b:
+        b.settimeout(0.2)
+        for _ in range(50):
+            a.sendto(SECRET, b.getsockname())
+            with suppress(TimeoutError):
+                assert b.recv(100) == SECRET
+                break
+        else:
+            pytest.fail("nothing arrived in ten seconds")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well(pair, number):
+    """Exit 0, a goodbye to the peer, and neither socket nor device left."""
+    assert pair.send() == SECRET
+    code, said = pair.end("h1", number)
+    assert (code, said.splitlines()[-1]) == (0, "INFO h1 ends")
+    assert not (pair.folder / "h1.sock").exists()
+    with entered(pair.namespaces["h1"]), pytest.raises(OSError, match="no interface"):
+        socket.if_nametoindex(DEVICE)
+    assert pair.ask("h2", "status")["card"]["tunnels"]["h1"]["state"] == "idle"
+    pair.start("h1")
+    assert pair.send() == SECRET
+
+
+def test_a_client_ends_it_well(pair):
+    """After it has been answered."""
+    assert pair.ask("h1", "close") == {}
+    process = pair.processes.pop("h1")
+    assert process.wait() == 0
+    process.stderr.close()
+    pair.start("h1")
+    assert pair.send() == SECRET
