@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.host.impairments import ImpairedLinks
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, Transmit
-from dtls_emu.tunnel.states import TunnelState
 
 
 if TYPE_CHECKING:
@@ -108,13 +106,11 @@ class Agent:
         self.left = 0
         self.late = 0
         self._impaired = self.links.peers
-        self._peers = {host.underlay: host.name for host in topology.hosts.values()}
         self._open_port = open_port or fabric.open_port
         self._ports: set[int] = set()
         for port in ports:
             self._open_port(port)
             self._ports.add(port)
-        self._orphans = 0
         self._clock = clock
         self._timers_at = 0.0
         self._stopping = False
@@ -243,27 +239,7 @@ class Agent:
         self.fabric.receive(self._receive, now)
 
     def _receive(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> None:
-        effects = self.card.from_fabric(burst, source, local_port, now)
-        if effects:
-            self._carry_out(effects, now)
-        else:
-            self._greet(source[0], now)
-
-    def _greet(self, address: str, now: float) -> None:
-        """Make a tunnel to a peer whose records nobody here can open.
-
-        It has an association of which this host, having been restarted, knows nothing, and may send for ever: a
-        guest that only listens gives this side no reason to begin.
-        """
-        orphans = self.card.ingress.counters.dropped[DropReason.NO_ASSOCIATION]
-        if orphans == self._orphans:
-            return
-        self._orphans = orphans
-        peer = self._peers.get(address, "")
-        tunnel = self.card.tunnels.get(peer)
-        if tunnel is not None and tunnel.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
-            tunnel.connect(now)
-            self._carry_out(self.card.rekey(peer, now), now)  # nothing to rekey yet: it hands out the hello
+        self._carry_out(self.card.from_fabric(burst, source, local_port, now), now)
 
     # ---------------------------------------------------------------------------------------- effects
 

@@ -369,6 +369,10 @@ class Tunnel:
         verdict = DropReason.NO_ASSOCIATION if closing else self._attempts.judge(datagram, ends, now)
         if isinstance(verdict, DropReason):
             self._drop(verdict, 1, mark)
+            if verdict is DropReason.NO_ASSOCIATION and not closing and not self.handshakes:
+                # This host may have restarted, and its peer go on with an association of which nobody here
+                # knows. A forged record costs one attempt, and the pauses between attempts bound those.
+                self.connect(now)
             return
         self.control += 1
         if isinstance(verdict, bytes):

@@ -350,3 +350,29 @@ def test_the_table_of_states_has_no_dead_end_but_closed():
         assert TunnelState.UP in seen, state
     with pytest.raises(LocalProtocolError, match="closed cannot take start"):
         next_state(TunnelState.CLOSED, TunnelEvent.START)
+
+
+def test_a_host_that_restarted_makes_itself_known_when_it_is_sent_records_it_cannot_open():
+    """It need not have anything to send, nor its peer wait until it is presumed dead."""
+    pair, other = connected(), Pair()
+    pair._tunnels["beta"] = pair.server = other.server
+    other.server._drop = lambda reason, count, _mark: pair.dropped["beta"].update({reason: count})
+    pair.send("alpha", b"lost")
+    pair.run(until=pair.now + 1)
+    assert pair.dropped["beta"] == {DropReason.NO_ASSOCIATION: 1}
+    assert pair.server.state is TunnelState.UP
+    assert pair.server.active.is_client
+    chat(pair, 3)
+
+
+def test_stray_records_after_a_goodbye_begin_nothing():
+    """An association that was closed in order is not missed."""
+    pair = connected()
+    chat(pair, 3)
+    _, _, local, remote, record = pair.wire[-1]
+    pair.client.close(pair.now)
+    pair._flush("alpha")
+    pair.run(until=pair.now + 1)
+    assert pair.server.state is TunnelState.IDLE
+    pair.inject("beta", remote, local, record)
+    assert pair.server.state is TunnelState.IDLE
