@@ -1,9 +1,10 @@
 """What was on the fabric: as lines of text in which nothing is left that changes from run to run, or as a capture.
 
-Same lab, same seed: the same trace, byte for byte but for keys and nonces. So of a record there are type,
-epoch, number and length but neither nonce nor ciphertext; of a handshake's datagrams only that they were there,
-as their lengths vary by some bytes (an ECDSA signature is DER, RFC 3279 2.2.3). What is in clear is there whole,
-by its SHA-256.
+Same lab, same seed: the same trace, byte for byte but for keys and nonces. So of a record there are epoch, number
+and length but neither nonce nor ciphertext, and numbers count from the first that its sender used: OpenSSL spends
+some of them when it repeats a flight by its own clock. Of a handshake's datagrams there is only that they were
+there, as their lengths vary by some bytes (an ECDSA signature is DER, RFC 3279 2.2.3). What is in clear is there
+whole, by its SHA-256.
 """
 
 from __future__ import annotations
@@ -51,27 +52,27 @@ class WireTrace:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._first: dict[str, int] = {}
 
     def __call__(self, event: WireEvent) -> None:
         """Add a datagram."""
-        ends = (f"{address} {port}" for address, port in (event.source, event.destination))
-        handshakes = is_handshake(event.payload[0])
-        self.lines.append(
-            f"{event.time:.9f} {' > '.join(ends)}: {_content(event.payload)}, {_fate(event.fate, masked=handshakes)}"
-        )
+        ends = " > ".join(f"{address} {port}" for address, port in (event.source, event.destination))
+        content = self._content(event.payload, ends)
+        fate = _fate(event.fate, masked=is_handshake(event.payload[0]))
+        self.lines.append(f"{event.time:.9f} {ends}: {content}, {fate}")
 
     def __str__(self) -> str:
         """The whole trace."""
         return "\n".join(self.lines)
 
-
-def _content(payload: bytes) -> str:
-    if is_handshake(payload[0]):
-        return "handshake"
-    if payload[0] == APPLICATION_DATA and (records := pull_records_untrusted(payload)):
-        header = records[0].header
-        return f"record epoch {header.epoch} number {header.sequence} length {header.length}"
-    return f"clear length {len(payload)} sha256 {sha256(payload).hexdigest()}"
+    def _content(self, payload: bytes, ends: str) -> str:
+        if is_handshake(payload[0]):
+            return "handshake"
+        if payload[0] == APPLICATION_DATA and (records := pull_records_untrusted(payload)):
+            header = records[0].header
+            number = header.sequence - self._first.setdefault(ends, header.sequence)
+            return f"record epoch {header.epoch} number {number} length {header.length}"
+        return f"clear length {len(payload)} sha256 {sha256(payload).hexdigest()}"
 
 
 def _fate(fate: Fate, *, masked: bool) -> str:
