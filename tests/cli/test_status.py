@@ -1,0 +1,124 @@
+"""``status`` prints what hosts say, what is off and why, and exits by whether all is well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from dtls_emu.cli.app import app
+from dtls_emu.host import control_client, run_directory
+from dtls_emu.host.control_client import ControlError
+
+
+OFF = {"state": "off", "reason": "refused at run time: Input/output error"}
+ON = {"state": "on", "reason": ""}
+
+
+def report(host="host-1", **changes):
+    tunnel = {
+        "state": "up",
+        "failure": "",
+        "cipher": "AES-256-GCM",
+        "mtu": {"fabric": 1650, "inner_encrypted": 1563, "inner_clear": 1600},
+        "impairments": {"delay": 0.005, "loss": 0.01},
+        "link": {"dropped": {"lost": 3}},
+    }
+    return {
+        "run": "demo",
+        "host": host,
+        "pid": 1,
+        "uptime_seconds": 10.0,
+        "cpu_seconds": {"user": 2.0, "system": 0.5},
+        "trouble": "",
+        "encryption": "on",
+        "io_path": "TUN super-packets, UDP GRO",
+        "card": {
+            "backend": "ipsec-mb",
+            "egress": {"encrypted": 700, "clear": 7, "dropped": {"fragment": 5}},
+            "ingress": {"delivered": 600, "dropped": {}},
+            "tunnels": {"host-2": tunnel},
+        },
+        "devices": {"vm-a": {"dropped": {"device_full": 2}, "offloads": {"tun_uso": ON}}},
+        "fabric": {
+            "dropped": {},
+            "kernel_drops": 4,
+            "rejected": 0,
+            "offloads": {"udp_gso": OFF, "udp_gro": ON},
+        },
+        "left_for_internet": 0,
+        **changes,
+    }
+
+
+@pytest.fixture
+def status(monkeypatch):
+    """Run the command against hosts that say these things."""
+
+    def run(reports, *arguments):
+        monkeypatch.setattr(run_directory, "control_sockets", lambda _run="*": list(reports))
+
+        def ask(path, command):
+            assert command == "status"
+            found = reports[str(path)]
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        monkeypatch.setattr(control_client, "ask", ask)
+        return CliRunner().invoke(app, ["status", *arguments])
+
+    return run
+
+
+def test_a_host_is_shown_with_its_tunnels_drops_and_what_is_off(status):
+    """State, cipher, path, MTU, link, counters by reason, CPU, and why segmentation is off."""
+    done = status({"/h1.sock": report()})
+    assert done.exit_code == 0
+    for expected in (
+        "host-1",
+        "ipsec-mb",
+        "TUN super-packets, UDP GRO",
+        "707",
+        "25%",
+        "AES-256-GCM",
+        "1563",
+        "delay 0.005, loss 0.01",
+        "refused at run time: Input/output error",
+    ):
+        assert expected in done.stdout, expected
+    rows = done.stdout.split("Dropped")[1].split("Off")[0].splitlines()
+    drops = {line.split()[-2]: line.split()[-1] for line in rows if "host-1" in line}
+    assert drops == {"fragment": "5", "full": "4", "lost": "3", "device_full": "2"}
+
+
+def test_json_is_what_the_hosts_said(status):
+    """Word for word, and who is silent."""
+    said = report()
+    done = status({"/h1.sock": said, "/h2.sock": ControlError("/h2.sock: Connection refused")}, "--json")
+    assert json.loads(done.stdout) == {
+        "hosts": [said],
+        "silent": {"/h2.sock": "/h2.sock: Connection refused"},
+    }
+    assert done.exit_code == 1
+    assert done.stderr == "dtls-emu: /h2.sock: Connection refused\n"
+
+
+def test_one_host_is_asked_by_its_socket(status):
+    """Whether it is in a run's folder or not."""
+    done = status({"/elsewhere/x.sock": report()}, "--socket", "/elsewhere/x.sock")
+    assert done.exit_code == 0
+    assert "host-1" in done.stdout
+
+
+def test_trouble_silence_and_emptiness_are_exit_codes(status):
+    """So that a script notices."""
+    assert status({"/h1.sock": report(trouble="tun0 of vm-a: gone")}).exit_code == 1
+    done = status({}, "--run", "demo")
+    assert (done.exit_code, done.stderr) == (1, "dtls-emu: no host runs in demo\n")
+
+
+def test_in_clear_there_is_no_overhead_of_records(status):
+    """The inner MTU is that of what is sent."""
+    assert "1600" in status({"/h1.sock": report(encryption="off")}).stdout
