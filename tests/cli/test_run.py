@@ -1,0 +1,119 @@
+"""`dtls-emu run`: what it prints, what it exits with, and what it writes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from dtls_emu.cli.app import app
+from dtls_emu.errors import DtlsEmuError, LabFileError
+from dtls_emu.host import simulation
+from dtls_emu.host.accounts import AccountingError
+from dtls_emu.lab.pcap import parse_pcap
+
+
+LAB = """
+virtual_networks:
+  prod: {address_prefixes: [10.0.0.0/24], vni: 1, encryption: {enabled: true}}
+hosts:
+  h1: {underlay: 192.0.2.1, smartnic: {backend: "null"}}
+  h2: {underlay: 192.0.2.2, smartnic: {backend: "null"}}
+vms:
+  a: {host: h1, virtual_network: prod, address: 10.0.0.4, mtu: 9000}
+  b: {host: h2, virtual_network: prod, address: 10.0.0.5}
+traffic:
+  - {name: ping, kind: ping, from: a, to: b, expect: {verdict: encrypt, delivered: WANTED, answered: 4}}
+  - {name: jumbo, kind: udp, from: a, to: b, size: 8000, count: 3}
+  - {name: copy, kind: bulk, from: a, to: b, bytes: 100kB}
+"""
+
+
+def run(*arguments: str, exit_code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["run", *map(str, arguments)])
+    assert result.exit_code == exit_code, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Write the lab; `wanted` is what its ping expects to be delivered."""
+
+    def write(wanted="all"):
+        path = tmp_path / "my-lab.yaml"
+        path.write_text(LAB.replace("WANTED", wanted))
+        return path
+
+    return write
+
+
+def line_of(output, start):
+    (line,) = [line for line in output.splitlines() if line.split()[: len(start.split())] == start.split()]
+    return " ".join(line.split())
+
+
+def test_prints_items_tunnels_and_the_verdict_on_the_expectations(lab):
+    """One row for an item, one for an end of a tunnel; exits 0."""
+    output = run(lab())
+    assert line_of(output, "ping ping") == "ping ping encrypt X 4 4 - 0.400 ms 0.100 ms 4 answered"
+    assert line_of(output, "jumbo") == "jumbo udp encrypt X 3 0 too_big 3 - - path MTU 1563"
+    assert "100,000 bytes" in line_of(output, "copy")
+    assert "null (PROTECTS NOTHING) as the lab says" in line_of(output, "h2 h1 up")
+    assert "ECDHE-ECDSA-AES256-GCM-SHA384" in line_of(output, "h1 h2 up")
+    assert output.splitlines()[-1] == "All 3 expectations hold."
+
+
+def test_exits_1_and_says_what_came_instead(lab):
+    """The expectation that does not hold is shown with expected and actual."""
+    output = run(lab("3"), exit_code=1)
+    assert line_of(output, "ping delivered") == "ping delivered 3 4"
+    assert output.splitlines()[-1] == "1 of 3 expectations do not hold."
+
+
+def test_json_has_everything(lab):
+    """One document on stdout, whatever the exit code."""
+    document = json.loads(run(lab("3"), "--json", "--seed", "5", exit_code=1))
+    assert (document["lab"], document["seed"], document["ok"]) == ("my-lab", 5, False)
+    ping = document["items"][0]
+    assert (ping["verdict"], ping["encryption"], ping["offered"], ping["delivered"]) == ("encrypt", "X", 4, 4)
+    assert ping["expectations"][1] == {
+        "key": "delivered",
+        "expected": "3",
+        "actual": "4",
+        "holds": False,
+    }
+    assert [tunnel["backend"] for tunnel in document["tunnels"]] == ["null", "null"]
+
+
+def test_first_packet_is_taken_from_the_command_line():
+    """The first echo request is dropped while the tunnel is built."""
+    document = json.loads(run("two-vms", "--first-packet", "drop", "--json", exit_code=1))
+    assert document["items"][0]["dropped"] == {"first_packet": 1}
+
+
+def test_writes_the_fabric_as_a_capture(lab, tmp_path):
+    """For Wireshark; a place that cannot be written is the user's error."""
+    run(lab(), "--pcap", tmp_path / "out.pcap")
+    assert len(parse_pcap((tmp_path / "out.pcap").read_bytes())) > 80
+    result = CliRunner().invoke(app, ["run", str(lab()), "--pcap", str(tmp_path / "no" / "such.pcap")])
+    assert isinstance(result.exception, DtlsEmuError)
+    assert "No such file" in str(result.exception)
+
+
+def test_a_wrong_lab_is_the_users_error():
+    """Which the command line turns into one message and exit code 2."""
+    result = CliRunner().invoke(app, ["run", "no-such-lab"])
+    assert isinstance(result.exception, LabFileError)
+
+
+def test_a_run_that_does_not_balance_is_void(lab, monkeypatch):
+    """Exit 1, the reason on stderr, and no figures."""
+
+    def broken(*_args, **_options):
+        raise AccountingError("1 packets are unaccounted for")
+
+    monkeypatch.setattr(simulation, "simulate", broken)
+    result = CliRunner().invoke(app, ["run", str(lab())])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "dtls-emu: the run is void: 1 packets are unaccounted for\n"
