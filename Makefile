@@ -10,9 +10,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_RUN := iproute2
-DEBIAN_TEST := tshark
+DEBIAN_TEST := iputils-ping tshark
 
-.PHONY: run test setup setup-test lint types tests bench clean help
+.PHONY: run test setup setup-test lint types tests bench bench-peers clean help
 
 run: setup
 	$(BIN)/dtls-emu bench --quick
@@ -38,6 +38,9 @@ tests: setup-test
 
 bench: setup-test
 	$(BIN)/pytest bench --benchmark-enable --benchmark-columns=min,median,iqr,ops
+
+bench-peers: setup-test
+	$(BIN)/python bench/peers/compare.py
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+
+from dtls_emu.cli.output import console, print_table
 from side_by_side.comparison import Comparison
 from side_by_side.dtls_emu_lab import DtlsEmu
 from side_by_side.errors import PeerError
@@ -25,8 +27,6 @@ from side_by_side.plan import METRICS, Plan
 from side_by_side.report import tables
 from side_by_side.veth import Veth
 from side_by_side.wireguard_go import WireGuardGo
-
-from dtls_emu.cli.output import console, print_table
 
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 import pytest
 import typer
-from compare import GROUPS, PEERS, compare
 from typer.testing import CliRunner
+
+from compare import GROUPS, PEERS, compare
 
 
 app = typer.Typer()

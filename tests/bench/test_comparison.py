@@ -3,6 +3,7 @@
 from contextlib import ExitStack, contextmanager
 
 import pytest
+
 from side_by_side import comparison
 from side_by_side.comparison import ATTEMPTS, FAILURES, Comparison
 from side_by_side.errors import PeerError

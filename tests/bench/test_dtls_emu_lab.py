@@ -1,8 +1,7 @@
 """The lab that stands for dtls-emu, and what its cards may have fallen back to."""
 
-from side_by_side.dtls_emu_lab import INSIDE, LAB, fallback
-
 from dtls_emu.lab import compile_lab, load_lab
+from side_by_side.dtls_emu_lab import INSIDE, LAB, fallback
 
 
 def _report(backend="ipsec-mb", reason="as the lab says", trouble=""):

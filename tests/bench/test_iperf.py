@@ -1,6 +1,7 @@
 """What is read from iperf3's JSON. The documents are cut from real ones of iperf3 3.12."""
 
 import pytest
+
 from side_by_side.errors import PeerError
 from side_by_side.iperf import Datagrams, parse_datagrams, parse_stream
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from side_by_side.buffers import enlarge_udp_buffers
 from side_by_side.errors import PeerError
 from side_by_side.namespaces import LINK, host_pair

@@ -1,6 +1,7 @@
 """When ocserv is not the DTLS 1.2 AES-256-GCM tunnel that should be compared."""
 
 import pytest
+
 from side_by_side.ocserv import degradation
 from side_by_side.underlay import PINGS, Sight
 

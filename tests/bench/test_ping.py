@@ -1,6 +1,7 @@
 """What is read from ping's lines."""
 
 import pytest
+
 from side_by_side.errors import PeerError
 from side_by_side.ping import parse_ping
 

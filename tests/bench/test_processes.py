@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from side_by_side.errors import PeerError
 from side_by_side.processes import TICKS_PER_SECOND, cpu_seconds, daemon, family, parse_stat, run
 

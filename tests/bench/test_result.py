@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+
 from side_by_side.plan import AGAIN, Plan
 from side_by_side.report import tables
 from side_by_side.result import End, Interval, PeerState, Result, Start, summarise

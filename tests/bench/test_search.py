@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from side_by_side.iperf import Datagrams
 from side_by_side.search import LOW_LOSS, low_loss_trial
 
