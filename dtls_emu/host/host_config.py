@@ -23,6 +23,8 @@ from dtls_emu.host.run_directory import control_socket
 from dtls_emu.lab.model import LabModel, Name, Switch
 from dtls_emu.lab.problems import Problem, dotted, suggest
 from dtls_emu.lab.reading import Document, read_yaml
+from dtls_emu.lab.topology import Topology
+from dtls_emu.lab.vocabulary import Keying
 
 
 __all__ = ["CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
@@ -155,6 +157,7 @@ def _check_lab(config: HostConfig) -> list[Problem]:
     if config.host not in hosts:
         return [Problem(("host",), f"no such host in the lab; {suggest(config.host, hosts)}")]
     return [
+        *_check_keying(topology),
         *_check_vms(config, [vm.name for vm in topology.vms_on(config.host)]),
         *(
             Problem(("underlays", name), f"no such host in the lab; {suggest(name, hosts)}")
@@ -167,6 +170,12 @@ def _check_lab(config: HostConfig) -> list[Problem]:
             if region not in config.credentials.authorities
         ),
     ]
+
+
+def _check_keying(topology: Topology) -> Iterator[Problem]:
+    if topology.profile.keying is not Keying.HANDSHAKE:
+        path = "lab", "overrides", "keying"
+        yield Problem(path, "only the simulation has a broker; write handshake, or leave it out")
 
 
 def _check_vms(config: HostConfig, own: list[str]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ The traffic of a lab is left out: real guests make their own, and its captures a
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import check_lab
 from dtls_emu.lab.explaining import explain
 from dtls_emu.lab.problems import Problem, dotted
+from dtls_emu.lab.profiles import Profile
 from dtls_emu.lab.schema import Lab
 from dtls_emu.lab.topology import compile_lab
 
@@ -85,22 +87,28 @@ def differences(old: Topology, new: Topology) -> list[str]:
     ):
         if before.keys() != after.keys():
             found.append(f"the set of {what}")
-    for name, fields in (("hosts", _HOST_FIELDS), ("vms", _VM_FIELDS), ("networks", _NETWORK_FIELDS)):
+    for name, fixed in (("hosts", _HOST_FIELDS), ("vms", _VM_FIELDS), ("networks", _NETWORK_FIELDS)):
         before, after = getattr(old, name), getattr(new, name)
         found += [
             f"{field} of {each}"
             for each in before.keys() & after.keys()
-            for field in fields
+            for field in fixed
             if getattr(before[each], field) != getattr(after[each], field)
         ]
-    knobs = (field for field in _PROFILE_FIELDS if getattr(old.profile, field) != getattr(new.profile, field))
-    return found + [f"{field} of the profile" for field in knobs]
+    knobs = (
+        field.name
+        for field in fields(Profile)
+        if field.name not in _LIVE_KNOBS
+        and getattr(old.profile, field.name) != getattr(new.profile, field.name)
+    )
+    return found + [f"{name} of the profile" for name in knobs]
 
 
 _HOST_FIELDS: Final = ("underlay", "region", "backend", "smartnic_present")
 _VM_FIELDS: Final = ("host", "network", "addresses", "mac", "mtu")
 _NETWORK_FIELDS: Final = ("vni", "prefixes")
-_PROFILE_FIELDS: Final = ("name", "replay_window", "waiting_packets", "link_queue", "flow_table")
+_LIVE_KNOBS: Final = ("first_packet", "icmp_too_big")
+"""Of the profile. The others are about what a card has made already."""
 
 
 def _validated(document: dict[str, Any]) -> tuple[Lab | None, list[Problem]]:
