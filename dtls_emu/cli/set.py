@@ -26,17 +26,18 @@ def set_command(
         list[str],
         typer.Argument(help="What to set, as key=value in the lab file's spelling.", show_default=False),
     ],
-    run: Annotated[str, typer.Option("--run", help="Which run, where several are up.", metavar="RUN")] = "",
+    run: Annotated[
+        str, typer.Option("--run", help="Where several runs have such a target.", metavar="RUN")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Change a lab that is up. What is not named stays as it is; `key=` is the default again.
 
     Every card takes it at once; tunnels stay up, and flows are decided again at their next packet. Needs root.
     """
-    from dtls_emu.host.changes import change_run
-    from dtls_emu.host.run_queries import only_run
+    from dtls_emu.host.changes import change_run, find_run
 
-    name = run or only_run()
+    name = run or find_run(target)
     changes = change_run(name, target, values)
     if as_json:
         print_json({"run": name, "changes": [asdict(change) for change in changes]})

@@ -14,7 +14,7 @@ from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.lab_document import changed, compile_document, differences
 from dtls_emu.host.namespaces import set_mtu
 from dtls_emu.host.plan import cable_device, cable_mtu, namespace_name
-from dtls_emu.host.run_state import RUNS, CardProcess, RunError, RunFolder
+from dtls_emu.host.run_state import RUNS, CardProcess, RunError, RunFolder, read_state, run_names
 from dtls_emu.lab.problems import suggest
 from dtls_emu.lab.reading import read_yaml
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab import Topology
 
 
-__all__ = ["Change", "change_run", "parse_words", "plan_changes"]
+__all__ = ["Change", "change_run", "find_run", "parse_words", "plan_changes"]
 
 _SECTIONS: Final = ("virtual_networks", "vms", "hosts")
 _WHOLE: Final = ("link_defaults", "overrides")
@@ -70,6 +70,30 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS
                 f"the lab is changed, but {'; '.join(refused)}. A card that is started anew has the lab as it is now"
             )
         return changes
+
+
+def find_run(target: str, runs: Path = RUNS) -> str:
+    """The run that a target is in, when none is named.
+
+    Raises:
+        RunError: none has it, or several.
+    """
+    found: list[str] = []
+    refusals: list[RunError] = []
+    for run in run_names(runs):
+        state = read_state(runs / run)
+        if state is not None:
+            try:
+                plan_changes(state.lab, target, {})
+            except RunError as error:
+                refusals.append(error)
+            else:
+                found.append(run)
+    if len(found) > 1:
+        raise RunError(f"several runs have `{target}`; write --run {' or --run '.join(found)}")
+    if not found:
+        raise refusals[0] if refusals else RunError("nothing is up")
+    return found[0]
 
 
 def parse_words(words: Iterable[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.changes import Change, change_run, parse_words, plan_changes
+from dtls_emu.host.changes import Change, change_run, find_run, parse_words, plan_changes
 from dtls_emu.host.lab_document import changed, compile_document
 from dtls_emu.host.run_state import RunError, RunFolder, RunState, read_state
 
@@ -224,3 +224,16 @@ def test_what_a_running_host_is_made_of_cannot_be_changed(run, target, word, wha
     ):
         change_run("demo", target, [word], runs=run)
     assert read_state(run / "demo") == before
+
+
+def test_the_run_of_a_target_is_found(run, document):
+    """Where one has it; none and several are said."""
+    assert find_run("host-1-host-2", run) == "demo"
+    with pytest.raises(RunError, match="nothing here is called `other`"):
+        find_run("other", run)
+    with pytest.raises(RunError, match="nothing is up"):
+        find_run("prod", run / "nowhere")
+    with RunFolder.claim("more", run) as folder:
+        folder.write(RunState(run="more", boot="now", lab=document))
+    with pytest.raises(RunError, match="several runs have `prod`; write --run demo or --run more"):
+        find_run("prod", run)
