@@ -428,7 +428,8 @@ class Handshake:
         version = connection.get_protocol_version()
         if version != DTLS_1_2:
             raise RemoteProtocolError(f"negotiated version {version:#06x}, not DTLS 1.2")
-        for extension, name in _REQUIRED_EXTENSIONS.items():
+        required = _REQUIRED_OF_SERVERS if self._is_client else _REQUIRED_OF_CLIENTS
+        for extension, name in required.items():
             if extension not in self._peer_extensions:
                 raise RemoteProtocolError(f"the peer does not do {name}")
         if self._settings.require_alpn and connection.get_alpn_proto_negotiated() != ALPN:
@@ -497,11 +498,16 @@ def _openssl_reason(error: SSL.Error) -> str:
     return "OpenSSL: " + (", ".join(reasons) or type(error).__name__)
 
 
-_REQUIRED_EXTENSIONS: Final = {
-    EXTENDED_MASTER_SECRET: "extended master secret (RFC 7627)",
+_REQUIRED_OF_CLIENTS: Final = {EXTENDED_MASTER_SECRET: "extended master secret (RFC 7627)"}
+"""RFC 9325 3.5: a peer without it is refused. What it said in clear is confirmed by its Finished. That a client
+does secure renegotiation too need not be asked by a server that never renegotiates (RFC 5746 3.6), and wolfSSL's
+does not say so."""
+
+_REQUIRED_OF_SERVERS: Final = {
+    **_REQUIRED_OF_CLIENTS,
     RENEGOTIATION_INFO: "secure renegotiation (RFC 5746)",
 }
-"""RFC 9325 3.5: a peer without them is refused. What it said in clear is confirmed by its Finished."""
+"""RFC 9325 3.5: a client cannot see whether its hello was spliced into somebody else's session otherwise."""
 
 _ALERT_NAMES: Final = {
     0: "close_notify",

@@ -139,13 +139,19 @@ def test_a_peer_without_extended_master_secret_is_refused(make_foreign, is_clien
     assert_refused(foreign, "the peer does not do extended master secret (RFC 7627)")
 
 
-@both_roles
-def test_a_peer_without_secure_renegotiation_is_refused(make_foreign, is_client):
-    """RFC 5746 3.4 and 3.6. OpenSSL always does it, so its hello is overlooked here."""
-    foreign = make_foreign(is_client=is_client)
+def test_a_server_without_secure_renegotiation_is_refused(make_foreign):
+    """RFC 5746 3.4, RFC 9325 3.5: MUST. OpenSSL always does it, so its hello is overlooked here."""
+    foreign = make_foreign(is_client=False)
     foreign.tunnel.receive = forgetful(foreign.tunnel, foreign.tunnel.receive)
     foreign.shake_hands()
     assert_refused(foreign, "the peer does not do secure renegotiation (RFC 5746)")
+
+
+def test_a_client_without_secure_renegotiation_is_taken(make_foreign):
+    """RFC 5746 3.6 leaves it to the server; ours never renegotiates, so nothing can be confused."""
+    foreign = make_foreign(is_client=True)
+    foreign.tunnel.receive = forgetful(foreign.tunnel, foreign.tunnel.receive)
+    foreign.shake_hands().assert_talks()
 
 
 def forgetful(tunnel, receive):
