@@ -94,7 +94,7 @@ def damage(rng, data):
             at = rng.randrange(min(len(data), rng.choice([8, 60, 400])))
             data[at] = rng.choice([0, 0xFF, rng.randrange(256), data[at] ^ 1 << rng.randrange(8)])
     if rng.random() < 0.3:
-        del data[rng.randrange(len(data) + 1) :]
+        del data[rng.randrange(min(len(data), rng.choice([72, 400])) + 1) :]
     data += rng.randbytes(rng.choice([0, 0, 0, 1, 7]))
     if rng.random() < 0.5:  # past the check of the packet's length, to those of what is inside
         if len(data) >= 20 and data[0] >> 4 == 4:
@@ -107,7 +107,7 @@ def damage(rng, data):
 def burst_of(rng, packets):
     """Rows of one size but the last, cut or filled up, with random room around them and none behind."""
     size = max(map(len, packets)) or 1
-    last = rng.randrange(1, size + 1)
+    last = rng.choice([size, size, rng.randrange(1, size + 1)])
     headroom, tailroom = rng.choice([(0, 0), (21, 16), (1, 3)])
     burst = Burst.allocate(size, len(packets), last, headroom=headroom, tailroom=tailroom)
     burst.buffer[:] = 0xFF
@@ -120,7 +120,8 @@ def burst_of(rng, packets):
 
 
 def inspection(rng):
-    packets = [damage(rng, rng.choice(seeds(rng))) for _ in range(rng.randrange(1, 9))]
+    # Mostly one row: with more, a cut one is filled up to the size of the others and lies about its length.
+    packets = [damage(rng, rng.choice(seeds(rng))) for _ in range(rng.choice([1, 1, 1, 2, 8]))]
     header = encapsulation_header(rng.randrange(2**24), bytes(6), bytes(6), rng.choice([4, 6])).tobytes()
     for rows, received in ((packets, False), ([damage(rng, header) + packet for packet in packets], True)):
         burst = burst_of(rng, rows)

@@ -51,7 +51,15 @@ def test_a_maximal_packet_does_not_overflow():
 
 def test_carries_fold_back_from_every_bit():
     """A sum of up to 63 bits is folded completely: one carry a step is not enough."""
-    for total in (0x7FFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF_FFFF, 0x1_FFFE_FFFF, 0x1FFFF, 0xFFFF, 0):
+    for total in (
+        0x7FFF_FFFF_FFFF_FFFF,
+        0xFFFF_FFFF_FFFF,
+        0x1_0000_FFFF_FFFF,
+        0x1_FFFE_FFFF,
+        0x1FFFF,
+        0xFFFF,
+        0,
+    ):
         expected = total
         while expected > 0xFFFF:
             expected = (expected & 0xFFFF) + (expected >> 16)

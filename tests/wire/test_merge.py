@@ -161,6 +161,21 @@ def test_type_of_service_flow_label_and_options_must_be_the_same():
     assert merged_shape(tcp_rows(2, options=stamp, rows={1: {"options": stamp[:-1] + b"\1"}})) == [(0, 2, 0)]
 
 
+@pytest.mark.parametrize("flags", [0x12, 0x14, 0x30, 0x00])
+def test_packets_that_stand_alone_are_not_joined_to_their_like(flags):
+    """SYN, RST and urgent data, and no ACK: the same on every row, and still each a packet of its own."""
+    assert merged_shape(tcp_rows(3, flags=flags)) == [(0, 3, 0)]
+
+
+def test_the_urgent_pointer_must_be_the_same():
+    """Even where the flag that gives it a meaning is not set: cutting would copy the first row's."""
+    first, second = tcp_rows(2)
+    packet = IP(second)
+    packet[TCP].urgptr = 1
+    del packet[TCP].chksum
+    assert merged_shape([first, bytes(packet)]) == [(0, 2, 0)]
+
+
 @pytest.mark.parametrize("flag", [0x01, 0x08])
 def test_fin_and_psh_join_as_the_last(flag):
     """They end a group, and are on the super-packet."""
@@ -209,6 +224,16 @@ def test_udp_without_a_checksum_is_not_joined():
     rows = [
         bytearray(udp_packet("10.0.0.4", "10.0.1.5", 1, 2, bytes(50), identification=i)) for i in range(2)
     ]
+    assert merged_shape([bytes(row) for row in rows]) == [(0, 2, 50)]
+    for row in rows:
+        row[26:28] = b"\0\0"
+    assert merged_shape([bytes(row) for row in rows]) == [(0, 2, 0)]
+
+    # Where a computed checksum would be sent as ffff, "none" adds up as well.
+    for row in rows:
+        total = UDP(udp_packet("10.0.0.4", "10.0.1.5", 1, 2, bytes(50))[20:]).chksum
+        row[28:30] = total.to_bytes(2)
+        row[26:28] = b"\xff\xff"
     assert merged_shape([bytes(row) for row in rows]) == [(0, 2, 50)]
     for row in rows:
         row[26:28] = b"\0\0"
