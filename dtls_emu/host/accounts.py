@@ -118,6 +118,11 @@ class Accounts:
         """A link made copies: the observer of the fabric."""
         self._by_mark[mark].duplicated += count
 
+    @property
+    def are_balanced(self) -> bool:
+        """Whether every marked packet is accounted for, and so none is under way."""
+        return not any(account.unaccounted for mark, account in self._by_mark.items() if mark != NOBODY)
+
     def check(self, mark: int, what: str) -> None:
         """Fail loudly unless every packet of a mark is accounted for.
 

