@@ -17,7 +17,6 @@ Finished is verified, not before (RFC 6347 4.2.8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -28,18 +27,17 @@ from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.attempts import Attempts, Ends
+from dtls_emu.tunnel.exchange import DROPPED, Opened, Outgoing, is_client_hello
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.hello import CLIENT_HELLO
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, IPV4_HEADER, IPV6_HEADER, TAG, UDP_HEADER
 from dtls_emu.wire.record import (
     ALERT,
     APPLICATION_DATA,
     HANDSHAKE,
     RowStatus,
-    pull_handshake_header,
     pull_records_untrusted,
 )
 
@@ -47,45 +45,20 @@ from dtls_emu.wire.record import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from numpy.typing import NDArray
-
     from dtls_emu.crypto.backend import Backend, Established
     from dtls_emu.tunnel.peers import Identity, Peer
     from dtls_emu.tunnel.ports import PortAllocator
     from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.tunnel.settings import TunnelSettings
-    from dtls_emu.wire.record import RecordView
 
 
-__all__ = ["Opened", "Outgoing", "Tunnel"]
-
-Opened = tuple[Burst, "NDArray[np.uint8]"]
-"""A burst after opening and the status of each row; rows that are OK hold plaintext."""
-
-DROPPED: Final = {
-    RowStatus.AUTH_FAILED: DropReason.AUTH_FAILED,
-    RowStatus.REPLAYED: DropReason.REPLAYED,
-    RowStatus.LATE: DropReason.LATE,
-    RowStatus.BAD_DATAGRAM: DropReason.BAD_DATAGRAM,
-    RowStatus.BAD_VERSION: DropReason.BAD_VERSION,
-    RowStatus.OVERSIZE: DropReason.OVERSIZE_RECORD,
-    RowStatus.WRONG_EPOCH: DropReason.WRONG_EPOCH,
-}
+__all__ = ["Tunnel"]
 
 _EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
 """Length field of a record without plaintext."""
 
 _FINAL_FLIGHT_PAUSE: Final = 0.25
 """Seconds between two answers to a repeated flight; the peer's own timer is 1 s."""
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """A datagram of a tunnel's own (handshake, alert, keepalive) to send to its peer."""
-
-    local_port: int
-    remote_port: int
-    datagram: bytes
 
 
 class Tunnel:
@@ -547,7 +520,7 @@ class Tunnel:
             if index:
                 mark = 0  # a mark is that of one packet, and a card sends one in a datagram
             raw = bytes(record.record)
-            is_challenge = ends in self._attempts.running or _is_client_hello(record)
+            is_challenge = ends in self._attempts.running or is_client_hello(record)
             if association.closed:
                 self._drop(DropReason.NO_ASSOCIATION, 1, mark)
             elif record.header.epoch == 0 and is_challenge:
@@ -624,10 +597,3 @@ class Tunnel:
     def _step(self, event: TunnelEvent) -> None:
         self.state = next_state(self.state, event)
         self.touched = True
-
-
-def _is_client_hello(record: RecordView) -> bool:
-    if record.header.content_type != HANDSHAKE or record.header.epoch:
-        return False
-    header = pull_handshake_header(record.fragment)
-    return header is not None and header.message_type == CLIENT_HELLO
