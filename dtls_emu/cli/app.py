@@ -14,6 +14,7 @@ from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.down import down
 from dtls_emu.cli.exec import exec_command
 from dtls_emu.cli.explain import explain
+from dtls_emu.cli.export import export
 from dtls_emu.cli.host import host
 from dtls_emu.cli.output import complain
 from dtls_emu.cli.restart import restart
@@ -64,6 +65,7 @@ app.command(epilog="Example: dtls-emu doctor --json")(doctor)
 app.command(epilog="Example: sudo dtls-emu down two-vms")(down)
 app.command("exec", epilog="Example: sudo dtls-emu exec vm-a -- ping -c 3 10.0.0.5")(exec_command)
 app.add_typer(explain, name="explain")
+app.add_typer(export, name="export")
 app.command(epilog="Example: sudo dtls-emu host --config host.json")(host)
 app.command(epilog="Example: sudo dtls-emu restart host-1")(restart)
 app.command(epilog="Example: dtls-emu run two-vms")(run)
