@@ -27,11 +27,12 @@ def down(
     nothing is left. Exits 1 when something cannot be removed. Needs root.
     """
     from dtls_emu.host.run_queries import only_run
-    from dtls_emu.host.run_state import run_names
+    from dtls_emu.host.run_state import require_root, run_names
     from dtls_emu.host.runs import stop_run
 
     if run and every:
         raise DtlsEmuError("either the name of a run, or --all")
+    require_root()
     there = run_names()
     wanted = there if every or not there else [run or only_run()]
     outcomes: dict[str, dict[str, Any]] = {}

@@ -32,7 +32,9 @@ def exec_command(
     """
     from dtls_emu.host.netns import entered
     from dtls_emu.host.run_queries import find_place
+    from dtls_emu.host.run_state import require_root
 
+    require_root()
     place = find_place(vm, run or None)
     with entered(place.namespace):
         try:

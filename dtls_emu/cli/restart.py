@@ -21,8 +21,10 @@ def restart(
     VMs and cables stay. Its tunnels are built again; peers let go of the old ones. Needs root.
     """
     from dtls_emu.host.run_queries import find_place
+    from dtls_emu.host.run_state import require_root
     from dtls_emu.host.runs import restart_card
 
+    require_root()
     name = run or find_place(host).run
     restart_card(name, host)
     typer.echo(f"{name}: the card of {host} is ready")

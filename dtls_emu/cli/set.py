@@ -36,7 +36,9 @@ def set_command(
     Every card takes it at once; tunnels stay up, and flows are decided again at their next packet. Needs root.
     """
     from dtls_emu.host.changes import change_run, find_run
+    from dtls_emu.host.run_state import require_root
 
+    require_root()
     name = run or find_run(target)
     changes = change_run(name, target, values)
     if as_json:

@@ -14,7 +14,15 @@ from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.lab_document import changed, compile_document, differences
 from dtls_emu.host.namespaces import set_mtu
 from dtls_emu.host.plan import cable_device, cable_mtu, namespace_name
-from dtls_emu.host.run_state import RUNS, CardProcess, RunError, RunFolder, read_state, run_names
+from dtls_emu.host.run_state import (
+    RUNS,
+    CardProcess,
+    RunError,
+    RunFolder,
+    read_state,
+    require_root,
+    run_names,
+)
 from dtls_emu.lab.problems import suggest
 from dtls_emu.lab.reading import read_yaml
 
@@ -47,6 +55,7 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS
         RunError: no such run or target, it cannot be changed while it runs, or a card did not take it.
         LabFileError: the lab would be wrong.
     """
+    require_root()
     with RunFolder.open(run, runs) as folder:
         state = folder.known
         changes = plan_changes(state.lab, target, parse_words(words))

@@ -40,6 +40,7 @@ __all__ = [
     "boot_id",
     "no_such_run",
     "read_state",
+    "require_root",
     "run_names",
 ]
 
@@ -310,6 +311,16 @@ def run_names(runs: Path = RUNS) -> list[str]:
 def boot_id() -> str:
     """Which boot of the machine this is."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def require_root() -> None:
+    """Refuse what only root can do, before it is half done.
+
+    Raises:
+        RunError: not root.
+    """
+    if os.geteuid() != 0:
+        raise RunError("namespaces and TUN devices need root: use sudo (`up --dry-run` only looks)")
 
 
 def no_such_run(run: str, runs: Path = RUNS) -> RunError:

@@ -58,6 +58,7 @@ from dtls_emu.host.run_state import (
     RunFolder,
     RunState,
     boot_id,
+    require_root,
 )
 from dtls_emu.lab.topology import compile_lab
 
@@ -127,6 +128,7 @@ def restart_card(run: str, host: str, *, runs: Path = RUNS) -> None:
     Raises:
         RunError: no such run or host, or the card does not become ready.
     """
+    require_root()
     with RunFolder.open(run, runs) as folder:
         cards = {card.host: card for card in folder.known.of(CardProcess)}
         if host not in cards:
@@ -145,6 +147,7 @@ def stop_run(run: str, *, runs: Path = RUNS) -> list[str]:
     Raises:
         RunError: no such run, or something cannot be removed; what is left is still in its state.
     """
+    require_root()
     with RunFolder.open(run, runs) as folder, _undisturbed():
         return _undo(folder)
 
@@ -153,8 +156,7 @@ def stop_run(run: str, *, runs: Path = RUNS) -> list[str]:
 
 
 def _check_machine() -> None:
-    if os.geteuid() != 0:
-        raise RunError("namespaces and TUN devices need root: use sudo, or --dry-run to look")
+    require_root()
     if not _TUN.exists():
         raise RunError(f"there is no {_TUN}: modprobe tun; in a container, --device {_TUN}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtls_emu.errors import LabFileError
+from dtls_emu.host import changes
 from dtls_emu.host.changes import Change, change_run, find_run, parse_words, plan_changes
 from dtls_emu.host.lab_document import changed, compile_document
 from dtls_emu.host.run_state import RunError, RunFolder, RunState, read_state
@@ -166,8 +167,9 @@ def test_a_link_that_may_be_one_of_several_is_asked_about(document):
 
 
 @pytest.fixture
-def run(tmp_path, document):
-    """A run without cards and namespaces, by its folder of runs."""
+def run(tmp_path, document, monkeypatch):
+    """A run without cards and namespaces, by its folder of runs; nothing of it needs root."""
+    monkeypatch.setattr(changes, "require_root", lambda: None)
     del document["virtual_networks"]["vm-a"]
     with RunFolder.claim("demo", tmp_path) as folder:
         folder.write(RunState(run="demo", boot="now", lab=document))

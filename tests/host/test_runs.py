@@ -345,12 +345,21 @@ def test_a_host_that_is_not_there_cannot_be_started(lab, name, folder):
         restart_card(name, "h3", runs=folder)
 
 
+@pytest.mark.usefixtures("stand_ins")
 def test_without_root_nothing_is_tried(monkeypatch, lab, name, folder):
-    """The message says what to do."""
-    monkeypatch.setattr(runs.os, "geteuid", lambda: 1000)
-    with pytest.raises(RunError, match="need root: use sudo, or --dry-run to look"):
-        start_run(lab, name, runs=folder)
+    """Neither making nor changing nor ending; the message says what to do."""
+    with monkeypatch.context() as patch:
+        patch.setattr(run_state.os, "geteuid", lambda: 1000)
+        with pytest.raises(RunError, match="need root: use sudo"):
+            start_run(lab, name, runs=folder)
     assert not folder.exists()
+    before = start_run(lab, name, runs=folder)
+    monkeypatch.setattr(run_state.os, "geteuid", lambda: 1000)
+    for act in (stop_run, lambda run, runs: restart_card(run, "h1", runs=runs)):
+        with pytest.raises(RunError, match="need root: use sudo"):
+            act(name, runs=folder)
+    monkeypatch.undo()
+    assert read_state(folder / name) == before
 
 
 def test_without_tun_nothing_is_tried(monkeypatch, lab, name, folder):
