@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.association import Association
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.session_keys import SessionKeys
 
@@ -123,7 +124,9 @@ class Card:
         }
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
         self._released: list[str] = []  # peers whose waiting packets may go
-        self._seen: dict[str, tuple[int, bool, bool]] = dict.fromkeys(self.tunnels, (0, False, False))
+        self._seen: dict[str, tuple[int, Association | None, bool]] = dict.fromkeys(
+            self.tunnels, (0, None, False)
+        )
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(
@@ -313,8 +316,9 @@ class Card:
         tunnel.touched = False
         self.ingress.enter(tunnel)
         self._due = min(self._due, tunnel.timeout())
-        # What a flow's decision rests on: is there an association, and if not, did an attempt fail.
-        seen = tunnel.handshakes, tunnel.active is not None, bool(tunnel.failure)
+        # What a flow's decision rests on: is there an association, and if not, did an attempt fail. Which one it is
+        # matters to packets that wait because the last one's key was worn out: a server's next is not used at once.
+        seen = tunnel.handshakes, tunnel.active, bool(tunnel.failure)
         if seen == self._seen[peer.name]:
             return
         self._seen[peer.name] = seen

@@ -228,7 +228,11 @@ class Egress:
     def _send_encrypted(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
         tunnel = flow.tunnel
         assert tunnel is not None  # only a flow to another host is encrypted
-        if tunnel.room() < burst.packets:  # none yet, or its key is worn out before the next is there
+        room = tunnel.room()
+        if room < burst.packets:  # none yet, or its key is worn out before the next is there
+            if room and not burst.gso_size:
+                self._send_encrypted(flow, burst.slice(0, room), effects, now)
+                burst = burst.slice(room, burst.count)
             self._await_tunnel(flow, tunnel, burst, effects, now)
             return
         for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):

@@ -136,9 +136,11 @@ class Tunnel:
     # Life: what the card calls, in the order of a tunnel's
 
     def connect(self, now: float) -> None:
-        """Traffic wants the tunnel: start an attempt unless one runs, it is up, or must wait its turn."""
+        """Traffic wants the tunnel, and it has no room: start an attempt unless one runs or must wait its turn."""
         waiting = self.state is TunnelState.BACKING_OFF and now < self.retry_at
-        if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF} and not waiting:
+        # Up and without room: the attempt for the next keys failed, or a burst does not fit the rest of these.
+        worn_out = self.state is TunnelState.UP and self._successor is None
+        if (self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF} and not waiting) or worn_out:
             self._start(now)
 
     def rekey(self, now: float) -> bool:

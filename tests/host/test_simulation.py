@@ -397,6 +397,18 @@ def test_tunnels_say_cipher_backend_and_why(make_lab):
     assert simulate(make_lab(PING, enabled="false")).tunnels == ()
 
 
+@pytest.mark.parametrize("delay", ["50us", "20ms"])
+@pytest.mark.parametrize("records", [16, 40, 64])
+def test_packets_that_wait_for_the_next_keys_all_leave(make_lab, records, delay):
+    """Keys that wear out within a burst or two, at both ends: what does not fit waits, and nothing waits forever."""
+    lab = make_lab(BULK, STREAM, BACK, overrides=f"rekey_records: {records}", link=f"delay: {delay}")
+    outcome = simulate(lab)
+    assert [(item.delivered, item.dropped) for item in outcome.items] == [
+        (item.offered, {}) for item in outcome.items
+    ]
+    assert all(tunnel.handshakes > 2 for tunnel in outcome.tunnels)
+
+
 def test_keys_are_overwritten_at_the_end_of_a_run(make_lab, monkeypatch):
     """No association outlives its run."""
     made = []
