@@ -3,6 +3,9 @@
 import os
 import shutil
 import socket
+import subprocess
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,10 +32,34 @@ def _udp_offload():
     return None
 
 
+def _mbedtls():
+    if find_spec("mbedtls") is None:
+        return "python-mbedtls is not installed (PyPI; it has wheels for Python 3.11 and 3.12)"
+    return None
+
+
+@cache
+def _wolfssl():
+    if shutil.which("gcc") is None:
+        return "gcc is not installed"
+    include = ["gcc", "-E", "-include", "wolfssl/ssl.h", "-x", "c", "/dev/null"]
+    if subprocess.run(include, capture_output=True, check=False).returncode:
+        return "wolfSSL is not installed (Debian: libwolfssl-dev, libc6-dev)"
+    return None
+
+
+def _program(name, package):
+    return lambda: None if shutil.which(name) else f"{name} is not installed (Debian: {package})"
+
+
 NEEDS = {
+    "gnutls": _program("gnutls-serv", "gnutls-bin"),
+    "mbedtls": _mbedtls,
+    "openssl": _program("openssl", "openssl"),
+    "wolfssl": _wolfssl,
     "ipsec_mb": _ipsec_mb,
     "udp_offload": _udp_offload,
-    "tshark": lambda: None if shutil.which("tshark") else "tshark is not installed (Debian: tshark)",
+    "tshark": _program("tshark", "tshark"),
     "root": lambda: None if os.geteuid() == 0 else "needs root",
 }
 
