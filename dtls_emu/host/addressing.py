@@ -1,10 +1,12 @@
 """What the kernel is told of a VM's device: addresses, MTU, routes, and how large a super-packet may be.
 
-Everything set here belongs to the device and goes with it; nothing else of the namespace is touched.
+All that is set of a device goes with it, and nothing else of its namespace is touched; but for a container's,
+where the ways around the card are closed.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from pyroute2 import IPRoute
@@ -17,10 +19,19 @@ from dtls_emu.wire.overhead import ENCAPSULATION, IPV6_HEADER, RECORD_OVERHEAD
 
 
 if TYPE_CHECKING:
-    from dtls_emu.lab.topology import Topology, Vm
+    from collections.abc import Iterable
+
+    from dtls_emu.lab.topology import Prefix, Topology, Vm
 
 
-__all__ = ["AddressingError", "configure_device", "limit_super_packets", "super_packet_limit"]
+__all__ = [
+    "AddressingError",
+    "check_underlays",
+    "close_other_ways",
+    "configure_device",
+    "limit_super_packets",
+    "super_packet_limit",
+]
 
 TCP_HEADER_WITH_TIMESTAMPS: Final = 32
 
@@ -34,8 +45,50 @@ NO_LINK_LOCAL: Final = 1
 """``IN6_ADDR_GEN_MODE_NONE``: a VM has the addresses of the lab, and no other that the card would call spoofed."""
 
 
+LAST_METRIC: Final = 2**32 - 1
+"""Of a route that is used only when there is no other."""
+
+
 class AddressingError(DtlsEmuError):
-    """A device does not take what the lab says of it."""
+    """A device does not take what the lab says of it, or the lab and the fabric have the same addresses."""
+
+
+def close_other_ways(vms: Iterable[Vm], topology: Topology) -> None:
+    """Let what is for the networks of these VMs leave this namespace through their devices or not at all.
+
+    A container has a way to everywhere. While there is no device, because the host is not that far yet or was
+    killed, packets of the VMs would take it, in clear. So these routes stay.
+
+    Raises:
+        AddressingError: the kernel refuses.
+    """
+    prefixes = {prefix for vm in vms for prefix in _reachable(vm, topology)}
+    try:
+        with IPRoute() as kernel:
+            for prefix in sorted(map(str, prefixes)):
+                kernel.route("replace", dst=prefix, type="unreachable", priority=LAST_METRIC)
+    except NetlinkError as error:
+        raise AddressingError(f"no route can be made: {error}; it needs CAP_NET_ADMIN") from error
+
+
+def check_underlays(vms: Iterable[Vm], topology: Topology) -> None:
+    """Refuse a lab whose fabric is where its VMs are: sealed packets would go back into the card.
+
+    Args:
+        vms: whose devices are in the namespace that sealed packets leave from.
+        topology: the lab, with the hosts' addresses as they are.
+
+    Raises:
+        AddressingError: a host's address lies in a network of one of the VMs.
+    """
+    for vm in vms:
+        for prefix in _reachable(vm, topology):
+            for host in topology.hosts.values():
+                if ip_address(host.underlay) in prefix:
+                    raise AddressingError(
+                        f"{host.name} has the address {host.underlay} on the fabric, and {prefix} is a network of "
+                        f"{vm.name}; write another prefix in the lab, or give the fabric other addresses"
+                    )
 
 
 def configure_device(device: str, netns: str | None, vm: Vm, topology: Topology, metric: int) -> None:
@@ -52,8 +105,6 @@ def configure_device(device: str, netns: str | None, vm: Vm, topology: Topology,
     Raises:
         AddressingError: the kernel refuses.
     """
-    network = topology.networks[vm.network]
-    reachable = [network, *(topology.networks[peer] for peer in sorted(network.peers))]
     with entered(netns):
         try:
             with IPRoute() as kernel:
@@ -68,7 +119,7 @@ def configure_device(device: str, netns: str | None, vm: Vm, topology: Topology,
                         flags=NO_DETECTION if address.version == 6 else 0,
                     )
                 kernel.link("set", index=index, state="up")
-                for prefix in (prefix for each in reachable for prefix in each.prefixes):
+                for prefix in _reachable(vm, topology):
                     own = vm.address(prefix.version)
                     if own is not None:
                         kernel.route("add", dst=str(prefix), oif=index, prefsrc=str(own), priority=metric)
@@ -104,6 +155,13 @@ def limit_super_packets(device: str, netns: str | None, size: int) -> str:
 _ADDRESS_GENERATION: Final = {
     "attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", NO_LINK_LOCAL]]}]]
 }
+
+
+def _reachable(vm: Vm, topology: Topology) -> list[Prefix]:
+    """The prefixes of a VM's network, and of those that are peered with it."""
+    network = topology.networks[vm.network]
+    networks = [network, *(topology.networks[peer] for peer in sorted(network.peers))]
+    return [prefix for each in networks for prefix in each.prefixes]
 
 
 def _index(kernel: Any, device: str) -> int:

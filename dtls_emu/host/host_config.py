@@ -80,6 +80,8 @@ class HostConfig(LabModel):
         control_socket: by default ``<host>.sock`` in the run's directory.
         underlays: addresses or DNS names of hosts, where they are not as the lab says: a container's address
             is known only when it runs.
+        container: the network namespace is this host's alone. What is for its VMs' networks goes through their
+            devices or nowhere, also when the host has ended.
         vms: exactly the VMs that the lab has on this host.
     """
 
@@ -94,6 +96,7 @@ class HostConfig(LabModel):
     credentials: CredentialPaths
     control_socket: Path | None = None
     underlays: dict[Name, str] = Field(default_factory=dict)
+    container: Switch = False
     vms: tuple[VmDevice, ...]
 
     @model_validator(mode="after")

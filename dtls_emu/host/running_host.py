@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.addressing import configure_device, limit_super_packets, super_packet_limit
+from dtls_emu.host.addressing import (
+    check_underlays,
+    close_other_ways,
+    configure_device,
+    limit_super_packets,
+    super_packet_limit,
+)
 from dtls_emu.host.agent import Agent
 from dtls_emu.host.cards import choose_engine, make_card
 from dtls_emu.host.control import Close, ControlServer, Ping, Ready, Rekey, SetValue, Status
@@ -49,7 +55,7 @@ if TYPE_CHECKING:
     from dtls_emu.host.control import Request
     from dtls_emu.host.host_config import HostConfig, VmDevice
     from dtls_emu.host.tun import TunDevice
-    from dtls_emu.lab.topology import Topology
+    from dtls_emu.lab.topology import Topology, Vm
     from dtls_emu.nic.card import Card
 
 
@@ -89,8 +95,13 @@ class RunningHost:
         self.started_at = time.monotonic()
         self.privileges = Privileges(None, "not given up", 0)
         self.super_packets: dict[str, str] = {}
-        self._document = with_underlays(without_traffic(config.lab), config.underlays)
+        document = without_traffic(config.lab)
+        if config.container:
+            planned = self._compile(document)
+            close_other_ways(_neighbours(config, planned), planned)
+        self._document = with_underlays(document, config.underlays)
         self.topology = self._compile(self._document)
+        check_underlays(_neighbours(config, self.topology), self.topology)
         card = _make_card(config, self.topology)
         warm_up(card.engine)
         ports = TunnelSettings().port, VXLAN_PORT
@@ -206,6 +217,11 @@ def _make_card(config: HostConfig, topology: Topology) -> Card:
     logger.info("backend %s, %s: %s", engine.backend.name, engine.backend.detail, engine.reason)
     wall_start = now - timedelta(seconds=time.monotonic())
     return make_card(topology, host.name, credentials, authorities, engine=engine, wall_start=wall_start)
+
+
+def _neighbours(config: HostConfig, topology: Topology) -> list[Vm]:
+    """The VMs whose devices are in the host's own namespace, beside its way to the fabric."""
+    return [topology.vms[each.vm] for each in config.vms if each.netns is None]
 
 
 def _smallest_inner_mtu(host: str, topology: Topology) -> int:
