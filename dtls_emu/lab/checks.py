@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.problems import Problem, suggest
 from dtls_emu.lab.traffic_checks import check_traffic
+from dtls_emu.lab.vocabulary import Keying
 
 
 if TYPE_CHECKING:
@@ -126,6 +127,12 @@ def _check_hosts(lab: Lab) -> Iterator[Problem]:
             )
         if host.smartnic.backend not in backends:
             yield _unknown((*path, "smartnic", "backend"), "backend", host.smartnic.backend, backends)
+        if host.smartnic.backend == "openssl" and lab.overrides.keying is Keying.BROKER:
+            yield Problem(
+                (*path, "smartnic", "backend"),
+                "`openssl` has only the keys of its own handshake, and this lab's come from a broker; write another "
+                "backend, or `keying: handshake`",
+            )
 
 
 def _check_vms(lab: Lab, names: Declared) -> Iterator[Problem]:

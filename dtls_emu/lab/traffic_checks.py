@@ -30,6 +30,7 @@ def check_traffic(lab: Lab, vms: frozenset[str]) -> Iterator[Problem]:
         vms: names of all VMs that the file declares.
     """
     names: set[str] = set()
+    transfers: dict[tuple[object, ...], str] = {}
     for index, item in enumerate(lab.traffic):
         path: KeyPath = ("traffic", index)
         if item.name in names:
@@ -54,6 +55,19 @@ def check_traffic(lab: Lab, vms: frozenset[str]) -> Iterator[Problem]:
                 if item.mss is not None:
                     headers = MIN_HEADERS[_version(item)]
                     yield from _check_size(item.mss + headers, item, source, (*path, "mss"))
+                ends = (
+                    item.source,
+                    item.destination,
+                    item.ip_version,
+                    item.source_port,
+                    item.destination_port,
+                )
+                other = transfers.setdefault(ends, item.name)
+                if other != item.name:
+                    yield Problem(
+                        (*path, "source_port"),
+                        f"`{other}` has the same ends and ports; write another `source_port`",
+                    )
             case _:
                 yield from _check_versions(lab, item, source, {_version(item)}, path)
                 yield from _check_size(item.size, item, source, (*path, "size"))

@@ -159,7 +159,7 @@ def icmp_echo(
     Raises:
         LocalProtocolError: as for UDP.
     """
-    if ip_address(source).version == 4:
+    if _parsed(source).version == 4:
         kind = ICMP_ECHO_REPLY if reply else ICMP_ECHO
     else:
         kind = ICMPV6_ECHO_REPLY if reply else ICMPV6_ECHO
@@ -181,7 +181,7 @@ def icmp_packet(
     Raises:
         LocalProtocolError: as for UDP.
     """
-    protocol = ICMP if ip_address(source).version == 4 else ICMPV6
+    protocol = ICMP if _parsed(source).version == 4 else ICMPV6
     return _checked(
         source, destination, protocol, message, ICMP_CHECKSUM, df=df, identification=identification, ttl=ttl
     )
@@ -330,7 +330,7 @@ def _checked(
     ttl: int,
 ) -> bytes:
     """An IP packet around ``transport``, whose checksum at ``field`` is filled in."""
-    ends = ip_address(source).packed + ip_address(destination).packed
+    ends = _parsed(source).packed + _parsed(destination).packed
     covered = transport if protocol == ICMP else pseudo_header(ends, protocol, len(transport)) + transport
     checksum = internet_checksum(covered)
     if protocol == UDP:
@@ -348,7 +348,7 @@ def _ip(
     identification: int,
     ttl: int,
 ) -> bytes:
-    sender, receiver = ip_address(source), ip_address(destination)
+    sender, receiver = _parsed(source), _parsed(destination)
     if sender.version != receiver.version:
         raise LocalProtocolError(f"{sender} and {receiver} are addresses of two IP versions")
     length = len(payload) + (IPV4_HEADER if sender.version == 4 else 0)
@@ -359,3 +359,8 @@ def _ip(
     fields = (4 << 4 | IPV4_HEADER >> 2, 0, length, identification, flags, ttl, protocol)
     checksum = internet_checksum(IPV4_FIELDS.pack(*fields, 0, sender.packed, receiver.packed))
     return IPV4_FIELDS.pack(*fields, checksum, sender.packed, receiver.packed) + payload
+
+
+def _parsed(address: Address) -> IPv4Address | IPv6Address:
+    # ip_address() would turn one that is parsed into text and parse that again.
+    return ip_address(address) if isinstance(address, str) else address

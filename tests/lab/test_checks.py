@@ -1,13 +1,17 @@
 """What the entries of a lab say of each other."""
 
 import struct
+from pathlib import Path
 
 import pytest
 import yaml
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.lab import load_lab
+from dtls_emu.lab import load_lab, schema
 from dtls_emu.lab.pcap import encode_pcap
+
+
+SHIPPED_BROKER = Path(schema.__file__).parent / "examples" / "broker.yaml"
 
 
 @pytest.fixture
@@ -289,3 +293,24 @@ def test_a_capture_that_is_sent_as_it_is_needs_no_addresses(problems, tmp_path):
     """`rewrite: none` sends IPv6 from whomever."""
     (tmp_path / "x.pcap").write_bytes(encode_pcap([(0, IPV6)]))
     assert problems("traffic: [{name: raw, kind: pcap, from: vm-c, file: x.pcap, rewrite: none}]") == []
+
+
+def test_the_openssl_backend_cannot_use_a_brokers_keys(tmp_path):
+    """It has only those of its own handshake."""
+    lab = tmp_path / "lab.yaml"
+    text = SHIPPED_BROKER.read_text()
+    lab.write_text(
+        text.replace("{underlay: 192.0.2.1}", "{underlay: 192.0.2.1, smartnic: {backend: openssl}}")
+    )
+    with pytest.raises(LabFileError, match=r"hosts\.host-1\.smartnic\.backend: `openssl` has only the keys"):
+        load_lab(lab)
+
+
+def test_two_transfers_need_different_ports(tmp_path):
+    """Their segments would be one flow."""
+    lab = tmp_path / "lab.yaml"
+    item = "  - {name: NAME, kind: bulk, from: vm-a, to: vm-b, bytes: 1kB}\n"
+    head = SHIPPED_BROKER.read_text().split("traffic:")[0]
+    lab.write_text(head + "traffic:\n" + item.replace("NAME", "one") + item.replace("NAME", "two"))
+    with pytest.raises(LabFileError, match=r"traffic\[1\]\.source_port: `one` has the same ends and ports"):
+        load_lab(lab)
