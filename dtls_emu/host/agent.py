@@ -4,7 +4,8 @@ One turn:
 
 1. Wait until a device, a socket or the control socket is readable, or a timer is due. Idle is asleep.
 2. Each that is readable has its turn, a bounded amount of work; what remains is readable again at the next.
-3. The card's effects are carried out at once and in order: sent, or written to a device.
+3. The card's effects are carried out in order: written to a device, or sent, at the latest as the turn of the one
+   who brought them ends (:mod:`dtls_emu.host.outbox`).
 4. Timers: handshakes, the delays of impaired links, silent control clients.
 
 Nothing is kept back to fill a burst, so a lone packet waits for nobody. Nothing that guests, peers or devices do
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.host.impairments import ImpairedLinks
-from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, Transmit
+from dtls_emu.host.outbox import Outbox
+from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, RequestKeys, Transmit
 
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.wire.burst import Burst
 
     Handler = Callable[[float], object]
@@ -106,6 +109,7 @@ class Agent:
         self.left = 0
         self.late = 0
         self._impaired = self.links.peers
+        self._outbox = Outbox(fabric.transmit)
         self._open_port = open_port or fabric.open_port
         self._ports: set[int] = set()
         for port in ports:
@@ -114,6 +118,7 @@ class Agent:
         self._clock = clock
         self._timers_at = 0.0
         self._stopping = False
+        self._key_requests: list[RequestKeys] = []
         self._services: list[Service] = []
         self._handlers: dict[int, Handler] = {}
         self._epoll = select.epoll()
@@ -166,6 +171,7 @@ class Agent:
         now = self._clock()
         self._impaired = frozenset()  # a goodbye that had to wait would never be said
         self._carry_out(self.card.close(now), now)
+        self._outbox.flush()
         self.card.abort()
         self._epoll.close()
         os.close(self._alarm)
@@ -184,6 +190,21 @@ class Agent:
         """Begin a fresh association with a peer host, beside the live one."""
         now = self._clock()
         self._carry_out(self.card.rekey(peer, now), now)
+        self._outbox.flush()
+
+    def take_key_requests(self) -> list[RequestKeys]:
+        """Sessions that want a broker's keys; each is handed out once."""
+        requests, self._key_requests = self._key_requests, []
+        return requests
+
+    def install(self, peer: str, keys: SessionKeys) -> None:
+        """Take a broker's keys for the tunnel to a peer host.
+
+        Raises:
+            LocalProtocolError: the lab has no broker, or the keys are of no use.
+        """
+        now = self._clock()
+        self._carry_out(self.card.install(peer, keys, now), now)
 
     @property
     def trouble(self) -> str:
@@ -219,7 +240,8 @@ class Agent:
     # -------------------------------------------------------------------------------------------- work
 
     def _guest_handler(self, vm: str, device: TunDevice) -> Handler:
-        from_guest, carry_out, receive = self.card.from_guest, self._carry_out, device.receive
+        from_guest, carry_out = self.card.from_guest, self._carry_out
+        receive, flush = device.receive, self._outbox.flush
         now = 0.0
 
         def deliver(burst: Burst) -> None:
@@ -229,6 +251,7 @@ class Agent:
             nonlocal now
             now = moment
             receive(deliver)
+            flush()
             if device.gone:
                 logger.error("device %s of %s is gone: %s", device.name, vm, device.gone)
                 self._epoll.unregister(device.fileno())
@@ -237,6 +260,7 @@ class Agent:
 
     def _from_fabric(self, now: float) -> None:
         self.fabric.receive(self._receive, now)
+        self._outbox.flush()
 
     def _receive(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> None:
         self._carry_out(self.card.from_fabric(burst, source, local_port, now), now)
@@ -251,14 +275,17 @@ class Agent:
                 if self._impaired and effect.destination[0] in self._impaired:
                     self.links.transmit(effect, now)
                 else:
-                    self.fabric.transmit(effect)
+                    self._outbox.put(effect)
             elif isinstance(effect, Deliver):
                 self.devices[effect.vm].write(effect.burst)
             elif isinstance(effect, LeaveFabric):
                 self.left += effect.burst.packets
             elif isinstance(effect, ClosePort):
+                self._outbox.flush()
                 self._ports.discard(effect.port)
                 self.fabric.close_port(effect.port)
+            elif isinstance(effect, RequestKeys):
+                self._key_requests.append(effect)
 
     def _open(self, port: int) -> None:
         # What cannot be opened is tried again by the fabric, which counts the datagrams it cannot send.
@@ -277,6 +304,7 @@ class Agent:
     def _handle_timers(self, now: float) -> None:
         if self.card.next_timeout() <= now:
             self._carry_out(self.card.handle_timeout(now), now)
+            self._outbox.flush()
         self.links.handle_timeout(now)
         for service in self._services:
             if service.next_timeout() <= now:
