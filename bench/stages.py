@@ -1,0 +1,212 @@
+"""Where the microseconds of one super-packet go, stage by stage, on its way from guest to guest.
+
+Two hosts in one process: real cards and real UDP sockets on loopback, and pairs of sockets in the place of TUN
+devices, so no root is needed. Each stage is timed alone and warm, the lower decile of many runs; a real host pays
+more, because the guests' TCP and other programs share its caches::
+
+    python bench/stages.py [--backend NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.agent import Agent
+from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
+from dtls_emu.host.tun import TunDevice
+from dtls_emu.lab.loader import parse_lab
+from dtls_emu.lab.topology import compile_lab
+from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.packet import tcp_packet
+from dtls_emu.wire.segment import segment
+from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+MTU = 1400
+PAYLOAD = MTU - 52  # IPv4, TCP with timestamps
+ROWS = 43  # what super_packet_limit leaves
+RUNS = 3000
+OPTIONS = bytes.fromhex("0101080a0000000100000002")
+LAB = """
+virtual_networks: {{prod: {{address_prefixes: [10.0.0.0/24], vni: 1, encryption: {{enabled: {encrypted}}}}}}}
+hosts: {{h1: {{underlay: 127.83.0.1}}, h2: {{underlay: 127.83.0.2}}}}
+vms:
+  a: {{host: h1, virtual_network: prod, address: 10.0.0.4, mtu: 1400}}
+  b: {{host: h2, virtual_network: prod, address: 10.0.0.5, mtu: 1400}}
+"""
+OFFLOADS = ("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso")
+
+
+class Side:
+    """One host, and its VM's end of the device."""
+
+    def __init__(self, topology: Any, host: str, vm: str, credentials: Any, engine: Any) -> None:
+        near, self.guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (near, self.guest):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        self.device = TunDevice(
+            near.detach(), "tun0", {name: {"state": "on", "reason": ""} for name in OFFLOADS}
+        )
+        authorities = {"eastus": credentials[host].ca_certificate}
+        self.card = make_card(
+            topology, host, credentials[host], authorities, engine=engine, wall_start=datetime.now(UTC)
+        )
+        self.fabric = UdpFabric(topology.hosts[host].underlay)
+        self.agent = Agent(self.card, self.fabric, {vm: self.device}, topology, ports=(4433, 4789))
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.agent.close()
+        self.fabric.close()
+        self.device.close()
+        self.guest.close()
+
+
+def main() -> None:
+    """Print the stages with encryption on and off, side by side."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", default="auto")
+    engine = choose_engine(parser.parse_args().backend)
+    on, off = (stages(engine, encrypted=encrypted) for encrypted in ("true", "false"))
+    print(f"us for a super-packet of {ROWS} x {PAYLOAD} bytes; {engine.backend.detail}")
+    print(f"{'':44}{'on':>7}{'off':>7}")
+    for name, value in on.items():
+        print(f"{name:44}{value:7.1f}{off[name]:7.1f}")
+
+
+def stages(engine: Any, *, encrypted: str) -> dict[str, float]:
+    """Microseconds of each stage."""
+    topology = compile_lab(parse_lab(LAB.format(encrypted=encrypted), "stages.yaml"))
+    credentials = issue_credentials(topology, datetime.now(UTC))
+    near = Side(topology, "h1", "a", credentials, engine)
+    far = Side(topology, "h2", "b", credentials, engine)
+    try:
+        return measure(near, far)
+    finally:
+        near.close()
+        far.close()
+
+
+def measure(near: Side, far: Side) -> dict[str, float]:
+    """Bring the tunnel up, then time each stage with what the one before it hands on."""
+    data = tcp_packet("10.0.0.4", "10.0.0.5", 1, 2, os.urandom(ROWS * PAYLOAD), options=OPTIONS)
+    data = VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 52, PAYLOAD, 20, 16) + data
+    answer = NO_OFFLOAD + tcp_packet("10.0.0.5", "10.0.0.4", 2, 1, b"", options=OPTIONS)
+    near.guest.send(data)
+    settle(near, far)
+    far.guest.send(answer)
+    settle(near, far)
+    now = time.monotonic()
+    kept: list[Any] = []
+    near.guest.send(data)
+    near.device.receive(kept.append)
+    packet = kept[-1]
+
+    def sent() -> Transmit:
+        (effect,) = near.card.from_guest("a", packet, now)
+        assert isinstance(effect, Transmit)
+        return effect
+
+    arrived: list[Any] = []
+
+    def arrive() -> None:
+        near.fabric.transmit(sent())
+        arrived.clear()
+        far.fabric.receive(lambda *each: arrived.extend(each), now)
+
+    frozen = sent()
+    wire = Burst.from_datagrams(frozen.burst.wire.copy(), frozen.burst.size)
+    frozen = Transmit(wire, frozen.source_port, frozen.destination)
+    arrive()
+    (delivery,) = (each for each in far.card.from_fabric(*arrived) if isinstance(each, Deliver))
+    joined = Burst.super_packet(
+        delivery.burst.buffer.copy(),
+        offset=delivery.burst.offset,
+        length=delivery.burst.size,
+        gso_size=delivery.burst.gso_size,
+        packets=delivery.burst.packets,
+    )
+    row = packet.row(0)
+    return {
+        "sender: read from the device": timed(
+            lambda: near.device.receive(ignore), before=lambda: near.guest.send(data)
+        ),
+        "sender: card": timed(lambda: near.card.from_guest("a", packet, now)),
+        "  of which segmentation and checksums": timed(
+            lambda: segment(row, PAYLOAD, headroom=43, tailroom=16)
+        ),
+        "sender: UDP_SEGMENT send": timed(
+            lambda: near.fabric.transmit(frozen), after=lambda: far.fabric.receive(ignore, now)
+        ),
+        "receiver: UDP_GRO read": timed(
+            lambda: far.fabric.receive(ignore, now), before=lambda: near.fabric.transmit(frozen)
+        ),
+        "receiver: card": timed(lambda: far.card.from_fabric(*arrived), before=arrive),
+        "receiver: write to the device": timed(
+            lambda: far.device.write(joined), after=lambda: drain(far.guest)
+        ),
+        "acknowledgement: whole turn of its sender": timed(
+            lambda: far.agent.turn(wait=False),
+            before=lambda: far.guest.send(answer),
+            after=lambda: near.fabric.receive(ignore, now),
+        ),
+        "a turn with nothing to do": timed(lambda: near.agent.turn(wait=False)),
+    }
+
+
+def timed(
+    run: Callable[[], object],
+    *,
+    before: Callable[[], object] = lambda: None,
+    after: Callable[[], object] = lambda: None,
+) -> float:
+    """The lower decile of many runs, in microseconds."""
+    times = []
+    for _ in range(RUNS):
+        before()
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+        after()
+    return sorted(times)[RUNS // 10] * 1e6
+
+
+def settle(*sides: Side) -> None:
+    """Turns until nobody has anything to do."""
+    busy = True
+    while busy:
+        busy = False
+        for side in sides:
+            busy |= side.agent.turn(wait=False)
+    for side in sides:
+        drain(side.guest)
+
+
+def drain(guest: socket.socket) -> None:
+    """Read what came."""
+    with suppress(BlockingIOError):
+        while True:
+            guest.recv(1 << 17)
+
+
+def ignore(*_: Any) -> None:
+    """Take a burst, and do nothing with it."""
+
+
+if __name__ == "__main__":
+    main()
