@@ -10,6 +10,7 @@ import typer
 from dtls_emu import __version__
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
+from dtls_emu.cli.broker import broker
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.down import down
 from dtls_emu.cli.exec import exec_command
@@ -61,6 +62,7 @@ def _options(
 
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu bench --quick")(bench)
+app.command(epilog="Example: sudo dtls-emu broker demo")(broker)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
 app.command(epilog="Example: sudo dtls-emu down two-vms")(down)
 app.command("exec", epilog="Example: sudo dtls-emu exec vm-a -- ping -c 3 10.0.0.5")(exec_command)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dtls_emu.cli.output import JsonOption, print_json
+from dtls_emu.lab.vocabulary import Keying
 
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def _document(state: RunState, topology: Topology) -> dict[str, Any]:
 
 def _next_steps(topology: Topology, run: str) -> Iterator[str]:
     """What to try: a ping between two VMs that can reach each other, over a tunnel where there are such."""
+    if topology.profile.keying is Keying.BROKER:
+        yield f"broker {run}"
     for vm in sorted(topology.vms.values(), key=lambda vm: not _encrypts(topology, vm.name)):
         others = (
             each

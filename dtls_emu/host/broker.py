@@ -1,18 +1,34 @@
-"""The controller that hands out one-time keys (`keying: broker`), as the backup products of that kind do.
+"""The controller that hands out one-time keys (`keying: broker`), as backup products of that kind do.
 
 For each session it makes fresh random keys, gives them to both hosts over a channel of its own, which is not the
-fabric, and forgets them. Used once, discarded at the session's end.
+fabric, and forgets them. Used once, discarded at the session's end. In a simulation the channel is a function
+call; between real hosts it is their control sockets, which only their owner can open.
 """
 
 from __future__ import annotations
 
+import base64
+import logging
 import secrets
+import time
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 
 
-__all__ = ["issue_session_keys"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+
+__all__ = ["issue_session_keys", "serve_keys"]
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 0.02
+"""Between two rounds of questions: what a first packet waits for its session at the most, beside the answers."""
 
 
 def issue_session_keys(initiator: str, port: int) -> tuple[SessionKeys, SessionKeys]:
@@ -28,3 +44,54 @@ def issue_session_keys(initiator: str, port: int) -> tuple[SessionKeys, SessionK
     """
     keys = SessionKeys(initiator, port, bytearray(secrets.token_bytes(SESSION_KEY_BYTES)))
     return replace(keys, material=bytearray(keys.material)), keys
+
+
+def serve_keys(
+    sockets: Mapping[str, Path],
+    until: Callable[[], bool],
+    *,
+    sleep: Callable[[float], object] = time.sleep,
+) -> int:
+    """Be the broker of running hosts, until told to end.
+
+    A host that does not answer is asked again in the next round; whoever waits for it tries again by itself.
+
+    Args:
+        sockets: control socket of each host, by name.
+        until: asked before each round; True ends it.
+        sleep: waits between two rounds.
+
+    Returns:
+        How many sessions were given keys.
+    """
+    sessions = 0
+    while not until():
+        for host in sockets:
+            for request in _wanted(sockets, host):
+                sessions += _hand_out(sockets, host, request["peer"], request["port"])
+        sleep(POLL_SECONDS)
+    return sessions
+
+
+def _wanted(sockets: Mapping[str, Path], host: str) -> list[dict[str, Any]]:
+    try:
+        requests: list[dict[str, Any]] = ask(sockets[host], "keys-wanted")["requests"]
+    except ControlError as error:
+        logger.debug("%s: %s", host, error)
+        return []
+    return requests
+
+
+def _hand_out(sockets: Mapping[str, Path], initiator: str, responder: str, port: int) -> bool:
+    responders, initiators = issue_session_keys(initiator, port)
+    try:
+        for host, peer, keys in ((responder, initiator, responders), (initiator, responder, initiators)):
+            material = base64.b64encode(keys.material).decode()
+            ask(sockets[host], "install-keys", peer=peer, initiator=initiator, port=port, material=material)
+    except (ControlError, KeyError) as error:
+        logger.warning("no session from %s to %s: %s", initiator, responder, error)
+        return False
+    finally:
+        responders.material[:] = initiators.material[:] = bytes(SESSION_KEY_BYTES)
+    logger.info("session keys from %s to %s, port %d", initiator, responder, port)
+    return True

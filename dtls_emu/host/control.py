@@ -14,6 +14,10 @@ status     --                                  everything that ``dtls-emu status
 set        ``path``, ``value``                 the lab is changed: ``{}``; see :mod:`dtls_emu.host.lab_document`
 rekey      ``peer``, or all                    ``{"peers": [...]}``: with whom fresh keys are being made
 close      --                                  ``{}``; the host says goodbye to its peers and ends
+keys-      --                                  ``{"requests": [{"peer", "port"}]}``: sessions that want a broker's
+wanted                                         keys; each is told once
+install-   ``peer``, ``initiator``, ``port``,  ``{}``; the keys of one session, see
+keys       ``material`` (base64)               :mod:`dtls_emu.tunnel.session_keys`
 =========  ==================================  ==========================================================
 
 What a client sends is bounded in length, number and time, and validated; what is wrong with it is its answer.
@@ -32,7 +36,16 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
 
 from dtls_emu.errors import DtlsEmuError, LabFileError
 
@@ -46,6 +59,8 @@ __all__ = [
     "Close",
     "ControlServer",
     "ControlSocketError",
+    "InstallKeys",
+    "KeysWanted",
     "Ping",
     "Ready",
     "Rekey",
@@ -114,7 +129,23 @@ class Close(_Request):
     command: Literal["close"]
 
 
-Request = Ping | Ready | Status | SetValue | Rekey | Close
+class KeysWanted(_Request):
+    """Which sessions want keys of the broker?"""
+
+    command: Literal["keys-wanted"]
+
+
+class InstallKeys(_Request):
+    """Take the keys of one session."""
+
+    command: Literal["install-keys"]
+    peer: StrictStr
+    initiator: StrictStr
+    port: Annotated[StrictInt, Field(gt=0, lt=1 << 16)]
+    material: Annotated[Base64Bytes, Field(repr=False)]
+
+
+Request = Ping | Ready | Status | SetValue | Rekey | Close | KeysWanted | InstallKeys
 _REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 
 

@@ -32,7 +32,17 @@ from dtls_emu.host.addressing import (
 )
 from dtls_emu.host.agent import Agent
 from dtls_emu.host.cards import choose_engine, make_card
-from dtls_emu.host.control import Close, ControlServer, Ping, Ready, Rekey, SetValue, Status
+from dtls_emu.host.control import (
+    Close,
+    ControlServer,
+    InstallKeys,
+    KeysWanted,
+    Ping,
+    Ready,
+    Rekey,
+    SetValue,
+    Status,
+)
 from dtls_emu.host.credentials import read_authorities, read_credentials
 from dtls_emu.host.lab_document import changed, compile_document, differences, without_traffic
 from dtls_emu.host.privileges import Privileges, buffers_need_net_admin, drop_privileges
@@ -42,6 +52,7 @@ from dtls_emu.host.underlays import with_underlays
 from dtls_emu.host.warming import warm_up
 from dtls_emu.lab.problems import dotted, suggest
 from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.tunnel.session_keys import SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.headers import MAX_PACKET
@@ -167,6 +178,13 @@ class RunningHost:
                 self._change(request)
             case Rekey():
                 return {"peers": self._rekey(request.peer)}
+            case KeysWanted():
+                requests = self.agent.take_key_requests()
+                return {"requests": [{"peer": each.peer, "port": each.port} for each in requests]}
+            case InstallKeys():
+                self._require_peer(request.peer)
+                keys = SessionKeys(request.initiator, request.port, bytearray(request.material))
+                self.agent.install(request.peer, keys)
             case Close():
                 self.agent.stop()
         return {}
@@ -183,12 +201,17 @@ class RunningHost:
 
     def _rekey(self, peer: str | None) -> list[str]:
         tunnels = self.agent.card.tunnels
-        if peer is not None and peer not in tunnels:
-            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, tunnels)}")
+        if peer is not None:
+            self._require_peer(peer)
         asked = [name for name in ([peer] if peer else tunnels) if tunnels[name].state is TunnelState.UP]
         for name in asked:
             self.agent.rekey(name)
         return asked
+
+    def _require_peer(self, peer: str) -> None:
+        tunnels = self.agent.card.tunnels
+        if peer not in tunnels:
+            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, tunnels)}")
 
     # -------------------------------------------------------------------------------------------- parts
 

@@ -106,7 +106,10 @@ def test_the_traffic_of_the_lab_needs_no_files_here():
         ({"lab": {}}, "lab.virtual_networks: "),
         ({"lab": LAB | {"hosts": {}}}, "lab.hosts: "),
         ({"lab": LAB | {"links": [{"between": ["h1", "h9"]}]}}, "lab.links[0].between[1]: no host `h9`"),
-        ({"lab": LAB | {"overrides": {"keying": "broker"}}}, "lab.overrides.keying: only the simulation has"),
+        (
+            {"container": True, "lab": LAB | {"overrides": {"keying": "broker"}}},
+            "lab.overrides.keying: in containers",
+        ),
         ({"lab": LAB | {"seed": "x"}}, "lab.seed: `x` does not belong here; write a whole number"),
     ],
 )

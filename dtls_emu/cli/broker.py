@@ -1,0 +1,37 @@
+"""``dtls-emu broker``: hand out the session keys of a run."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+
+__all__ = ["broker"]
+
+
+def broker(
+    run: Annotated[
+        str, typer.Argument(help="Name of the run; not needed while there is only one.", show_default=False)
+    ] = "",
+) -> None:
+    """Be the lab's controller: hand one-time keys to the hosts of a run whose lab says `keying: broker`.
+
+    Runs until Ctrl-C. Without it no tunnel of such a lab comes up. Needs root.
+    """
+    from dtls_emu.host.broker import serve_keys
+    from dtls_emu.host.run_queries import only_run
+    from dtls_emu.host.run_state import RUNS, CardProcess, no_such_run, read_state, require_root
+
+    require_root()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    name = run or only_run()
+    state = read_state(RUNS / name)
+    if state is None:
+        raise no_such_run(name, RUNS)
+    sockets = {card.host: card.socket for card in state.of(CardProcess)}
+    typer.echo(f"{name}: handing out session keys to {', '.join(sockets)}; Ctrl-C ends it")
+    with suppress(KeyboardInterrupt):
+        serve_keys(sockets, until=lambda: False)
