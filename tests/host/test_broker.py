@@ -19,9 +19,8 @@ def hosts(monkeypatch):
     """Hosts that answer from a script; what they were asked, in order."""
 
     class Hosts:
-        wanted: dict = {}
-        asked: list = []
-        silent: set = set()
+        def __init__(self):
+            self.wanted, self.asked, self.silent = {}, [], set()
 
         def ask(self, path, command, **arguments):
             if path.stem in self.silent:
@@ -32,7 +31,6 @@ def hosts(monkeypatch):
             return {}
 
     hosts = Hosts()
-    hosts.wanted, hosts.asked, hosts.silent = {}, [], set()
     monkeypatch.setattr(broker, "ask", hosts.ask)
     return hosts
 
