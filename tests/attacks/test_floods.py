@@ -150,6 +150,40 @@ def test_a_flood_against_a_running_attempt_is_noise(make_target, seconds):
     target.chat(5)
 
 
+def test_a_forged_server_hello_costs_an_attempt_and_not_the_tunnel(make_target):
+    """Who guesses the ports can end an attempt, for its messages are in clear; the next begins after a pause."""
+    target = make_target()
+    target.connect()
+    ports = target.wire[0][2:4]
+    body = b"\xfe\xfd" + bytes(32) + b"\x00" + b"\xc0\x2c" + b"\x00"
+    length = len(body).to_bytes(3, "big")
+    message = b"\x02" + length + bytes(5) + length + body
+    target.inject("alpha", *ports, push_record_header(HANDSHAKE, 0, 0, len(message)) + message)
+    assert target.client.state is TunnelState.BACKING_OFF
+    assert target.client.failure.startswith("OpenSSL: ")
+    target.run(until=target.client.retry_at)
+    target.connect()
+    target.run(until=target.now + 1)
+    assert (target.client.state, target.server.state) == (TunnelState.UP, TunnelState.UP)
+    target.chat(3)
+
+
+def test_forged_records_to_a_host_that_has_just_started_begin_few_attempts(make_target):
+    """It may have restarted, so it makes itself known to the peer; its pauses bound how often, and how much it sends."""
+    target = make_target(fate=lambda *_: [])
+    forged = push_record_header(APPLICATION_DATA, 1, 5, 100) + bytes(100)
+    came = 0
+    while target.now < 600:
+        target.inject("beta", PORT, 50_000, forged)
+        came += len(forged)
+        target.run(until=target.now + 0.1)
+    went = sum(len(datagram) for *_, datagram in target.wire)
+    attempts = {local for _, _, local, _, _ in target.wire}
+    print(f"{came} bytes came, {went} went in {len(attempts)} attempts")
+    assert went < came / 10
+    assert len(attempts) <= 600 / TunnelSettings().handshake_deadline
+
+
 def test_hellos_from_strangers_cost_a_look_up(make_cards):
     """5000 addresses that are no hosts of the lab: not answered, nothing kept, the live tunnel carries on."""
     hello = fresh_hello()
