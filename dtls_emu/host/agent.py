@@ -205,6 +205,7 @@ class Agent:
         """
         now = self._clock()
         self._carry_out(self.card.install(peer, keys, now), now)
+        self._outbox.flush()
 
     @property
     def trouble(self) -> str:
