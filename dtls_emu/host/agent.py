@@ -118,7 +118,7 @@ class Agent:
         self._clock = clock
         self._timers_at = 0.0
         self._stopping = False
-        self._key_requests: list[RequestKeys] = []
+        self._key_requests: dict[str, RequestKeys] = {}  # the newest of each peer: nobody may ever ask
         self._services: list[Service] = []
         self._handlers: dict[int, Handler] = {}
         self._epoll = select.epoll()
@@ -194,8 +194,8 @@ class Agent:
 
     def take_key_requests(self) -> list[RequestKeys]:
         """Sessions that want a broker's keys; each is handed out once."""
-        requests, self._key_requests = self._key_requests, []
-        return requests
+        requests, self._key_requests = self._key_requests, {}
+        return list(requests.values())
 
     def install(self, peer: str, keys: SessionKeys) -> None:
         """Take a broker's keys for the tunnel to a peer host.
@@ -286,7 +286,7 @@ class Agent:
                 self._ports.discard(effect.port)
                 self.fabric.close_port(effect.port)
             elif isinstance(effect, RequestKeys):
-                self._key_requests.append(effect)
+                self._key_requests[effect.peer] = effect
 
     def _open(self, port: int) -> None:
         # What cannot be opened is tried again by the fabric, which counts the datagrams it cannot send.
