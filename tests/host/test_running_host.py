@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -185,34 +186,70 @@ def test_programs_talk_through_the_tunnel_and_nothing_is_in_clear(pair, fabric_t
     assert [frame for frame in frames if SECRET[:16] in frame] == []
 
 
+class Transfer:
+    """TCP between programs of both VMs, both ways at once."""
+
+    def __init__(self, pair, version, size):
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        address = LAB["vms"]["b"]["address" if version == 4 else "address_v6"]
+        with entered(pair.namespaces["h2"]):
+            listener = socket.create_server((address, PORT), family=family)
+        with listener:
+            with entered(pair.namespaces["h1"]):
+                client = socket.socket(family, socket.SOCK_STREAM)
+            client.settimeout(30)
+            client.connect((address, PORT))
+            server, _ = listener.accept()
+        self.ends = (client, server)
+        for end in self.ends:
+            end.setblocking(False)
+        self.sent = os.urandom(size)
+        self.arrived = {end: bytearray() for end in self.ends}
+        self.left = {end: memoryview(self.sent) for end in self.ends}
+
+    def until(self, size):
+        """Go on until so many bytes have arrived at both ends."""
+        poll = select.poll()
+        for end in self.ends:
+            poll.register(end, select.POLLIN | select.POLLOUT)
+        while any(len(data) < size for data in self.arrived.values()):
+            assert poll.poll(30_000), "the transfer does not move"
+            for end in self.ends:
+                with suppress(BlockingIOError):
+                    self.left[end] = self.left[end][end.send(self.left[end][: 1 << 18]) :]
+                with suppress(BlockingIOError):
+                    self.arrived[end] += end.recv(1 << 20)
+
+    def finish(self):
+        """Whether everything arrived, and as it was."""
+        self.until(len(self.sent))
+        for end in self.ends:
+            end.close()
+        return all(data == self.sent for data in self.arrived.values())
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_large_transfer_arrives_whole(pair, version):
     """TCP, in super-packets on both sides, both ways at once."""
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    address = LAB["vms"]["b"]["address" if version == 4 else "address_v6"]
-    sent = os.urandom(8 << 20)
-    with entered(pair.namespaces["h2"]):
-        listener = socket.create_server((address, PORT), family=family)
-    with listener:
-        with entered(pair.namespaces["h1"]):
-            client = socket.socket(family, socket.SOCK_STREAM)
-        client.settimeout(30)
-        client.connect((address, PORT))
-        server, _ = listener.accept()
-        with client, server:
-            for end in (client, server):
-                end.setblocking(False)
-            arrived = {client: bytearray(), server: bytearray()}
-            left = {client: memoryview(sent), server: memoryview(sent)}
-            while any(len(data) < len(sent) for data in arrived.values()):
-                for end in (client, server):
-                    with suppress(BlockingIOError):
-                        left[end] = left[end][end.send(left[end][: 1 << 18]) :]
-                    with suppress(BlockingIOError):
-                        arrived[end] += end.recv(1 << 20)
-    assert all(data == sent for data in arrived.values())
+    assert Transfer(pair, version, 8 << 20).finish()
     device = pair.ask("h2", "status")["devices"]["b"]
     assert device["written"] > 2 * device["writes"]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_transfer_goes_on_when_the_fabric_gets_narrower(pair, version):
+    """The card answers what does not fit any more, and the guest's TCP takes smaller steps."""
+    transfer = Transfer(pair, version, 8 << 20)
+    transfer.until(1 << 20)
+    before = pair.ask("h1", "status")["card"]["egress"]
+    for host in ("h1", "h2"):
+        pair.ask(host, "set", path=["link_defaults", "mtu"], value=1400)
+    assert transfer.finish()
+    after = pair.ask("h1", "status")["card"]["egress"]
+    assert after["answered"] > before["answered"]
+    assert after["dropped"]["too_big"] > before["dropped"].get("too_big", 0)
+    for host in ("h1", "h2"):
+        pair.ask(host, "set", path=["link_defaults", "mtu"], value=None)
 
 
 def test_the_status_is_right_and_adds_up(pair):
