@@ -122,3 +122,22 @@ def test_trouble_silence_and_emptiness_are_exit_codes(status):
 def test_in_clear_there_is_no_overhead_of_records(status):
     """The inner MTU is that of what is sent."""
     assert "1600" in status({"/h1.sock": report(encryption="off")}).stdout
+
+
+def test_watching_shows_the_cpu_since_the_last_look_until_it_is_interrupted(monkeypatch):
+    """25 % since the start, 90 % in the second between two looks."""
+    looks = [
+        report(),
+        report(uptime_seconds=11.0, cpu_seconds={"user": 2.9, "system": 0.5}),
+    ]
+
+    def sleep(_seconds):
+        if not looks:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_directory, "control_sockets", lambda _run="*": ["/h1.sock"])
+    monkeypatch.setattr(control_client, "ask", lambda *_: looks.pop(0))
+    monkeypatch.setattr("dtls_emu.cli.status.time.sleep", sleep)
+    done = CliRunner().invoke(app, ["status", "--watch"])
+    assert [word for word in done.stdout.split() if word.endswith("%")] == ["25%", "90%"]
+    assert done.exit_code == 130
