@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dtls_emu.host.plan import Plan
     from dtls_emu.host.run_state import RunState
     from dtls_emu.lab import Topology
+    from dtls_emu.lab.topology import Vm
 
 
 __all__ = ["up"]
@@ -151,21 +152,25 @@ def _document(state: RunState, topology: Topology) -> dict[str, Any]:
 
 
 def _next_steps(topology: Topology, run: str) -> Iterator[str]:
-    """What to try: a ping between two VMs that can reach each other, over a tunnel where there are such."""
+    """What to try: a ping between two VMs that reach each other, over a tunnel where there are such."""
     if topology.profile.keying is Keying.BROKER:
         yield f"broker {run}"
-    for vm in sorted(topology.vms.values(), key=lambda vm: not _encrypts(topology, vm.name)):
-        others = (
-            each
-            for each in topology.vms.values()
-            if each.host != vm.host and topology.locate(vm.network, each.addresses[0]) is each
-        )
-        other = min(others, key=lambda each: not _encrypts(topology, each.name), default=None)
-        if other is not None:
-            yield f"exec --run {run} {vm.name} -- ping -c 3 {other.addresses[0]}"
-            break
+    pairs = [
+        (vm, other)
+        for vm in topology.vms.values()
+        for other in topology.vms.values()
+        if other is not vm and topology.locate(vm.network, other.addresses[0]) is other
+    ]
+    if pairs:
+        vm, other = min(pairs, key=lambda pair: _preference(topology, *pair))
+        yield f"exec --run {run} {vm.name} -- ping -c 3 {other.addresses[0]}"
     yield f"status --run {run}"
     yield f"down {run}"
+
+
+def _preference(topology: Topology, vm: Vm, other: Vm) -> tuple[bool, int]:
+    """The less, the better: on two hosts, and both can be encrypted."""
+    return vm.host == other.host, -_encrypts(topology, vm.name) - _encrypts(topology, other.name)
 
 
 def _encrypts(topology: Topology, name: str) -> bool:

@@ -16,6 +16,7 @@ folder, which the kernel takes back when he dies.
 import fcntl
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,11 @@ __all__ = [
 
 RUNS: Final = Path("/run/dtls-emu")
 """The folders of root's runs; only root can make real hosts."""
+
+LOCK_PATIENCE: Final = 2.0
+"""Seconds: a `set` is over in less, and whoever only looks at a run holds its lock for a moment."""
+
+LOCK_POLL: Final = 0.05
 
 STATE_FILE: Final = "state.json"
 NEW_STATE_FILE: Final = "state.json.new"
@@ -194,13 +200,12 @@ class RunFolder:
     def _locked(cls, path: Path) -> Self | None:
         """The folder, locked; None when it was taken away while it was being locked."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise RunError(
-                f"another command is at work on the run `{path.name}`; wait for it to end"
-            ) from None
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise RunError(f"another command is at work on the run `{path.name}`; wait for it to end")
+            time.sleep(LOCK_POLL)
         if os.fstat(descriptor).st_nlink == 0:
             os.close(descriptor)
             return None
@@ -277,6 +282,14 @@ class RunFolder:
             ) from error
         with suppress(OSError):  # other runs are there
             self.path.parent.rmdir()
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_state(folder: Path) -> RunState | None:

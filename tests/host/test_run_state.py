@@ -71,8 +71,9 @@ def test_a_folder_that_goes_while_it_is_claimed_is_made_again(tmp_path, monkeypa
         assert run_names(tmp_path) == ["demo"]
 
 
-def test_two_commands_do_not_work_on_one_run(folder, tmp_path):
+def test_two_commands_do_not_work_on_one_run(folder, tmp_path, monkeypatch):
     """The lock is the folder's; it is free again when its holder is gone."""
+    monkeypatch.setattr(run_state, "LOCK_PATIENCE", 0.0)
     with pytest.raises(RunError, match="another command is at work on the run `demo`"):
         RunFolder.open("demo", tmp_path)
     folder.close()
@@ -80,6 +81,13 @@ def test_two_commands_do_not_work_on_one_run(folder, tmp_path):
         assert again.state == STATE
 
 
+def test_a_command_waits_for_one_that_is_about_to_end(folder, tmp_path, monkeypatch):
+    """As a look at a run is."""
+    monkeypatch.setattr(run_state.time, "sleep", lambda _seconds: folder.close())
+    RunFolder.open("demo", tmp_path).close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     """The kernel takes it back."""
     RunFolder.claim("demo", tmp_path).close()
