@@ -64,9 +64,9 @@ NEEDS = {
 }
 
 
-UNWATCHED = {"crypto", "lab", "policy", "wire", "testing"}
-"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; and that of
-the tests of the watch itself."""
+UNWATCHED = {"crypto", "fuzz", "lab", "policy", "testing", "wire"}
+"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; and those of
+tests that have a watch of their own."""
 
 
 @pytest.fixture(autouse=True)
