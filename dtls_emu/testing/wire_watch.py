@@ -73,8 +73,8 @@ _TELLING: Final = 4
 _BATCH: Final = 1 << 22
 """Bytes that may wait to be compared."""
 
-_SLOTS: Final = 24
-"""Bits of the table that most windows are told apart by."""
+_SPARSE: Final = 16
+"""Slots for each window in the table that tells most of the others apart at once."""
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 """Odd, and close to 2^64 over the golden ratio: neighbours spread over the table (Knuth 6.4)."""
@@ -139,7 +139,7 @@ class WireWatch:
     def _judge(self, card: Card, effects: Iterable[Effect]) -> None:
         """A card has been called and asks for this; its tunnels are as the call has left them."""
         for effect in effects:
-            if isinstance(effect, Transmit) and effect.destination[1] == VXLAN_PORT:
+            if isinstance(effect, Transmit) and effect.source_port == VXLAN_PORT:
                 for row in effect.burst.rows():
                     datagram = row.tobytes()
                     objection = self._objection(card, datagram)
@@ -153,7 +153,7 @@ class WireWatch:
             self._keys.setdefault(bytes(each.key), _Key(each))
 
     def see(self, route: Route, datagram: bytes, *, port: int) -> None:
-        """A datagram is put on a fabric, for this UDP port of its receiver, by somebody who protects."""
+        """A datagram is put on a fabric, from this UDP port of its sender, who protects."""
         self.datagrams += 1
         if port == VXLAN_PORT:
             if not self._permitted[datagram]:
@@ -176,7 +176,7 @@ class WireWatch:
         """A tap of a simulated fabric."""
         sender = self._cards.get(event.source[0])
         if sender is not None and sender.engine.backend.protects:
-            self.see((event.source, event.destination), event.payload, port=event.destination[1])
+            self.see((event.source, event.destination), event.payload, port=event.source[1])
 
     def _objection(self, card: Card, datagram: bytes) -> str:
         """Why a card may not send this in clear; empty when it may."""
@@ -284,7 +284,7 @@ def _around_transmit(watch: WireWatch, original: Callable[..., None]) -> Callabl
         if wire.cards[host].engine.backend.protects:
             for datagram in datagrams:
                 route = (host, effect.source_port), effect.destination
-                watch.see(route, datagram, port=effect.destination[1])
+                watch.see(route, datagram, port=effect.source_port)
         original(wire, host, effect, datagrams)
 
     return transmit
@@ -302,7 +302,7 @@ def _around_send(watch: WireWatch, original: Callable[..., None]) -> Callable[..
 def _around_put(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
     def put(pair: Pair, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
         if pair._tunnels[sender]._backend.protects:  # noqa: SLF001  # a pair is all test
-            watch.see(((sender, local_port), remote_port), datagram, port=remote_port)
+            watch.see(((sender, local_port), remote_port), datagram, port=local_port)
         original(pair, sender, local_port, remote_port, datagram)
 
     return put
@@ -374,7 +374,7 @@ class _Windows:
         self._packets: list[bytes] = []
         self._sightings: list[_Sighting] = []
         self._bodies = bytearray()
-        self._table = np.zeros(1 << _SLOTS, np.bool_)
+        self._table = np.zeros(1 << 12, np.bool_)
         self._known: NDArray[np.uint64] = np.zeros(0, np.uint64)
 
     def remember(self, packet: bytes) -> None:
@@ -395,7 +395,7 @@ class _Windows:
         found: list[Route] = []
         if self._bodies:
             windows = _every_window(np.frombuffer(bytes(self._bodies), np.uint8))
-            at = np.flatnonzero(self._table[_slots(windows)])
+            at = np.flatnonzero(self._table[self._slots(windows)])
             at = at[self._knows(windows[at])]
             starts = [sighting.start for sighting in self._sightings]
             hits = np.searchsorted(starts, at, side="right") - 1
@@ -417,10 +417,17 @@ class _Windows:
         ordered = np.sort(fresh.view(np.uint8).reshape(-1, _WINDOW), axis=1)
         telling = np.count_nonzero(ordered[:, 1:] != ordered[:, :-1], axis=1) + 1 >= _TELLING
         fresh = fresh[telling]
-        self._table[_slots(fresh)] = True
-        # Sorted and unlike np.unique, which hashes: ten times as fast where most repeat.
+        # Not np.unique, which hashes: sorting is ten times as fast where most repeat.
         both = np.sort(np.concatenate([self._known, fresh]))
         self._known = both[np.flatnonzero(np.diff(both, prepend=~both[:1]))]
+        if len(self._known) * _SPARSE > len(self._table):
+            self._table = np.zeros(1 << (len(self._known) * _SPARSE).bit_length(), np.bool_)
+            fresh = self._known
+        self._table[self._slots(fresh)] = True
+
+    def _slots(self, windows: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        bits = len(self._table).bit_length() - 1
+        return (windows * _GOLDEN) >> np.uint64(64 - bits)
 
     def _knows(self, windows: NDArray[np.uint64]) -> NDArray[np.bool_]:
         if not len(self._known):
@@ -436,7 +443,3 @@ def _every_window(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
         part = windows[shift::_WINDOW]
         part[:] = np.frombuffer(data.data, np.uint64, len(part), shift)
     return windows
-
-
-def _slots(windows: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return (windows * _GOLDEN) >> np.uint64(64 - _SLOTS)
