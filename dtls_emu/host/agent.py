@@ -152,7 +152,6 @@ class Agent:
         ready = self._epoll.poll(0)
         if not ready and wait:
             ready = self._wait()
-            self._timers_at = 0.0
         now = self._clock()
         for fileno, _ in ready:
             self._handlers[fileno](now)
@@ -220,14 +219,16 @@ class Agent:
         self._epoll.register(fileno, select.EPOLLIN)
 
     def _wait(self) -> list[tuple[int, int]]:
+        """Sleep until something is readable or a timer is due, and say when timers are to be looked at next."""
         due = self._next_timeout()
-        if due == inf:
-            return self._epoll.poll()
-        patience = max(0.0, due - self._clock())
-        if patience > FINE_WAIT:
-            return self._epoll.poll(patience)
-        select.select((self._epoll,), (), (), patience)
-        return self._epoll.poll(0)
+        patience = None if due == inf else max(0.0, due - self._clock())
+        if patience is None or patience > FINE_WAIT:
+            ready = self._epoll.poll(patience)
+        else:
+            select.select((self._epoll,), (), (), patience)
+            ready = self._epoll.poll(0)
+        self._timers_at = min(due, self._clock() + TIMER_GRAIN)
+        return ready
 
     def _next_timeout(self) -> float:
         due = self.card.next_timeout()
