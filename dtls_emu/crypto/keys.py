@@ -62,16 +62,17 @@ def prf(secret: bytes, label: bytes, seed: bytes, length: int) -> bytearray:
         ``length`` bytes. A ``bytearray``, so that the caller can overwrite it.
     """
     seed = label + seed
+    keyed = HMAC(secret, SHA384())
     output = bytearray()
     chain = seed
     while len(output) < length:
-        chain = _hmac(secret, chain)
-        output += _hmac(secret, chain + seed)
+        chain = _hmac(keyed, chain)
+        output += _hmac(keyed, chain + seed)
     output[length:] = b""
     return output
 
 
-def _hmac(key: bytes, message: bytes) -> bytes:
-    state = HMAC(key, SHA384())
+def _hmac(keyed: HMAC, message: bytes) -> bytes:
+    state = keyed.copy()
     state.update(message)
     return state.finalize()

@@ -18,6 +18,7 @@ handshake whose Finished has its nonce there is repeated (probability 2^-16).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -485,11 +486,10 @@ def _messages(fragment: memoryview) -> list[HandshakeHeader]:
 
 def _drain(connection: SSL.Connection) -> bytes:
     written = b""
-    while True:
-        try:
+    with suppress(SSL.WantReadError):
+        while len(written) % _READ_SIZE == 0:  # a shorter read has emptied it
             written += connection.bio_read(_READ_SIZE)
-        except SSL.WantReadError:
-            return written
+    return written
 
 
 def _openssl_reason(error: SSL.Error) -> str:

@@ -6,6 +6,7 @@ the first ClientHello without keeping state for it. Both need a look inside.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final, NamedTuple
 
 from dtls_emu.wire.protocol import DTLS_1_0, HANDSHAKE, HANDSHAKE_HEADER
@@ -34,6 +35,11 @@ _RENEGOTIATION_SCSV: Final = 0x00FF  # RFC 5746 3.3: a suite that stands for the
 
 MAX_COOKIE: Final = 255  # RFC 6347 4.2.1
 
+_FIXED_PART: Final = 34
+"""Version 2, random 32: in front of every hello."""
+
+_EXTENSION: Final = Struct(">HH")
+
 
 class ClientHello(NamedTuple):
     """What a cookie is bound to, and what the hello offers.
@@ -57,23 +63,16 @@ def pull_client_hello_untrusted(fragment: bytes | memoryview) -> ClientHello | N
     A hello in fragments cannot be checked without keeping state for a stranger, so it is not read.
     """
     body, message_seq = _whole_message(fragment, CLIENT_HELLO)
-    reader = _Reader(body)
-    head = reader.take(34)  # version 2, random 32
-    session_id = reader.vector(1)
-    cookie = reader.vector(1)
-    suites = reader.vector(2)
-    compression = reader.vector(1)
-    if reader.failed:
-        return None
-    extensions = _extensions(reader)
-    if reader.failed:
+    (session_id, cookie, suites, compression), end = _vectors(body, _FIXED_PART, (1, 1, 2, 1))
+    extensions = _extension_types(body, end)
+    if extensions is None:
         return None
     if any(
         int.from_bytes(suites[at : at + 2], "big") == _RENEGOTIATION_SCSV for at in range(0, len(suites), 2)
     ):
         extensions |= {RENEGOTIATION_INFO}
     parameters = b"".join(
-        len(part).to_bytes(2, "big") + part for part in (head, session_id, suites, compression)
+        len(part).to_bytes(2, "big") + part for part in (body[:_FIXED_PART], session_id, suites, compression)
     )
     return ClientHello(parameters, cookie, message_seq, extensions)
 
@@ -81,14 +80,8 @@ def pull_client_hello_untrusted(fragment: bytes | memoryview) -> ClientHello | N
 def pull_server_extensions_untrusted(fragment: bytes | memoryview) -> frozenset[int] | None:
     """The extension types of a ServerHello that begins a record whole; None for anything else."""
     body, _ = _whole_message(fragment, SERVER_HELLO)
-    reader = _Reader(body)
-    reader.take(34)  # version 2, random 32
-    reader.vector(1)  # session id
-    reader.take(3)  # suite 2, compression 1
-    if reader.failed:
-        return None
-    extensions = _extensions(reader)
-    return None if reader.failed else extensions
+    _, end = _vectors(body, _FIXED_PART, (1,))  # the session id
+    return _extension_types(body, end + 3)  # suite 2, compression 1
 
 
 def hello_verify_request(cookie: bytes, record_sequence: int) -> bytes:
@@ -110,38 +103,30 @@ def _whole_message(fragment: bytes | memoryview, message_type: int) -> tuple[byt
     return bytes(fragment[HANDSHAKE_HEADER : HANDSHAKE_HEADER + header.length]), header.message_seq
 
 
-def _extensions(reader: _Reader) -> frozenset[int]:
-    if reader.at_end:  # RFC 5246 7.4.1.2: the block may be missing altogether
+def _vectors(body: bytes, at: int, widths: tuple[int, ...]) -> tuple[list[bytes], int]:
+    """Consecutive vectors from ``at`` on, whose lengths have so many bytes, and where they end.
+
+    One that lies makes that lie past the end of the body.
+    """
+    vectors: list[bytes] = []
+    for width in widths:
+        start = at + width
+        at = start + int.from_bytes(body[at:start], "big")
+        vectors.append(body[start:at])
+    return vectors, at
+
+
+def _extension_types(body: bytes, at: int) -> frozenset[int] | None:
+    """The types in the block of extensions that the body ends with; None when it does not end there."""
+    end = len(body)
+    if at == end:  # RFC 5246 7.4.1.2: the block may be missing altogether
         return frozenset()
-    block = _Reader(reader.vector(2))
+    if at + 2 + int.from_bytes(body[at : at + 2], "big") != end:
+        return None
+    at += 2
     types = set()
-    while not (block.at_end or block.failed):
-        types.add(int.from_bytes(block.take(2), "big"))
-        block.vector(2)
-    reader.failed |= block.failed or not reader.at_end
-    return frozenset(types)
-
-
-class _Reader:
-    """Takes fields off the front; past the end it fails for good and gives nothing."""
-
-    __slots__ = ("_at", "_data", "failed")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-        self.failed = False
-
-    @property
-    def at_end(self) -> bool:
-        return self._at == len(self._data)
-
-    def take(self, length: int) -> bytes:
-        if self._at + length > len(self._data):
-            self.failed = True
-            return b""
-        self._at += length
-        return self._data[self._at - length : self._at]
-
-    def vector(self, length_bytes: int) -> bytes:
-        return self.take(int.from_bytes(self.take(length_bytes), "big"))
+    while at + _EXTENSION.size <= end:
+        extension, length = _EXTENSION.unpack_from(body, at)
+        types.add(extension)
+        at += _EXTENSION.size + length
+    return frozenset(types) if at == end else None
