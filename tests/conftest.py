@@ -48,11 +48,33 @@ def _wolfssl():
     return None
 
 
+@cache
+def _containers():
+    """Podman, what it needs, and what the image is made with."""
+    missing = [f"{path} ({why})" for path, why in _FILES_FOR_CONTAINERS.items() if not Path(path).exists()]
+    missing += [f"{name} (Debian: {name})" for name in _PROGRAMS_FOR_CONTAINERS if not shutil.which(name)]
+    if find_spec("podman_compose") is None:
+        missing.append("podman-compose (PyPI)")
+    if os.geteuid() != 0:
+        missing.append("root")
+    return f"missing for containers: {'; '.join(missing)}" if missing else None
+
+
+_FILES_FOR_CONTAINERS = {
+    "/dev/net/tun": "modprobe tun",
+    "/usr/lib/podman/netavark": "Debian: netavark",
+    "/usr/lib/podman/aardvark-dns": "Debian: aardvark-dns",
+}
+_PROGRAMS_FOR_CONTAINERS = "catatonit", "debootstrap", "iptables", "podman", "runc"
+"""Each is in the Debian package of the same name."""
+
+
 def _program(name, package):
     return lambda: None if shutil.which(name) else f"{name} is not installed (Debian: {package})"
 
 
 NEEDS = {
+    "containers": _containers,
     "gnutls": _program("gnutls-serv", "gnutls-bin"),
     "mbedtls": _mbedtls,
     "openssl": _program("openssl", "openssl"),
@@ -64,9 +86,9 @@ NEEDS = {
 }
 
 
-UNWATCHED = {"crypto", "fuzz", "lab", "policy", "testing", "wire"}
-"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; and those of
-tests that have a watch of their own."""
+UNWATCHED = {"containers", "crypto", "fuzz", "lab", "policy", "testing", "wire"}
+"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
+tests that have a watch of their own; and that of containers, whose fabric is in another process."""
 
 
 @pytest.fixture(autouse=True)

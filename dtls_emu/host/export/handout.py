@@ -124,6 +124,7 @@ def _config(lab: Lab, document: Mapping[str, Any], host: str) -> dict[str, Any]:
         },
         # Where a host is, is known when it runs; there its name is looked up.
         "underlays": {name: name for name in lab.hosts},
+        "container": True,
         "vms": [{"vm": name, "device": f"tun{number}", "create": True} for number, name in enumerate(own)],
     }
 
