@@ -6,6 +6,7 @@ start in any order. A host whose address changes later is not found any more: it
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from ipaddress import ip_address
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["UnderlayError", "look_up", "with_underlays"]
+
+logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 120.0
 """Seconds that all names together may take: pulling an image onto another node may take a minute."""
@@ -84,10 +87,14 @@ def _patiently(
         return str(ip_address(name))
     except ValueError:
         pass
+    is_said = False
     while True:
         try:
             return look_up(name)
         except OSError as error:
             if clock() >= deadline:
                 raise UnderlayError(f"no address for {name}: {error.strerror or error}") from error
+        if not is_said:
+            logger.info("waiting for an address of %s", name)
+            is_said = True
         sleep(PAUSE)
