@@ -59,7 +59,7 @@ RECEIVE_BYTES: Final = 65_536
 READS_PER_PORT: Final = 8
 """Reads of one port before the next port has its turn: one flow must not starve another."""
 
-_CUT_OFF: Final = socket.MSG_TRUNC | socket.MSG_CTRUNC
+_CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)  # a plain int: a flag's `&` is a Python function
 
 _REASONS: Final = {
     errno.EMSGSIZE: DropReason.LINK_MTU,

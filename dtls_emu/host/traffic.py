@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.errors import LabFileError
 from dtls_emu.host.accounts import AccountingError, forward_mark, reverse_of
 from dtls_emu.host.tcp import Payload, TcpFlow, TcpSender
 from dtls_emu.lab.pcap import parse_pcap
@@ -298,12 +297,6 @@ class BulkExecutor(Executor):
         mss = cloud.topology.vms[item.source].mtu - flow.headers if item.mss is None else item.mss
         self.sender = TcpSender(flow, self._payload, item.size, mss=mss, mark=mark)
         self.round_trips = self.sender.round_trips
-        if flow in cloud.guests[item.source].senders:
-            raise LabFileError(
-                [
-                    f"traffic item {item.name}: another one has the same ends and ports; write another source_port"
-                ]
-            )
         cloud.guests[item.source].senders[flow] = self.sender
         self._listener = _listener(cloud, item.source, flow.destination)
         self._listener.listening.add(flow.destination_port)

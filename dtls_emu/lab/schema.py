@@ -265,7 +265,7 @@ class Overrides(LabModel):
         description="Where tunnels' keys come from: a DTLS `handshake`, or a `broker` that hands both hosts "
         "one-time session keys. Default handshake.",
     )
-    rekey_records: Annotated[Whole, Field(ge=128, le=2**48)] | None = Field(
+    rekey_records: Annotated[Whole, Field(ge=16, le=2**48)] | None = Field(
         default=None,
         description="Records under one key; a fresh one is made at seven eighths of it. Default 23726566.",
     )

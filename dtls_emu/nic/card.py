@@ -172,7 +172,7 @@ class Card:
                 burst if burst.count <= MAX_ROWS else burst.slice(start, min(start + MAX_ROWS, burst.count))
             )
             tunnel = self.ingress.receive(part, source, local_port, effects, now)
-            if tunnel is not None:
+            if tunnel is not None and (tunnel.touched or self.ingress.is_behind(tunnel)):
                 self._after_tunnel(tunnel, effects, now)
         return self._finish(effects, now)
 

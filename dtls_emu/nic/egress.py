@@ -230,6 +230,14 @@ class Egress:
         assert tunnel is not None  # only a flow to another host is encrypted
         room = tunnel.room()
         if room < burst.packets:  # none yet, or its key is worn out before the next is there
+            if burst.gso_size and tunnel.active is not None:
+                # A key may hold fewer records than a super-packet has: its packets go one by one.
+                parts = segment(burst.row(0), burst.gso_size, mark=burst.mark)
+                for part in parts:
+                    self._send_encrypted(flow, part, effects, now)
+                if not parts:
+                    self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+                return
             if room and not burst.gso_size:
                 self._send_encrypted(flow, burst.slice(0, room), effects, now)
                 burst = burst.slice(room, burst.count)

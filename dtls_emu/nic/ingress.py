@@ -105,6 +105,10 @@ class Ingress:
             self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
         return tunnel
 
+    def is_behind(self, tunnel: Tunnel) -> bool:
+        """Whether a tunnel has counted something that is not entered yet."""
+        return self._entered.get(tunnel.peer.name) != (tunnel.control, tunnel.extra_records)
+
     def enter(self, tunnel: Tunnel) -> None:
         """Enter what a tunnel has counted since the last time, on whatever occasion."""
         control, extra = self._entered.get(tunnel.peer.name, (0, 0))

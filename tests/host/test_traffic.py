@@ -198,13 +198,6 @@ def test_bulk_to_nobody_gives_up(make_lab):
     assert item.dropped == {DropReason.NO_ROUTE: 9}
 
 
-def test_two_transfers_over_the_same_ports_are_the_users_error(make_lab):
-    """The message says which item, and what to write."""
-    items = [f"name: {name}, kind: bulk, from: a, to: b, bytes: 1kB" for name in ("one", "two")]
-    with pytest.raises(LabFileError, match=r"traffic item two: .* another source_port"):
-        simulate(make_lab(*items))
-
-
 def test_the_internet_answers_pings_and_takes_everything_else(make_lab):
     """20 ms there and back; a transfer to it works, too."""
     outcome = simulate(

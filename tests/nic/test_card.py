@@ -380,3 +380,16 @@ def test_a_lab_without_encryption_is_the_same_lab_in_clear(make_wire):
     wire.send("a", udp())
     assert wire.delivered == {"b": [udp()]}
     assert SECRET in on_the_fabric(wire)
+
+
+def test_a_super_packet_of_more_packets_than_a_key_has_records_goes_out_under_several(make_wire):
+    """Cut and sealed in order, the rest waiting for the next keys."""
+    wire = make_wire(rekey_records=40)
+    wire.send("a", udp())
+    wire.cards["h2"].merges_for.discard("b")
+    packet, burst = super_packet(bytes(range(250)) * 200, 500, 100)
+    wire.hand_over("a", burst)
+    wire.wait(until=wire.now + 5)
+    segments = wire.delivered["b"][1:]
+    assert b"".join(segment[40:] for segment in segments) == packet[40:]
+    assert wire.cards["h1"].tunnels["h2"].handshakes > 2
