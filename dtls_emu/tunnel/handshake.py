@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from dtls_emu.wire.record import HandshakeHeader, RecordView
 
 
-__all__ = ["Finished", "Handshake", "Hello", "seal_finished"]
+__all__ = ["Finished", "Handshake", "Hello"]
 
 _MESSAGE_TYPES: Final = frozenset({0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20})
 """HandshakeType of RFC 6347 4.3.2 and of the extensions that OpenSSL may answer."""
@@ -75,6 +75,9 @@ _MESSAGE_SEQUENCE_END: Final = 1 << 16
 
 _LONGEST_MESSAGE: Final = 2**14
 """A Certificate message of ours is under 1 KB; OpenSSL would buffer what a forged length asks for."""
+
+_HANDSHAKE_FAILURE: Final = b"\x02\x28"
+"""Fatal, handshake_failure (RFC 5246 7.2.2)."""
 
 _READ_SIZE: Final = 65_536
 _BACKOFF_AFTER: Final = 3
@@ -316,6 +319,10 @@ class Handshake:
             elif complete:
                 self._complete()
         except RemoteProtocolError as error:
+            if complete and self._write_keys is not None and not self._keep_connection:
+                # To the peer all is well: without a word it would go on until it presumes us dead.
+                refusal = _seal(self._write_keys, self._next_sequence, ALERT, _HANDSHAKE_FAILURE)
+                self._outgoing.append(refusal)
             self._fail(str(error))
 
     def _take_over(self, records: list[RecordView], now: float) -> None:
@@ -382,7 +389,7 @@ class Handshake:
         self._retransmissions += 1
         if self._next_sequence and not self._keep_connection:
             assert self._write_keys is not None  # a Finished was written
-            sealed = seal_finished(self._write_keys, self._next_sequence, self._finished_message)
+            sealed = _seal(self._write_keys, self._next_sequence, HANDSHAKE, self._finished_message)
             finished = FlightRecord(HANDSHAKE, DTLS_1_2, 1, self._next_sequence, sealed[RECORD_HEADER:])
             self._flight = [*(record for record in self._flight if not record.epoch), finished]
             self._next_sequence += 1
@@ -462,13 +469,13 @@ class Handshake:
         self.timeout_at = inf
 
 
-def seal_finished(keys: TrafficKeys, sequence: int, message: bytes) -> bytes:
-    """Seal a Finished as an epoch-1 record of ours: explicit nonce ``epoch || sequence`` (RFC 9325 7.2.1)."""
+def _seal(keys: TrafficKeys, sequence: int, content_type: int, message: bytes) -> bytes:
+    """Seal an epoch-1 record of ours: explicit nonce ``epoch || sequence`` (RFC 9325 7.2.1)."""
     assert sequence <= MAX_SEQUENCE
     number = (1 << 48 | sequence).to_bytes(8, "big")
-    additional = number + bytes((HANDSHAKE, 0xFE, 0xFD)) + len(message).to_bytes(2, "big")
+    additional = number + bytes((content_type, 0xFE, 0xFD)) + len(message).to_bytes(2, "big")
     sealed = AESGCM(keys.key).encrypt(bytes(keys.salt) + number, message, additional)
-    header = push_record_header(HANDSHAKE, 1, sequence, EXPLICIT_NONCE + len(sealed))
+    header = push_record_header(content_type, 1, sequence, EXPLICIT_NONCE + len(sealed))
     return header + number + sealed
 
 

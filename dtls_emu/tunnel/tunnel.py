@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Tunnel"]
 
+FINISHED: Final = b"\x14"
+"""First byte of a Finished: HandshakeType 20 (RFC 5246 7.4.9)."""
+
 _EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
 """Length field of a record without plaintext."""
 
@@ -353,7 +356,8 @@ class Tunnel:
         if isinstance(verdict, bytes):
             self._queue(ends, verdict)
         elif verdict is not None:
-            if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF, TunnelState.UP}:
+            # A live tunnel stays what it is: whoever can repeat a hello with its cookie changes nothing by it.
+            if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
                 self._step(TunnelEvent.START)
             self._attempt(ends, verdict, now)
 
@@ -377,7 +381,7 @@ class Tunnel:
                 opened += self.receive(Burst.from_packets([record], mark=mark), *ends, now)
         elif attempt.failure:
             self._end_attempt(ends, attempt.failure)
-            if not self._attempts.running:
+            if not self._attempts.running and self.state in {TunnelState.HANDSHAKING, TunnelState.REKEYING}:
                 self._fail(attempt.failure, now)
 
     def _fail(self, reason: str, now: float) -> None:
@@ -558,7 +562,7 @@ class Tunnel:
                 self._lose(association, say_goodbye=self.state is not TunnelState.CLOSING)
             elif plaintext[0] == 2:  # fatal, not answered (RFC 5246 7.2.2)
                 self._lose(association)
-        elif content_type == HANDSHAKE and not association.is_client:
+        elif content_type == HANDSHAKE and plaintext[:1] == FINISHED and not association.is_client:
             self.control += 1
             if now - self._final_flight_at >= _FINAL_FLIGHT_PAUSE:
                 self._final_flight_at = now

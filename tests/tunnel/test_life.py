@@ -376,3 +376,29 @@ def test_stray_records_after_a_goodbye_begin_nothing():
     assert pair.server.state is TunnelState.IDLE
     pair.inject("beta", remote, local, record)
     assert pair.server.state is TunnelState.IDLE
+
+
+def test_a_peer_that_is_refused_after_its_finished_is_told_so():
+    """It believes that all is well, and would seal for nobody: a fatal alert under the new keys ends it."""
+    pair = Pair()
+    pair.client._attempts._peer = dataclasses.replace(pair.client._attempts._peer, name="gamma")
+    pair.connect()
+    pair.run(until=0.5)
+    assert "gamma" in pair.client.failure
+    assert pair.server.handshakes == 1
+    assert pair.server.active is None
+    assert pair.server.state is TunnelState.IDLE
+
+
+def test_a_repeated_hello_with_a_good_cookie_leaves_a_live_tunnel_as_it_is():
+    """Whoever listens can repeat it for a minute or two: keys can be renewed meanwhile, nothing looks broken."""
+    pair = connected()
+    hello = pair.wire[2][4]
+    pair.inject("beta", 4433, 60_000, pair.wire[0][4])  # without its cookie: only a question back
+    pair.inject("beta", 4433, pair.wire[0][2], hello)
+    assert pair.server.state is TunnelState.UP
+    assert pair.server.rekey(pair.now)
+    pair._flush("beta")
+    pair.run(until=pair.now + 30)
+    assert (pair.server.state, pair.server.failure) == (TunnelState.UP, "")
+    chat(pair, 3)
