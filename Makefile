@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_RUN := iproute2
-DEBIAN_TEST := gcc gnutls-bin iputils-ping libc6-dev libwolfssl-dev openssl tshark
+DEBIAN_TEST := curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
 
 .PHONY: run test setup setup-test lint types tests bench bench-peers clean help
 
