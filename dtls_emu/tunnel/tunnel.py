@@ -17,6 +17,7 @@ Finished is verified, not before (RFC 6347 4.2.8).
 
 from __future__ import annotations
 
+from collections import deque
 from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -59,6 +60,10 @@ FINISHED: Final = b"\x14"
 
 _EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
 """Length field of a record without plaintext."""
+
+_ALERT_TYPE: Final = bytes((ALERT,))
+_DEPARTED: Final = 8
+"""Associations of the past whose last alerts are known for what they are."""
 
 _FINAL_FLIGHT_PAUSE: Final = 0.25
 """Seconds between two answers to a repeated flight; the peer's own timer is 1 s."""
@@ -127,6 +132,7 @@ class Tunnel:
         self._associations: dict[Ends, Association] = {}
         self._attempts = Attempts(identity, peer, settings, keep_connection=backend.needs_connection)
         self._draining: dict[Ends, float] = {}
+        self._departed: deque[Ends] = deque(maxlen=_DEPARTED)
         self._successor: tuple[Association, float] | None = None  # and until when it is waited for
         self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
         self._liveness = Liveness(settings)
@@ -343,6 +349,9 @@ class Tunnel:
         self._settle(ends, attempt, opened, now)
 
     def _receive_stranger(self, datagram: bytes, ends: Ends, mark: int, now: float) -> None:
+        if ends in self._departed and datagram[:1] == _ALERT_TYPE:
+            self.control += 1  # goodbyes of both ends have crossed
+            return
         closing = self.state in {TunnelState.CLOSING, TunnelState.CLOSED}
         verdict = DropReason.NO_ASSOCIATION if closing else self._attempts.judge(datagram, ends, now)
         if isinstance(verdict, DropReason):
@@ -500,6 +509,7 @@ class Tunnel:
     def _discard(self, association: Association) -> None:
         association.close()
         del self._associations[association.ends]
+        self._departed.append(association.ends)
         self._draining.pop(association.ends, None)
         if self._successor is not None and self._successor[0] is association:
             self._successor = None
