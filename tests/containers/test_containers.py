@@ -64,7 +64,7 @@ def test_a_host_has_its_own_key_and_no_other(lab):
     for host in lab.containers:
         found = lab.run(host, "sh", "-c", "ls /run/secrets/dtls-emu").stdout.split()
         assert found == ["ca-eastus.pem", "host.key", "host.pem"]
-        own = "/run/dtls-emu/credentials/host.key"
+        own = "/run/card/credentials/host.key"
         assert lab.run(host, "stat", "--format=%a %u", own).stdout.split() == ["600", "10001"]
         keys.add(lab.run(host, "cat", own).stdout)
     assert len(keys) == 2

@@ -118,6 +118,14 @@ def test_a_lab_that_only_the_simulation_can_run_is_refused():
         handed(load_lab(SIMULATED_ONLY))
 
 
+def test_names_too_long_for_a_control_socket_are_refused():
+    """A host of that lab could not start; the longest that fit do."""
+    name, fitting = "n" * 63, 107 - len(f"/run/card/dtls-emu/{'n' * 63}/-0.sock")
+    assert len(handed(small_lab(name=name, host="h" * fitting))) == 2
+    with pytest.raises(LabFileError, match=r"hosts\.h+-0: .* too long .* write shorter ones"):
+        handed(small_lab(name=name, host="h" * (fitting + 1)))
+
+
 def test_a_printed_handout_shows_no_key(handouts):
     """Its repr, in a traceback say, leaves the credentials out."""
     assert all("PRIVATE" not in repr(each) for each in handouts)
@@ -427,16 +435,18 @@ def test_the_command_warns_of_vms_that_share_a_namespace(tmp_path):
     assert "vm-0, vm-1 share the network namespace of host-0" in result.output
 
 
-def small_lab(name="small", hosts=2, vms=None, underlay="192.0.2.{}"):
+def small_lab(name="small", hosts=2, vms=None, underlay="192.0.2.{}", host="host"):
     """A lab with so many hosts, and VMs on them in turn."""
     return Lab.model_validate(
         {
             "name": name,
             "virtual_networks": {"net": {"address_prefixes": ["10.0.0.0/24"], "vni": 1}},
-            "hosts": {f"host-{number}": {"underlay": underlay.format(number + 1)} for number in range(hosts)},
+            "hosts": {
+                f"{host}-{number}": {"underlay": underlay.format(number + 1)} for number in range(hosts)
+            },
             "vms": {
                 f"vm-{number}": {
-                    "host": f"host-{number % hosts}",
+                    "host": f"{host}-{number % hosts}",
                     "virtual_network": "net",
                     "address": f"10.0.0.{number + 4}",
                 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from dtls_emu.errors import LabFileError
 from dtls_emu.host.host_config import parse_host_config
 
 
@@ -50,11 +51,14 @@ user may, and has no other rights."""
 CONFIG: Final = "host.json"
 CONFIG_FOLDER: Final = "/etc/dtls-emu"
 SECRETS_FOLDER: Final = "/run/secrets/dtls-emu"
-RUN_FOLDER: Final = "/run/dtls-emu"
+RUN_FOLDER: Final = "/run/card"
 TUN: Final = "/dev/net/tun"
 
 PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
 """Lets ping work without CAP_NET_RAW (icmp(7))."""
+
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
 
 _CREDENTIALS_FOLDER: Final = f"{RUN_FOLDER}/credentials"
 _CERTIFICATE: Final = "host.pem"
@@ -86,7 +90,7 @@ def hand_out(lab: Lab, credentials: Mapping[str, HostCredentials]) -> list[Hando
         credentials: of every host.
 
     Raises:
-        LabFileError: what `host` would say of it: the lab is one for the simulation only.
+        LabFileError: what `host` would say of it: it is for the simulation only, or has too long names.
     """
     document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
     authorities = {host.region: credentials[name].ca_certificate for name, host in lab.hosts.items()}
@@ -124,9 +128,20 @@ def _config(lab: Lab, document: Mapping[str, Any], host: str) -> dict[str, Any]:
         },
         # Where a host is, is known when it runs; there its name is looked up.
         "underlays": {name: name for name in lab.hosts},
+        "control_socket": _control_socket(lab.name, host),
         "container": True,
         "vms": [{"vm": name, "device": f"tun{number}", "create": True} for number, name in enumerate(own)],
     }
+
+
+def _control_socket(lab: str, host: str) -> str:
+    """Where `status` looks for it in the container."""
+    path = f"{RUN_FOLDER}/dtls-emu/{lab}/{host}.sock"
+    if len(path) > MAX_SOCKET_PATH:
+        raise LabFileError(
+            [f"{lab}: hosts.{host}: with the lab's name too long for a socket's path; write shorter ones"]
+        )
+    return path
 
 
 def _pem_files(own: HostCredentials, authorities: Mapping[str, x509.Certificate]) -> dict[str, bytes]:
