@@ -1,4 +1,4 @@
-"""The whole benchmark as one call: cards and processes up, trials, fragments, conclusions, everything down."""
+"""The whole benchmark as one call: cards and processes up, trials, fragments, handshakes, conclusions, everything down."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dtls_emu.lab.schema import Lab
 from dtls_emu.lab.topology import compile_lab
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.fragments import run_fragments
+from dtls_emu.measure.handshakes import CardHandshakeTestbed, run_handshakes
 from dtls_emu.measure.machine import cpu_times, load_average
 from dtls_emu.measure.memory import MemoryTestbed
 from dtls_emu.measure.mixes import CardFragmentTestbed
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
     from dtls_emu.measure.fragments import FragmentRun
+    from dtls_emu.measure.handshakes import HandshakeRun
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.result import Result
     from dtls_emu.measure.trials import Progress, Testbed
@@ -86,10 +88,22 @@ def benchmark(lab: Lab | str | Path, plan: Plan, progress: Progress | None = Non
             environment=environment(),
         )
         run = run_trials(plan, backends, beds.by_path, tell)
-    fragment_run = (
-        None if run.stopped is Stopped.INTERRUPTED else _fragments(topology, pair, plan, backends, tell)
+    fragment_run: FragmentRun | None = None
+    handshake_run: HandshakeRun | None = None
+    backend = _preferred(backends)
+    if backend and run.stopped is not Stopped.INTERRUPTED:
+        fragment_testbed = CardFragmentTestbed(topology, pair, backend, FRAGMENT_SIZE, plan.seed)
+        fragment_run = run_fragments(fragment_testbed, plan, backend, FRAGMENT_SIZE, tell)
+        if fragment_run.stopped is not Stopped.INTERRUPTED:
+            handshake_run = run_handshakes(CardHandshakeTestbed(topology, pair, backend), plan, tell)
+    return conclude(
+        start,
+        run,
+        fragment_run,
+        backends,
+        handshake_run=handshake_run,
+        stolen_share=cpu_times().stolen_since(before),
     )
-    return conclude(start, run, fragment_run, backends, stolen_share=cpu_times().stolen_since(before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +144,10 @@ def _state(name: str, backend: Backend | str) -> BackendState:
     return BackendState(name=name, available=True, protects=backend.protects, detail=backend.detail)
 
 
-def _fragments(
-    topology: Topology, pair: Pair, plan: Plan, backends: tuple[str, ...], progress: Progress
-) -> FragmentRun | None:
-    """With the fastest backend that was measured; None when none was: a plain path carries fragments."""
+def _preferred(backends: tuple[str, ...]) -> str | None:
+    """The fastest backend that was measured, for what is measured with one; None when there was none."""
     order = [*(name for name in PREFERRED_BACKENDS if name in backends), *backends]
-    if not order:
-        return None
-    testbed = CardFragmentTestbed(topology, pair, order[0], FRAGMENT_SIZE, plan.seed)
-    return run_fragments(testbed, plan, order[0], FRAGMENT_SIZE, progress)
+    return order[0] if order else None
 
 
 def _nobody(done: int, total: int, what: str) -> None:

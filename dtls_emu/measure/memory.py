@@ -125,6 +125,22 @@ class CardPair:
         """What both cards have dropped so far, by reason."""
         return self.sender.egress.counters.dropped + self.receiver.ingress.counters.dropped
 
+    @property
+    def handshakes(self) -> int:
+        """Associations of the sender that have come up so far."""
+        return sum(tunnel.handshakes for tunnel in self.sender.tunnels.values())
+
+    def renew(self, now: float) -> None:
+        """Have the sender begin a fresh association, and carry datagrams until it stands."""
+        for peer in self.sender.tunnels:
+            self._shuttle([(0, _kept(effect)) for effect in self.sender.rekey(peer, now)], 0, 0, now)
+
+    def let_time_pass(self, now: float) -> None:
+        """An arm has slept while others were measured. The receiver first: it may owe a sign of life."""
+        for at, card in ((1, self.receiver), (0, self.sender)):
+            if card.next_timeout() <= now:
+                self._shuttle([(at, _kept(effect)) for effect in card.handle_timeout(now)], 0, 0, now)
+
     def send(self, bursts: Sequence[Burst], total: int, check: Burst | None) -> Passage:
         """Offer ``total`` bursts, the given ones in turn, and carry out what the cards ask for.
 
@@ -141,7 +157,7 @@ class CardPair:
         delivered = octets = sender_ns = receiver_ns = 0
         until_check = 1
         replies: list[tuple[int, Effect]] = []
-        self._let_time_pass(clock())
+        self.let_time_pass(clock())
         for index in range(total):
             burst = bursts[index % different]
             now = clock()
@@ -178,12 +194,6 @@ class CardPair:
             ends = (self.sender, self.receiver)
             failures = [tunnel.failure for card in ends for tunnel in card.tunnels.values() if tunnel.failure]
             raise DtlsEmuError(f"the first packet did not arrive: {failures or dict(self.dropped())}")
-
-    def _let_time_pass(self, now: float) -> None:
-        """An arm has slept while others were measured. The receiver first: it may owe a sign of life."""
-        for at, card in ((1, self.receiver), (0, self.sender)):
-            if card.next_timeout() <= now:
-                self._shuttle([(at, _kept(effect)) for effect in card.handle_timeout(now)], 0, 0, now)
 
     def _shuttle(
         self, under_way: list[tuple[int, Effect]], delivered: int, octets: int, now: float

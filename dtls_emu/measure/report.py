@@ -11,7 +11,13 @@ from dtls_emu.measure.result import Layout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dtls_emu.measure.result import CellSummary, FragmentSummary, OffloadState, Result
+    from dtls_emu.measure.result import (
+        CellSummary,
+        FragmentSummary,
+        HandshakeSummary,
+        OffloadState,
+        Result,
+    )
     from dtls_emu.measure.statistics import Estimate
 
 
@@ -60,6 +66,8 @@ def tables(result: Result) -> list[Table]:
     ]
     if result.end.fragments:
         found.append(_fragment_table(result.end.fragments))
+    if result.end.handshakes:
+        found.append(_handshake_table(result.end.handshakes))
     missing = [backend for backend in start.backends if not backend.available]
     if missing:
         rows = [(backend.name, backend.detail) for backend in missing]
@@ -159,6 +167,28 @@ def _fragment_table(fragments: FragmentSummary) -> Table:
     )
     title = f"Fragments of {len(fragments.shapes)} shapes among {fragments.size}-byte packets, {fragments.backend}"
     return Table(title, columns, rows)
+
+
+def _handshake_table(handshakes: HandshakeSummary) -> Table:
+    """One row. CPU time is that of both ends, memory that of one."""
+    memory = handshakes.idle_tunnel_bytes
+    row = (
+        f"{handshakes.cpu_ms:.2f} ms",
+        f"{handshakes.per_second:,.0f}/s",
+        f"{handshakes.bare_cpu_ms:.2f} ms",
+        _ratio(handshakes.ratio),
+        _interval(handshakes.ratio),
+        "not measured" if memory is None else f"{memory / 1_000:.0f} KB",
+    )
+    columns = (
+        ">CPU, both ends",
+        ">on a core",
+        ">pyOpenSSL",
+        ">ratio",
+        ">95 % interval",
+        ">idle tunnel",
+    )
+    return Table(f"Handshakes, {handshakes.backend}", columns, [row])
 
 
 def _cost_sentence(cells: Sequence[CellSummary], offloads: dict[BenchPath, dict[str, OffloadState]]) -> str:

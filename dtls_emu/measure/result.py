@@ -26,6 +26,7 @@ __all__ = [
     "End",
     "FragmentInterval",
     "FragmentSummary",
+    "HandshakeSummary",
     "Interval",
     "Layout",
     "MixSummary",
@@ -174,6 +175,22 @@ class FragmentSummary(_Record):
     )
 
 
+class HandshakeSummary(_Record):
+    """What new associations cost. CPU time is that of both ends together."""
+
+    backend: str
+    handshakes: Count = Field(description="How many were measured.")
+    cpu_ms: Seconds = Field(description="CPU milliseconds of one, median.")
+    per_second: Seconds = Field(description="On one core, both ends on it.")
+    bare_cpu_ms: Seconds = Field(
+        description="Of pyOpenSSL alone: the same contexts, cookie exchange, traffic keys derived."
+    )
+    ratio: Estimate = Field(description="Cost over that of pyOpenSSL alone, pair by pair.")
+    idle_tunnel_bytes: Count | None = Field(
+        description="Memory of one end of an idle tunnel; null when it could not be measured."
+    )
+
+
 class End(_Record):
     """What was concluded."""
 
@@ -185,6 +202,7 @@ class End(_Record):
     )
     cells: list[CellSummary]
     fragments: FragmentSummary | None
+    handshakes: HandshakeSummary | None
     reading: str = Field(description="The result in two sentences.")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dtls_emu.measure.fragments import FragmentRun
+    from dtls_emu.measure.handshakes import HandshakeRun
     from dtls_emu.measure.plan import Cell, Plan
     from dtls_emu.measure.result import Start
     from dtls_emu.measure.sample import Sample
@@ -39,6 +40,7 @@ def conclude(
     fragment_run: FragmentRun | None,
     backends: tuple[str, ...],
     *,
+    handshake_run: HandshakeRun | None = None,
     stolen_share: float | None,
 ) -> Result:
     """The result file of a run that has just ended.
@@ -48,11 +50,12 @@ def conclude(
         run: the trials.
         fragment_run: the fragment mixes; None when they were not measured.
         backends: the arms beside the two plain ones.
+        handshake_run: the handshakes; None when they were not measured.
         stolen_share: CPU time that the hypervisor gave to others meanwhile.
     """
     cells = summarise(run.trials, start.plan, backends)
     fragments = fragment_run.summary if fragment_run else None
-    stops = [run.stopped, fragment_run.stopped if fragment_run else Stopped.COMPLETE]
+    stops = [each.stopped for each in (run, fragment_run, handshake_run) if each is not None]
     return Result(
         start=start,
         intervals=[_interval(trial) for trial in run.trials],
@@ -64,6 +67,7 @@ def conclude(
             stolen_share=stolen_share,
             cells=cells,
             fragments=fragments,
+            handshakes=handshake_run.summary if handshake_run else None,
             reading=reading(cells, fragments, start.offloads),
         ),
     )

@@ -11,6 +11,7 @@ from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.measure.fragments import Mix, MixSample, run_fragments
+from dtls_emu.measure.handshakes import run_handshakes
 from dtls_emu.measure.plan import BenchPath, Plan
 from dtls_emu.measure.result import BackendState, OffloadState, Start
 from dtls_emu.measure.sample import Accounting, Sample
@@ -67,6 +68,29 @@ class FakeFragmentTestbed:
         return MixSample(whole, whole - self.refuse, fragments, fragments - min(self.leak, fragments), wall_s)
 
 
+class FakeHandshakeTestbed:
+    """A handshake takes 1.5 ms of CPU, and pyOpenSSL alone 1 ms, both times a drift."""
+
+    backend = "ipsec-mb"
+
+    def __init__(self, *, interrupt_at: int | None = None, memory: int | None = 20_000) -> None:
+        self.calls = 0
+        self.interrupt_at = interrupt_at
+        self.memory = memory
+
+    def shake_hands(self, count: int) -> float:
+        if self.calls == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return count * 0.0015 * (1 + self.calls / 10)
+
+    def shake_bare_hands(self, count: int) -> float:
+        return count * 0.001 * (1 + self.calls / 10)
+
+    def idle_bytes(self) -> int | None:
+        return self.memory
+
+
 def silent(done: int, total: int, what: str) -> None:
     """No progress."""
 
@@ -110,12 +134,19 @@ def fake_fragment_testbed():
 
 
 @pytest.fixture
+def fake_handshake_testbed():
+    """The class, to be made with the wanted faults."""
+    return FakeHandshakeTestbed
+
+
+@pytest.fixture
 def result():
     """A complete result of fake trials."""
     plan = Plan(7, rounds=4)
     run = run_trials(plan, BACKENDS, dict.fromkeys(BenchPath, FakeTestbed()), silent)
     fragments = run_fragments(FakeFragmentTestbed(), plan, "ipsec-mb", 1400, silent)
-    return conclude(start(plan), run, fragments, BACKENDS, stolen_share=0.001)
+    handshakes = run_handshakes(FakeHandshakeTestbed(), plan, silent)
+    return conclude(start(plan), run, fragments, BACKENDS, handshake_run=handshakes, stolen_share=0.001)
 
 
 def two_hosts(*, encrypted: bool = True) -> Topology:

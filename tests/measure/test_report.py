@@ -34,10 +34,10 @@ def test_reading_names_no_offload_that_is_off(result):
     )
 
 
-def test_a_table_for_each_path_the_fragments_and_what_is_missing(result):
+def test_a_table_for_each_path_fragments_handshakes_and_what_is_missing(result):
     """Every cell is a row, offloads stand in the title with their reasons."""
     titles = {table.title: table for table in tables(result)}
-    assert [len(table.rows) for table in titles.values()] == [16, 16, 16, 7, 1]
+    assert [len(table.rows) for table in titles.values()] == [16, 16, 16, 7, 1, 1]
     assert list(titles)[1] == "udp: over UDP; GSO on, GRO on"
     assert list(titles)[2].endswith("; GSO off (switched off), GRO off (switched off)")
     assert titles["Not measured"].rows == [("openssl", "not installed")]
@@ -62,6 +62,20 @@ def test_row_of_an_arm(result):
     )
     assert rows["1400", "plain (no protection)"][5:8] == ("0", "1", "")
     assert ("1400", "null (no protection)") in rows
+
+
+def test_row_of_handshakes(result):
+    """As printed; memory that was not measured is said to be so."""
+    (table,) = [table for table in tables(result) if table.title == "Handshakes, ipsec-mb"]
+    assert table.rows == [("2.17 ms", "460/s", "1.45 ms", "1.500", "1.500-1.500", "20 KB")]
+    handshakes = result.end.handshakes.model_copy(update={"idle_tunnel_bytes": None})
+    end = result.end.model_copy(update={"handshakes": handshakes})
+    (table,) = [
+        table
+        for table in tables(result.model_copy(update={"end": end}))
+        if table.title.startswith("Handshakes")
+    ]
+    assert table.rows[0][-1] == "not measured"
 
 
 def test_a_quiet_machine_needs_no_remark(result):
