@@ -35,6 +35,7 @@ from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.star import Star
 from dtls_emu.testing.wire import Wire
 from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.session_keys import SessionKeys
@@ -244,7 +245,7 @@ class WireWatch:
 
 @contextmanager
 def watching() -> Iterator[WireWatch]:
-    """Watch every cloud of a simulated lab, every wire and every pair of tunnels that is made meanwhile."""
+    """Watch every cloud of a simulated lab, every wire, star and pair of tunnels that is made meanwhile."""
     watch = WireWatch()
     with ExitStack() as stack:
 
@@ -255,6 +256,8 @@ def watching() -> Iterator[WireWatch]:
         around(Cloud, "__init__", _around_cloud)
         around(Wire, "__post_init__", _around_wire)
         around(Wire, "_transmit", _around_transmit)
+        around(Star, "__init__", _around_star)
+        around(Star, "_carry_out", _around_carrying)
         around(Pair, "send", _around_send)
         around(Pair, "_put", _around_put)
         around(handshake, "traffic_keys", _around_keys)
@@ -277,6 +280,26 @@ def _around_wire(watch: WireWatch, original: Callable[..., None]) -> Callable[..
         watch.follow(wire.cards.values())
 
     return post_init
+
+
+def _around_star(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def init(star: Star, *args: Any, **options: Any) -> None:
+        original(star, *args, **options)
+        watch.follow(star.cards.values())
+
+    return init
+
+
+def _around_carrying(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def carry_out(star: Star, host: str, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Transmit) and star.cards[host].engine.backend.protects:
+                for row in effect.burst.rows():
+                    route = (host, effect.source_port), effect.destination
+                    watch.see(route, row.tobytes(), port=effect.source_port)
+        original(star, host, effects)
+
+    return carry_out
 
 
 def _around_transmit(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
