@@ -19,7 +19,7 @@ def broker(
 ) -> None:
     """Be the lab's controller: hand one-time keys to the hosts of a run whose lab says `keying: broker`.
 
-    Runs until Ctrl-C. Without it no tunnel of such a lab comes up. Needs root.
+    Runs until Ctrl-C, or until the run is down. Without it no tunnel of such a lab comes up. Needs root.
     """
     from dtls_emu.host.broker import serve_keys
     from dtls_emu.host.run_queries import only_run
@@ -34,4 +34,4 @@ def broker(
     sockets = {card.host: card.socket for card in state.of(CardProcess)}
     typer.echo(f"{name}: handing out session keys to {', '.join(sockets)}; Ctrl-C ends it")
     with suppress(KeyboardInterrupt):
-        serve_keys(sockets, until=lambda: False)
+        serve_keys(sockets, until=lambda: read_state(RUNS / name) is None)
