@@ -10,9 +10,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_RUN := iproute2
+DEBIAN_CONTAINERS := aardvark-dns catatonit debootstrap iptables netavark podman runc
 DEBIAN_TEST := curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
 
-.PHONY: run test setup setup-test lint types tests bench bench-peers clean help
+.PHONY: run test setup setup-test lint types tests bench bench-peers containers-test clean help
 
 run: setup
 	$(BIN)/dtls-emu bench --quick
@@ -38,6 +39,12 @@ tests: setup-test
 
 bench: setup-test
 	$(BIN)/pytest bench --benchmark-enable --benchmark-columns=min,median,iqr,ops
+
+# Builds an image and starts labs as containers and pods; as root, two to three minutes.
+containers-test: setup-test
+	@sh .ci/system-packages $(DEBIAN_CONTAINERS)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group containers
+	$(BIN)/pytest -m containers tests/containers
 
 bench-peers: setup-test
 	$(BIN)/python bench/peers/compare.py
