@@ -13,7 +13,7 @@ DEBIAN_RUN := iproute2
 DEBIAN_CONTAINERS := aardvark-dns catatonit debootstrap iptables netavark podman runc
 DEBIAN_TEST := curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
 
-.PHONY: run test setup setup-test lint types tests bench bench-peers containers-test clean help
+.PHONY: run test setup setup-test lint types tests bench bench-peers containers-test fuzz clean help
 
 run: setup
 	$(BIN)/dtls-emu bench --quick
@@ -45,6 +45,12 @@ containers-test: setup-test
 	@sh .ci/system-packages $(DEBIAN_CONTAINERS)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group containers
 	$(BIN)/pytest -m containers tests/containers
+
+# Coverage-guided, a minute for each way in.
+fuzz: setup-test
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz
+	for each in card_datagrams card_frames tunnel_datagrams lab_files; do \
+		$(BIN)/python tests/fuzz/fuzz.py $$each --seconds 60 || exit 1; done
 
 bench-peers: setup-test
 	$(BIN)/python bench/peers/compare.py
