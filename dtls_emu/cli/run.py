@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,7 +16,7 @@ from dtls_emu.lab.vocabulary import FirstPacket
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dtls_emu.host.outcome import ItemOutcome, Outcome, TunnelOutcome
 
@@ -31,6 +33,11 @@ CaptureOption = Annotated[
     Path | None, typer.Option(help="Write what was on the fabric to a file for Wireshark.", metavar="FILE")
 ]
 
+KeyLogOption = Annotated[
+    Path | None,
+    typer.Option(help="Write the secrets of all handshakes to a new file, for Wireshark.", metavar="FILE"),
+]
+
 _MILLISECOND: Final = 1e-3
 _RATES: Final = ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"))
 
@@ -42,12 +49,15 @@ def run(
     ] = None,
     first_packet: FirstPacketOption = None,
     pcap: CaptureOption = None,
+    keylog: KeyLogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a lab and say what became of its traffic.
 
     Real cards and real handshakes in one process, simulated links, virtual time; needs no root.
     Exits 0 when everything that the lab expects holds, 1 when not.
+
+    With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """
     from dtls_emu.host.accounts import AccountingError
     from dtls_emu.host.simulation import simulate
@@ -55,8 +65,10 @@ def run(
 
     capture = None if pcap is None else WireCapture()
     try:
-        with progress() as report:
-            outcome = simulate(lab, seed=seed, first_packet=first_packet, trace=capture, progress=report)
+        with progress() as report, _key_log(keylog) as key_log:
+            outcome = simulate(
+                lab, seed=seed, first_packet=first_packet, trace=capture, key_log=key_log, progress=report
+            )
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_AS_EXPECTED) from error
@@ -68,6 +80,25 @@ def run(
         _print(outcome)
     if not outcome.ok:
         raise typer.Exit(EXIT_NOT_AS_EXPECTED)
+
+
+@contextmanager
+def _key_log(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
+    """Where handshakes' secrets go: nowhere, unless a file is named; only its owner can read that."""
+    if path is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise DtlsEmuError(f"cannot make {path}: {error.strerror}") from error
+    complain(f"writing session secrets to {path}: whoever has it can read what the tunnels carried")
+    with os.fdopen(descriptor, "wb") as file:
+
+        def write(line: bytes) -> None:
+            file.write(line + b"\n")
+
+        yield write
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -39,6 +39,7 @@ def build_cards(
     engines: Mapping[str, Engine] | None = None,
     settings: TunnelSettings | None = None,
     on_drop: DropObserver | None = None,
+    key_log: Callable[[bytes], None] | None = None,
 ) -> dict[str, Card]:
     """Make all cards of a lab, by host name, with fresh certificates of one CA for each region.
 
@@ -47,6 +48,7 @@ def build_cards(
         engines: cipher engine of each host; what is missing is chosen by :func:`choose_engine`.
         settings: tunnels' knobs.
         on_drop: called with host, reason, count and mark for everything a card drops.
+        key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     now = datetime.now(UTC)
     credentials = issue_credentials(topology, now)
@@ -61,6 +63,7 @@ def build_cards(
             wall_start=now,
             settings=settings,
             on_drop=None if on_drop is None else partial(on_drop, name),
+            key_log=key_log,
         )
         for name in topology.hosts
     }
@@ -83,6 +86,7 @@ def make_card(
     wall_start: datetime,
     settings: TunnelSettings | None = None,
     on_drop: Callable[[DropReason, int, int], None] | None = None,
+    key_log: Callable[[bytes], None] | None = None,
 ) -> Card:
     """Make the card of one host.
 
@@ -94,11 +98,12 @@ def make_card(
         engine: cipher engine; :func:`choose_engine` by the lab's wish when there is none.
         wall_start: date and time that belong to second 0 of the card's clock.
         settings, on_drop: as in :class:`~dtls_emu.nic.card.Card`.
+        key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     identity = Identity(
         host,
         topology.hosts[host].underlay,
-        build_contexts(credentials, authorities.values()),
+        build_contexts(credentials, authorities.values(), key_log),
         CookieJar(secrets.token_bytes(32)),
         wall_start,
     )

@@ -72,7 +72,13 @@ class Cloud:
             conversation are played from a capture.
     """
 
-    def __init__(self, topology: Topology, *, engines: Mapping[str, Engine] | None = None) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        engines: Mapping[str, Engine] | None = None,
+        key_log: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.topology = topology
         self.clock = VirtualClock()
         self.accounts = Accounts()
@@ -82,6 +88,7 @@ class Cloud:
         self.cards = build_cards(
             topology,
             engines=engines,
+            key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
         )
         self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}

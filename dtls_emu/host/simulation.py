@@ -60,6 +60,7 @@ def simulate(
     first_packet: FirstPacket | None = None,
     engines: Mapping[str, Engine] | None = None,
     trace: Callable[[WireEvent], object] | None = None,
+    key_log: Callable[[bytes], None] | None = None,
     progress: Progress | None = None,
     deadline: float = DEADLINE,
 ) -> Outcome:
@@ -71,6 +72,7 @@ def simulate(
         first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
         engines: cipher engine of each host, instead of what the lab says.
         trace: shown every datagram that is put on the fabric, in order.
+        key_log: called with the secrets of each handshake, a line of an NSS key log; nobody has them otherwise.
         progress: told now and then how far the run is.
         deadline: seconds of virtual time after which items that are not done are stopped.
 
@@ -80,7 +82,7 @@ def simulate(
     """
     lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
     topology = compile_lab(lab)
-    cloud = Cloud(topology, engines=engines)
+    cloud = Cloud(topology, engines=engines, key_log=key_log)
     if trace is not None:
         cloud.fabric.tap(trace)
     executors = [make_executor(cloud, item, index) for index, item in enumerate(lab.traffic)]

@@ -14,7 +14,7 @@ from OpenSSL import SSL, crypto
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cryptography import x509
 
@@ -42,15 +42,23 @@ class Contexts:
     server: SSL.Context
 
 
-def build_contexts(credentials: HostCredentials, trusted: Iterable[x509.Certificate]) -> Contexts:
+def build_contexts(
+    credentials: HostCredentials,
+    trusted: Iterable[x509.Certificate],
+    key_log: Callable[[bytes], None] | None = None,
+) -> Contexts:
     """Build both contexts.
 
     Args:
         credentials: certificate and key of the host.
         trusted: the CAs of all regions.
+        key_log: called with a line of an NSS key log for each handshake in which this host is the client: its
+            secrets. None, the default, lets nobody have them.
     """
     client = _base_context(credentials, trusted)
     client.set_alpn_protos([ALPN])
+    if key_log is not None:
+        client.set_keylog_callback(lambda _connection, line: key_log(line))
 
     server = _base_context(credentials, trusted)
     # Without our id nothing is selected, and `Handshake` refuses the peer unless it is told otherwise.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from typer.testing import CliRunner
@@ -117,3 +118,34 @@ def test_a_run_that_does_not_balance_is_void(lab, monkeypatch):
     result = CliRunner().invoke(app, ["run", str(lab())])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "dtls-emu: the run is void: 1 packets are unaccounted for\n"
+
+
+def test_secrets_are_written_only_on_request_and_for_their_owner_only(tmp_path):
+    """A line for each handshake, mode 0600, said on stderr, and no file is written over."""
+    keys = tmp_path / "keys.log"
+    outcome = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys)])
+    assert outcome.exit_code == 0, outcome.output
+    assert f"writing session secrets to {keys}" in outcome.stderr
+    assert keys.stat().st_mode & 0o777 == 0o600
+    (line,) = keys.read_text().splitlines()
+    label, client_random, secret = line.split()
+    assert (label, len(client_random), len(secret)) == ("CLIENT_RANDOM", 64, 96)
+    assert secret not in outcome.stdout + outcome.stderr
+    again = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys)])
+    assert isinstance(again.exception, DtlsEmuError)
+    assert keys.read_text().splitlines() == [line]
+
+
+@pytest.mark.tshark
+def test_capture_and_secrets_together_show_the_inside_of_a_tunnel(tmp_path):
+    """What tshark opens with them is what the guests sent."""
+    keys, capture = tmp_path / "keys.log", tmp_path / "wire.pcap"
+    outcome = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys), "--pcap", str(capture)])
+    assert outcome.exit_code == 0, outcome.output
+    command = ["tshark", "-r", str(capture), "-d", "udp.port==4433,dtls", "-Y", "dtls.app_data", "-x"]
+    opened = subprocess.run(
+        [*command, "-o", f"tls.keylog_file:{keys}"], capture_output=True, text=True, check=True
+    )
+    closed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Decrypted DTLS" in opened.stdout
+    assert "Decrypted DTLS" not in closed.stdout
