@@ -1,7 +1,7 @@
 # Two commands for a newcomer:
 #
 #   make run     set everything up, then run the main job: encrypted against plain, fragments rejected
-#   make test    set everything up, then lint, types and tests: what CI runs, nothing more and nothing less
+#   make test    set everything up, then lint, types and tests: what CI runs, before `make containers-test`
 #
 # Everything goes into .venv. System packages are installed only when you are root on Debian or Ubuntu, and
 # named before they are; without them everything still works, slower, and says so.
