@@ -95,7 +95,7 @@ def guided(harness, chosen) -> int:
     options = [
         f"-max_total_time={chosen.seconds}",
         "-max_len=4096",
-        "-timeout=30",
+        "-timeout=120",
         f"-artifact_prefix={chosen.findings}/{chosen.harness}-",
         "-print_final_stats=1",
     ]
