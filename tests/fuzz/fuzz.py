@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import os
 import sys
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from types import FunctionType
 from dtls_emu.wire.kernel_cache import kernel_cache
 
 
+FOLDER = Path(__file__).parents[2] / ".fuzz"
 HARNESSES = ("card_datagrams", "card_frames", "tunnel_datagrams", "lab_files")
 
 
@@ -88,7 +88,7 @@ def guided(harness, chosen) -> int:
     import atheris
 
     instrument(atheris)
-    corpus = chosen.corpus or Path(tempfile.mkdtemp(prefix="corpus-"))
+    corpus = chosen.corpus or FOLDER / chosen.harness
     corpus.mkdir(parents=True, exist_ok=True)
     for data in harness.seeds():
         (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
