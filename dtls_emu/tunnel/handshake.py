@@ -217,8 +217,9 @@ class Handshake:
                     admitted += record.record
                     lowest = min(lowest, messages[0].message_seq)
                     self._highest_received = max(self._highest_received, messages[-1].message_seq)
-                    if messages[0].message_type == SERVER_HELLO:
-                        self._peer_extensions |= (
+                    # The first one only: OpenSSL passes over a repetition, and a forged one must not add to it.
+                    if messages[0].message_type == SERVER_HELLO and not self._peer_extensions:
+                        self._peer_extensions = (
                             pull_server_extensions_untrusted(record.fragment) or frozenset()
                         )
                 else:

@@ -20,7 +20,7 @@ from dtls_emu.wire.hello import (
     pull_server_extensions_untrusted,
 )
 from dtls_emu.wire.protocol import ALERT, DTLS_1_0, HANDSHAKE
-from dtls_emu.wire.record import pull_records_untrusted
+from dtls_emu.wire.record import pull_records_untrusted, push_record_header
 
 
 DTLS_1_0_ONLY = {"versions": (DTLS_1_0, DTLS_1_0), "suites": b"ALL:@SECLEVEL=0"}
@@ -137,6 +137,34 @@ def test_a_peer_without_extended_master_secret_is_refused(make_foreign, is_clien
     """RFC 7627 5.2 and 5.3, RFC 9325 3.5."""
     foreign = make_foreign(is_client=is_client, **NO_EXTENDED_MASTER_SECRET).shake_hands()
     assert_refused(foreign, "the peer does not do extended master secret (RFC 7627)")
+
+
+def test_a_forged_repetition_of_a_server_hello_adds_nothing(make_foreign):
+    """OpenSSL passes over the second one, so what it claims must not count: no downgrade by a bystander."""
+    foreign = make_foreign(is_client=False, **NO_EXTENDED_MASTER_SECRET)
+    receive, forged = foreign.inject, []
+
+    def receive_twice(datagram):
+        receive(datagram)
+        record = next(iter(pull_records_untrusted(datagram)))
+        if record.header.epoch == 0 and record.fragment[0] == SERVER_HELLO and not forged:
+            forged.append(with_extension(bytes(record.fragment), EXTENDED_MASTER_SECRET))
+            receive(push_record_header(HANDSHAKE, 0, 30, len(forged[0])) + forged[0])
+
+    foreign.inject = receive_twice
+    assert_refused(foreign.shake_hands(), "the peer does not do extended master secret (RFC 7627)")
+    (fragment,) = forged
+    assert EXTENDED_MASTER_SECRET in pull_server_extensions_untrusted(fragment)
+
+
+def with_extension(fragment, extension):
+    """A ServerHello message, whole in its record, with one more extension, an empty one."""
+    body = fragment[12:]
+    extensions_at = 2 + 32 + 1 + body[34] + 2 + 1  # version, random, session id, suite, compression
+    extensions = body[extensions_at + 2 :] + extension.to_bytes(2, "big") + bytes(2)
+    body = body[:extensions_at] + len(extensions).to_bytes(2, "big") + extensions
+    length = len(body).to_bytes(3, "big")
+    return fragment[:1] + length + fragment[4:9] + length + body
 
 
 def test_a_server_without_secure_renegotiation_is_refused(make_foreign):
