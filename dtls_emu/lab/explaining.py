@@ -71,8 +71,11 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
             return Problem(path, f"missing; write it: {_description(path, data)}")
         case "extra_forbidden":
             keys = _schema_at(path[:-1], data).get("properties", {})
-            unused = [key for key in keys if key not in _data_at(path[:-1], data)]
-            return Problem(path, f"unknown key; {suggest(path[-1], unused)}")
+            there = _data_at(path[:-1], data)
+            unused = [key for key in keys if key not in there]
+            # A slip in a change lands beside the key that is meant.
+            used = [key for key in keys if key in there]
+            return Problem(path, f"unknown key; {suggest(path[-1], unused, used)}")
         case "enum" | "literal_error":
             return Problem(path, f"{shown(value)} is not known here; {suggest(value, _choices(path, data))}")
         case "union_tag_not_found":

@@ -62,14 +62,24 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in short)
 
 
-def suggest(wrong: object, choices: Iterable[str]) -> str:
-    """What to write instead of a word: the nearest choice, and all of them where they are few."""
+def suggest(wrong: object, choices: Iterable[str], taken: Iterable[str] = ()) -> str:
+    """What to write instead of a word: the nearest choice, and all of them where they are few.
+
+    Args:
+        wrong: the word.
+        choices: what may stand there.
+        taken: more of them, that are there already: the nearest of all is named, too, but they are not listed.
+    """
     names = [_printable(choice) for choice in choices]
+    near = filter(None, (_nearest(wrong, [*names, *map(_printable, taken)]), _nearest(wrong, names)))
+    meant = " or ".join(f"`{name}`" for name in dict.fromkeys(near))
+    listed = ", ".join(names) if len(names) <= MAX_CHOICES else ""
+    if meant:
+        return f"did you mean {meant}?" + (f" (one of: {listed})" if listed and len(names) > 1 else "")
+    return f"write one of: {listed}" if listed else "write another" if names else "there is none to name"
+
+
+def _nearest(wrong: object, names: list[str]) -> str | None:
     lower = {name.lower(): name for name in reversed(names)}
     near = get_close_matches(wrong[:MAX_SHOWN].lower(), lower, n=1) if isinstance(wrong, str) else []
-    listed = ", ".join(names) if len(names) <= MAX_CHOICES else ""
-    if near:
-        return f"did you mean `{lower[near[0]]}`?" + (
-            f" (one of: {listed})" if listed and len(names) > 1 else ""
-        )
-    return f"write one of: {listed}" if listed else "write another" if names else "there is none to name"
+    return lower[near[0]] if near else None

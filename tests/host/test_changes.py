@@ -196,7 +196,12 @@ def test_the_state_has_the_lab_as_it_is_now(run):
         (
             "prod",
             "encryption.enforcment=x",
-            r"lab: virtual_networks\.prod\.encryption\.enforcment: .*enforcement",
+            r"lab: virtual_networks\.prod\.encryption\.enforcment: unknown key; did you mean `enforcement`\?",
+        ),
+        (
+            "prod",
+            "encryption.enabld=true",
+            r"lab: virtual_networks\.prod\.encryption\.enabld: unknown key; did you mean `enabled`\?",
         ),
         ("vm-a", "size=huge", r"lab: vms\.vm-a\.size: `huge` is no Azure VM size"),
     ],

@@ -25,6 +25,22 @@ def test_the_nearest_choice_is_suggested(wrong, choices, text):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "choices", "taken", "text"),
+    [
+        ("enforcment", [], ["enabled", "enforcement"], "did you mean `enforcement`?"),
+        ("enforcment", ["a", "b"], ["enforcement"], "did you mean `enforcement`? (one of: a, b)"),
+        ("addres", ["address_v6"], ["address"], "did you mean `address` or `address_v6`?"),
+        ("address_v", ["address_v6"], ["address"], "did you mean `address_v6`?"),
+        ("zzz", ["a", "b"], ["enforcement"], "write one of: a, b"),
+        ("zzz", [], ["enforcement"], "there is none to name"),
+    ],
+)
+def test_what_is_there_already_may_be_what_was_meant(wrong, choices, taken, text):
+    """It is named when it is the nearest, beside the nearest that is free; it is never listed."""
+    assert suggest(wrong, choices, taken) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         ("5 ms", "`5 ms`"),
