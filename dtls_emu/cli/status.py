@@ -12,7 +12,9 @@ from dtls_emu.cli.output import JsonOption, complain, console, print_json, print
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    _Table = tuple[str, tuple[str, ...], Callable[[dict[str, Any]], Iterator[tuple[str, ...]]]]
 
 
 __all__ = ["status"]
@@ -78,26 +80,12 @@ def _print(reports: Sequence[dict[str, Any]], previous: dict[str, Any]) -> None:
         ("run", "host", "backend", "encryption", "path", ">sent", ">received", ">dropped", ">CPU", "trouble"),
         [_card_row(report, previous.get(_key(report))) for report in reports],
     )
-    tunnels = [row for report in reports for row in _tunnel_rows(report)]
-    if tunnels:
-        columns = (
-            "host",
-            "peer",
-            "state",
-            "cipher",
-            "backend",
-            ">fabric MTU",
-            ">inner MTU",
-            "link",
-            "failure",
-        )
-        print_table("Tunnels", columns, tunnels)
-    for title, column, rows in (
-        ("Dropped", ">packets", [row for report in reports for row in _drop_rows(report)]),
-        ("Off", "why", [row for report in reports for row in _off_rows(report)]),
-    ):
+    # Hosts of several runs have the same names.
+    several = len({report["run"] for report in reports}) > 1
+    for title, columns, rows_of in _BY_HOST:
+        rows = [((report["run"], *row) if several else row) for report in reports for row in rows_of(report)]
         if rows:
-            print_table(title, ("host", "where", "what", column), rows)
+            print_table(title, ("run", *columns) if several else columns, rows)
 
 
 def _card_row(report: dict[str, Any], before: dict[str, Any] | None) -> tuple[str, ...]:
@@ -166,6 +154,28 @@ def _off_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         for name, offload in offloads.items():
             if offload["state"] == "off":
                 yield report["host"], where, name, offload["reason"]
+
+
+_BY_HOST: Final[tuple[_Table, ...]] = (
+    (
+        "Tunnels",
+        (
+            "host",
+            "peer",
+            "state",
+            "cipher",
+            "backend",
+            ">fabric MTU",
+            ">inner MTU",
+            "link",
+            "failure",
+        ),
+        _tunnel_rows,
+    ),
+    ("Dropped", ("host", "where", "what", ">packets"), _drop_rows),
+    ("Off", ("host", "where", "what", "why"), _off_rows),
+)
+"""Tables with rows of each host."""
 
 
 def _cpu(report: dict[str, Any], before: dict[str, Any] | None) -> str:

@@ -93,6 +93,27 @@ def test_a_host_is_shown_with_its_tunnels_drops_and_what_is_off(status):
     assert drops == {"fragment": "5", "full": "4", "lost": "3", "device_full": "2"}
 
 
+def rows_of(stdout, title, host):
+    """The first words of a host's rows in one table."""
+    lines = stdout.split(f"\n{title}")[-1].split("\n\n")[0].splitlines()
+    return [line.split()[:3] for line in lines if host in line.split()]
+
+
+@pytest.mark.parametrize(
+    ("title", "second"), [("Tunnels", "host-2"), ("Dropped", "card,"), ("Off", "fabric")]
+)
+def test_with_several_runs_every_table_says_whose_host_it_is(status, title, second):
+    """Labs have hosts of the same names; with one run the column would be the same in every row."""
+    one, two = report(run="one"), report(run="two")
+    both = rows_of(status({"/1.sock": one, "/2.sock": two}).stdout, title, "host-1")
+    assert sorted({tuple(row) for row in both if row[2] == second}) == [
+        ("one", "host-1", second),
+        ("two", "host-1", second),
+    ]
+    alone = rows_of(status({"/1.sock": one}).stdout, title, "host-1")
+    assert ["host-1", second] in [row[:2] for row in alone]
+
+
 def test_json_is_what_the_hosts_said(status):
     """Word for word, and who is silent."""
     said = report()
