@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dtls_emu.cli.output import JsonOption, print_json
+from dtls_emu.errors import DtlsEmuError
 
 
 __all__ = ["set_command"]
@@ -29,19 +30,33 @@ def set_command(
     run: Annotated[
         str, typer.Option("--run", help="Where several runs have such a target.", metavar="RUN")
     ] = "",
+    socket: Annotated[
+        str,
+        typer.Option("--socket", help="Control socket of one card, which alone is told.", metavar="PATH"),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Change a lab that is up. What is not named stays as it is; `key=` is the default again.
 
     Every card takes it at once; tunnels stay up, and flows are decided again at their next packet. Needs root.
+
+    With --socket one card alone is told, whoever started it, and nothing is written down. In a container:
+
+    podman exec host-1 dtls-emu set --socket /run/card/dtls-emu/two-vms/host-1.sock host-1-host-2 loss=1%
     """
-    from dtls_emu.host.changes import change_run, find_run
+    from dtls_emu.host.changes import change_host, change_run, find_run
     from dtls_emu.host.run_state import require_root
 
-    require_root()
-    name = run or find_run(target)
-    changes = change_run(name, target, values)
-    if as_json:
-        print_json({"run": name, "changes": [asdict(change) for change in changes]})
+    if run and socket:
+        raise DtlsEmuError("either --run, for all cards of a run, or --socket, for one card")
+    if socket:
+        changes = change_host(socket, target, values)
     else:
-        typer.echo(f"{name}: {target}: {' '.join(values)}")
+        require_root()
+        run = run or find_run(target)
+        changes = change_run(run, target, values)
+    if as_json:
+        told = {"socket": socket} if socket else {"run": run}
+        print_json({**told, "changes": [asdict(change) for change in changes]})
+    else:
+        typer.echo(f"{socket or run}: {target}: {' '.join(values)}")

@@ -29,12 +29,16 @@ _CLEAR: Final = "\x1b[H\x1b[2J"
 def status(
     as_json: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="Print again every second, until Ctrl-C.")] = False,
-    socket: Annotated[str, typer.Option("--socket", help="Control socket of one host.", metavar="PATH")] = "",
+    socket: Annotated[
+        str, typer.Option("--socket", help="Control socket of one host, wherever it is.", metavar="PATH")
+    ] = "",
     run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="ID")] = "",
 ) -> None:
     """Show every running host: its card, its tunnels, what is dropped and why, what is off and why.
 
     Exits 1 when a host does not answer or is in trouble, or when none runs.
+
+    A host that was started by hand, with a socket of its own: dtls-emu status --socket lab/host-1.sock
     """
     previous: dict[str, Any] = {}
     while True:

@@ -1,15 +1,14 @@
-"""Changes of a running lab: from words to what each card is told, merged into the lab as it is.
+"""Changes of a running lab: its state first, then what each card is told; or one card, by its control socket.
 
-A target is a virtual network, a VM, a link by its hosts (``h1-h2`` for both directions, ``h1->h2`` for one),
-``link_defaults`` or ``overrides``; a word is ``key=value``, in the lab file's spelling. A key without a value
-is as the defaults say again. What is not named stays as it is.
+See :mod:`dtls_emu.host.targets` for what can be named, and how.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
+from dtls_emu.errors import LabFileError
 from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.lab_document import changed, compile_document, differences
 from dtls_emu.host.namespaces import set_mtu
@@ -23,29 +22,17 @@ from dtls_emu.host.run_state import (
     require_root,
     run_names,
 )
-from dtls_emu.lab.problems import suggest
-from dtls_emu.lab.reading import read_yaml
+from dtls_emu.host.targets import Change, parse_words, plan_changes
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from dtls_emu.lab import Topology
 
 
-__all__ = ["Change", "change_run", "find_run", "parse_words", "plan_changes"]
-
-_SECTIONS: Final = ("virtual_networks", "vms", "hosts")
-_WHOLE: Final = ("link_defaults", "overrides")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing in a lab document, and what is merged into it; see :func:`dtls_emu.host.lab_document.changed`."""
-
-    path: tuple[str | int, ...]
-    value: Any
+__all__ = ["change_host", "change_run", "find_run"]
 
 
 def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS) -> list[Change]:
@@ -81,6 +68,27 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS
         return changes
 
 
+def change_host(socket: Path | str, target: str, words: Sequence[str]) -> list[Change]:
+    """Change the lab of one card, whoever started it: no other card is told, and nothing is written down.
+
+    Args:
+        socket: the card's control socket.
+        target, words: as for a run.
+
+    Raises:
+        ControlError: nobody answers there, there is no such target, or it cannot be changed while it is up.
+        LabFileError: the lab would be wrong.
+        RunError: a word is no assignment.
+    """
+    try:
+        answer = ask(socket, "change", target=target, values=parse_words(words))
+    except ControlError as error:
+        if error.problems:
+            raise LabFileError(list(error.problems)) from error
+        raise
+    return [Change(tuple(each["path"]), each["value"]) for each in answer["changes"]]
+
+
 def find_run(target: str, runs: Path = RUNS) -> str:
     """The run that a target is in, when none is named.
 
@@ -103,106 +111,6 @@ def find_run(target: str, runs: Path = RUNS) -> str:
     if not found:
         raise refusals[0] if refusals else RunError("nothing is up")
     return found[0]
-
-
-def parse_words(words: Iterable[str]) -> dict[str, Any]:
-    """``encryption.enabled=true loss=1%`` as it stands in a lab file: mappings by key, values as YAML reads them.
-
-    Raises:
-        RunError: a word is no assignment.
-    """
-    values: dict[str, Any] = {}
-    for word in words:
-        key, found, text = word.partition("=")
-        if not found or not all(key.split(".")):
-            raise RunError(f"`{word}` is no assignment; write key=value, such as loss=1%")
-        *outer, last = key.split(".")
-        place = values
-        for step in outer:
-            place = place.setdefault(step, {})
-            if not isinstance(place, dict):
-                raise RunError(f"`{word}`: `{step}` has a value already")
-        place[last] = read_yaml(text, word).data
-    if not values:
-        raise RunError("nothing to set; write key=value, such as loss=1%")
-    return values
-
-
-def plan_changes(document: Mapping[str, Any], target: str, values: dict[str, Any]) -> list[Change]:
-    """What has to be merged where.
-
-    Args:
-        document: the lab as it is.
-        target: see above.
-        values: by key.
-
-    Raises:
-        RunError: no such target.
-    """
-    if target in _WHOLE:
-        return [Change((target,), values)]
-    sections = [section for section in _SECTIONS if target in document[section]]
-    if len(sections) > 1:
-        raise RunError(f"`{target}` is in {' and in '.join(sections)}; write {sections[0]}.{target}")
-    section, found, name = target.partition(".")
-    if found and section in _SECTIONS and name in document[section]:
-        return [Change((section, name), values)]
-    if sections:
-        return [Change((sections[0], target), values)]
-    pairs = _hosts_of(document["hosts"], target)
-    if len(pairs) != 1:
-        raise RunError(_no_target(document, target, pairs))
-    source, destination = pairs[0]
-    return _link_changes(list(document.get("links", [])), source, destination, values, one_way="->" in target)
-
-
-def _link_changes(
-    links: list[dict[str, Any]], source: str, destination: str, values: dict[str, Any], *, one_way: bool
-) -> list[Change]:
-    """Into the entry that is there; else a new one. What one direction has of its own is set there, too."""
-    if one_way:
-        head: dict[str, Any] = {"from": source, "to": destination}
-        own = [index for index, link in enumerate(links) if _direction(link) == (source, destination)]
-        overriding: list[tuple[int, dict[str, Any]]] = []
-    else:
-        head = {"between": [source, destination]}
-        both = {source, destination}
-        own = [index for index, link in enumerate(links) if set(link.get("between", ())) == both]
-        overriding = [
-            (index, {key: value for key, value in values.items() if key in link})
-            for index, link in enumerate(links)
-            if set(_direction(link)) == both
-        ]
-    changes = [Change(("links", index), part) for index, part in overriding if part]
-    if own:
-        return [Change(("links", own[0]), values), *changes]
-    if not links:
-        return [Change(("links",), [head | values])]
-    return [*changes, Change(("links", len(links)), head | values)]
-
-
-def _direction(link: Mapping[str, Any]) -> tuple[str, ...]:
-    return (link["from"], link["to"]) if "from" in link else ()
-
-
-def _hosts_of(hosts: Iterable[str], target: str) -> list[tuple[str, str]]:
-    """The pairs of hosts that a link's name may mean; names of hosts may hold hyphens themselves."""
-    names = set(hosts)
-    if "->" in target:
-        source, _, destination = target.partition("->")
-        return [(source, destination)] if {source, destination} <= names else []
-    steps = target.split("-")
-    splits = (("-".join(steps[:at]), "-".join(steps[at:])) for at in range(1, len(steps)))
-    return [pair for pair in splits if set(pair) <= names]
-
-
-def _no_target(document: Mapping[str, Any], target: str, pairs: Sequence[tuple[str, str]]) -> str:
-    if pairs:
-        return f"`{target}` may mean several links; write {' or '.join('->'.join(pair) for pair in pairs)}"
-    names = [*document["virtual_networks"], *document["vms"], *_WHOLE]
-    hosts = list(document["hosts"])
-    link = f", or a link such as {hosts[0]}-{hosts[1]}" if len(hosts) > 1 else ""
-    return f"nothing here is called `{target}`; {suggest(target, names)}{link}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ ping       --                                  the process lives: ``{"pid": ...}
 ready      --                                  ``{"ready": bool, "reason": str}``: sockets open, devices there
 status     --                                  everything that ``dtls-emu status`` prints
 set        ``path``, ``value``                 the lab is changed: ``{}``; see :mod:`dtls_emu.host.lab_document`
+change     ``target``, ``values``              ``{"changes": [{"path", "value"}]}``: the lab is changed, all or nothing;
+                                               see :mod:`dtls_emu.host.targets`
 rekey      ``peer``, or all                    ``{"peers": [...]}``: with whom fresh keys are being made
 close      --                                  ``{}``; the host says goodbye to its peers and ends
 keys-      --                                  ``{"requests": [{"peer", "port"}]}``: sessions that want a broker's
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "ChangeTarget",
     "Close",
     "ControlServer",
     "ControlSocketError",
@@ -81,6 +84,9 @@ CLIENT_TIMEOUT: Final = 10.0
 """Seconds that a client may stay silent, or not read its answer."""
 
 MAX_PATH: Final = 8
+
+MAX_TARGET: Final = 128
+"""Characters: two names of 63, and an arrow between them."""
 
 _READ_BYTES: Final = 16 << 10
 _REQUESTS_A_TURN: Final = 4
@@ -116,6 +122,14 @@ class SetValue(_Request):
     value: Any
 
 
+class ChangeTarget(_Request):
+    """Change what people name, in the lab as it is now."""
+
+    command: Literal["change"]
+    target: Annotated[StrictStr, Field(max_length=MAX_TARGET)]
+    values: Annotated[dict[StrictStr, Any], Field(min_length=1)]
+
+
 class Rekey(_Request):
     """Make fresh keys with a peer, or with all."""
 
@@ -145,7 +159,7 @@ class InstallKeys(_Request):
     material: Annotated[Base64Bytes, Field(repr=False)]
 
 
-Request = Ping | Ready | Status | SetValue | Rekey | Close | KeysWanted | InstallKeys
+Request = Ping | Ready | Status | SetValue | ChangeTarget | Rekey | Close | KeysWanted | InstallKeys
 _REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 
 

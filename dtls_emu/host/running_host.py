@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -33,6 +34,7 @@ from dtls_emu.host.addressing import (
 from dtls_emu.host.agent import Agent
 from dtls_emu.host.cards import choose_engine, make_card
 from dtls_emu.host.control import (
+    ChangeTarget,
     Close,
     ControlServer,
     InstallKeys,
@@ -47,6 +49,7 @@ from dtls_emu.host.credentials import read_authorities, read_credentials
 from dtls_emu.host.lab_document import changed, compile_document, differences, without_traffic
 from dtls_emu.host.privileges import Privileges, buffers_need_net_admin, drop_privileges
 from dtls_emu.host.status import describe, offloads_of
+from dtls_emu.host.targets import Change, plan_changes
 from dtls_emu.host.tun import open_tun
 from dtls_emu.host.underlays import with_underlays
 from dtls_emu.host.warming import warm_up
@@ -60,7 +63,7 @@ from dtls_emu.wire.overhead import path_overhead
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from dtls_emu.host.control import Request
@@ -175,7 +178,11 @@ class RunningHost:
             case Status():
                 return describe(self)
             case SetValue():
-                self._change(request)
+                self._change([Change(request.path, request.value)])
+            case ChangeTarget():
+                changes = plan_changes(self._document, request.target, request.values)
+                self._change(changes)
+                return {"changes": [asdict(change) for change in changes]}
             case Rekey():
                 return {"peers": self._rekey(request.peer)}
             case KeysWanted():
@@ -189,15 +196,17 @@ class RunningHost:
                 self.agent.stop()
         return {}
 
-    def _change(self, request: SetValue) -> None:
-        document = changed(self._document, request.path, request.value)
+    def _change(self, changes: Sequence[Change]) -> None:
+        document = self._document
+        for change in changes:
+            document = changed(document, change.path, change.value)
         topology = self._compile(document)
         fixed = differences(self.topology, topology)
         if fixed:
             raise ChangeRefusedError(f"cannot be changed while the lab is up: {', '.join(sorted(fixed))}")
         self.agent.reconfigure(topology)
         self._document, self.topology = document, topology
-        logger.info("changed: %s", dotted(request.path))
+        logger.info("changed: %s", ", ".join(dotted(change.path) for change in changes))
 
     def _rekey(self, peer: str | None) -> list[str]:
         tunnels = self.agent.card.tunnels

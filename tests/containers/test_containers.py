@@ -79,6 +79,19 @@ def test_health_is_asked_of_the_control_socket(lab):
         assert (report["host"], report["trouble"]) == (host, "")
 
 
+def test_a_card_is_changed_live_over_its_control_socket(lab):
+    """By the command in its container, as the documentation has it; nobody there is root. Pings are lost, then not."""
+    change = ["dtls-emu", "set", "--socket", "/run/card/dtls-emu/two-vms/host-1.sock", "host-1-host-2"]
+    assert lab.ping("host-1", "vm-b") == 5
+    lab.run("host-1", *change, "loss=100%")
+    assert lab.ping("host-1", "vm-b") == 0
+    lab.run("host-1", *change, "loss=")
+    lab.await_true(lambda: lab.ping("host-1", "vm-b") == 5)
+    done = lab.run("host-1", *change, "los=1%", check=False)
+    assert done.returncode == 2
+    assert "links[0].los: unknown key; did you mean `loss`?" in done.stderr
+
+
 def test_a_host_that_waits_for_another_lets_nothing_around_its_card(pods):
     """Packets of its VM have no way out of the pod before there is a device: none was on the bridge."""
     answered, watch = pods.alone

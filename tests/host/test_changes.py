@@ -1,176 +1,39 @@
-"""Words become what is merged into a running lab: at the right place, and nothing else is touched."""
+"""A running lab is changed: its state and every card, or one card; a wrong change changes nothing."""
 
 from __future__ import annotations
+
+import select
+import threading
 
 import pytest
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.host import changes
-from dtls_emu.host.changes import Change, change_run, find_run, parse_words, plan_changes
-from dtls_emu.host.lab_document import changed, compile_document
+from dtls_emu.host.changes import change_host, change_run, find_run
+from dtls_emu.host.control import ChangeTarget, ControlServer
+from dtls_emu.host.control_client import ControlError
 from dtls_emu.host.run_state import RunError, RunFolder, RunState, read_state
+from dtls_emu.host.targets import Change
 
 
 @pytest.fixture
 def document():
-    """A lab with two hosts whose names hold hyphens, one link of both directions and one of one."""
+    """A lab with two hosts and a link."""
     return {
         "name": "demo",
         "virtual_networks": {
             "prod": {"address_prefixes": ["10.0.0.0/24"], "vni": 1, "encryption": {"enabled": True}},
-            "vm-a": {"address_prefixes": ["10.1.0.0/24"], "vni": 2},
         },
         "hosts": {"host-1": {"underlay": "192.0.2.1"}, "host-2": {"underlay": "192.0.2.2"}},
         "vms": {"vm-a": {"host": "host-1", "virtual_network": "prod", "address": "10.0.0.4"}},
-        "links": [
-            {"between": ["host-2", "host-1"], "delay": "5ms", "mtu": 1650},
-            {"from": "host-2", "to": "host-1", "mtu": 9000},
-        ],
+        "links": [{"between": ["host-2", "host-1"], "delay": "5ms", "mtu": 1650}],
     }
-
-
-def after(document, target, *words):
-    for change in plan_changes(document, target, parse_words(words)):
-        document = changed(document, change.path, change.value)
-    return document
-
-
-@pytest.mark.parametrize(
-    ("words", "values"),
-    [
-        (["loss=1%"], {"loss": "1%"}),
-        (["mtu=1400", "delay=5ms"], {"mtu": 1400, "delay": "5ms"}),
-        (["encryption.enforcement=DropUnencrypted"], {"encryption": {"enforcement": "DropUnencrypted"}}),
-        (
-            ["encryption.enabled=true", "encryption.enforcement=DropUnencrypted"],
-            {"encryption": {"enabled": True, "enforcement": "DropUnencrypted"}},
-        ),
-        (["loss="], {"loss": None}),
-        (["loss=0"], {"loss": 0}),
-        (["delay=1:30"], {"delay": "1:30"}),
-        (["size=a=b"], {"size": "a=b"}),
-    ],
-)
-def test_words_are_read_as_a_lab_file_is(words, values):
-    """Numbers, switches and text as YAML has them; dots lead into mappings; nothing is the default again."""
-    assert parse_words(words) == values
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "nothing to set; write key=value, such as loss=1%"),
-        (["loss"], "`loss` is no assignment; write key=value, such as loss=1%"),
-        (["=1"], "`=1` is no assignment"),
-        (["a..b=1"], "`a..b=1` is no assignment"),
-        (["a=1", "a.b=2"], "`a.b=2`: `a` has a value already"),
-    ],
-)
-def test_words_that_set_nothing_are_refused(words, message):
-    """With what to write."""
-    with pytest.raises(RunError) as error:
-        parse_words(words)
-    assert str(error.value).startswith(message)
-
-
-def test_a_value_that_is_no_yaml_is_refused():
-    """As a lab file would be."""
-    with pytest.raises(LabFileError, match=r"loss=\[1: not YAML|not YAML"):
-        parse_words(["loss=[1"])
-
-
-def test_a_network_keeps_what_is_not_named(document):
-    """Enforcement changes, enabled stays."""
-    new = after(document, "prod", "encryption.enforcement=DropUnencrypted")
-    assert new["virtual_networks"]["prod"]["encryption"] == {
-        "enabled": True,
-        "enforcement": "DropUnencrypted",
-    }
-    assert {key: new[key] for key in new if key != "virtual_networks"} == {
-        key: document[key] for key in document if key != "virtual_networks"
-    }
-
-
-def test_a_link_of_both_directions_is_named_by_its_hosts_in_either_order(document):
-    """Hyphens in names of hosts are no obstacle."""
-    for target in ("host-1-host-2", "host-2-host-1"):
-        new = after(document, target, "loss=1%")
-        assert new["links"] == [document["links"][0] | {"loss": "1%"}, document["links"][1]]
-
-
-def test_what_one_direction_has_of_its_own_changes_with_both(document):
-    """Else `mtu=1400` for both would leave one of them at 9000."""
-    topology = compile_document(after(document, "host-1-host-2", "mtu=1400", "loss=1%"))
-    links = [topology.link("host-1", "host-2"), topology.link("host-2", "host-1")]
-    assert [(link.mtu, link.loss) for link in links] == [(1400, 0.01), (1400, 0.01)]
-    assert links[0].delay == 0.005
-
-
-def test_one_direction_is_named_with_an_arrow(document):
-    """The entry that is there is changed; where there is none, one is added. The other direction stays."""
-    new = after(after(document, "host-2->host-1", "loss=1%"), "host-1->host-2", "loss=2%")
-    assert new["links"] == [
-        document["links"][0],
-        document["links"][1] | {"loss": "1%"},
-        {"from": "host-1", "to": "host-2", "loss": "2%"},
-    ]
-
-
-def test_a_lab_without_links_gets_its_first(document):
-    """As a list of one."""
-    del document["links"]
-    assert after(document, "host-1-host-2", "loss=1%")["links"] == [
-        {"between": ["host-1", "host-2"], "loss": "1%"}
-    ]
-
-
-def test_a_pair_that_has_only_a_direction_gets_an_entry_for_both(document):
-    """And what the direction has of its own is set there, too; the first index is as it was."""
-    del document["links"][0]
-    assert after(document, "host-1-host-2", "mtu=1400")["links"] == [
-        {"from": "host-2", "to": "host-1", "mtu": 1400},
-        {"between": ["host-1", "host-2"], "mtu": 1400},
-    ]
-
-
-def test_a_vm_is_named_with_its_section_where_a_network_has_its_name(document):
-    """Else it is not clear which is meant."""
-    with pytest.raises(
-        RunError, match=r"`vm-a` is in virtual_networks and in vms; write virtual_networks.vm-a"
-    ):
-        plan_changes(document, "vm-a", {"discovery": False})
-    new = after(document, "vms.vm-a", "discovery=false")
-    assert new["vms"]["vm-a"]["discovery"] is False
-
-
-@pytest.mark.parametrize("target", ["link_defaults", "overrides"])
-def test_what_holds_for_the_whole_lab_is_named_by_its_key(document, target):
-    """Like a lab file has it."""
-    assert plan_changes(document, target, {"x": 1}) == [Change((target,), {"x": 1})]
-
-
-def test_a_target_that_is_nothing_comes_with_what_there_is(document):
-    """The nearest name, and how a link is written."""
-    with pytest.raises(
-        RunError, match=r"nothing here is called `prd`; did you mean `prod`\?.*link such as host-1-host-2"
-    ):
-        plan_changes(document, "prd", {"x": 1})
-    with pytest.raises(RunError, match="nothing here is called `host-1->host-9`"):
-        plan_changes(document, "host-1->host-9", {"x": 1})
-
-
-def test_a_link_that_may_be_one_of_several_is_asked_about(document):
-    """Names such as `a-b` and `b-a` can be split in two ways."""
-    document["hosts"] = {"a": {}, "b-a": {}, "a-b": {}}
-    with pytest.raises(RunError, match="`a-b-a` may mean several links; write a->b-a or a-b->a"):
-        plan_changes(document, "a-b-a", {"x": 1})
 
 
 @pytest.fixture
 def run(tmp_path, document, monkeypatch):
     """A run without cards and namespaces, by its folder of runs; nothing of it needs root."""
     monkeypatch.setattr(changes, "require_root", lambda: None)
-    del document["virtual_networks"]["vm-a"]
     with RunFolder.claim("demo", tmp_path) as folder:
         folder.write(RunState(run="demo", boot="now", lab=document))
     return tmp_path
@@ -244,3 +107,64 @@ def test_the_run_of_a_target_is_found(run, document):
         folder.write(RunState(run="more", boot="now", lab=document))
     with pytest.raises(RunError, match="several runs have `prod`; write --run demo or --run more"):
         find_run("prod", run)
+
+
+@pytest.fixture
+def card(tmp_path):
+    """Answer one request at a control socket in a thread: the path, what to answer, what was asked."""
+    asked, answers = [], []
+
+    def answer(request):
+        asked.append(request)
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        return answers[0]
+
+    server = ControlServer(tmp_path / "h1.sock", answer)
+    ended = threading.Event()
+
+    def serve():
+        while not ended.is_set():
+            if select.select([server], [], [], 0.05)[0]:
+                server.serve(0.0)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield server.path, answers, asked
+    ended.set()
+    thread.join()
+    server.close()
+
+
+def test_one_card_is_told_what_a_person_names(card):
+    """It knows its own lab, so it finds the place; what it changed is returned. No root, no run."""
+    path, answers, asked = card
+    answers.append({"changes": [{"path": ["links", 0], "value": {"loss": "1%", "mtu": None}}]})
+    done = change_host(path, "host-1-host-2", ["loss=1%", "mtu="])
+    assert done == [Change(("links", 0), {"loss": "1%", "mtu": None})]
+    assert asked == [
+        ChangeTarget(command="change", target="host-1-host-2", values={"loss": "1%", "mtu": None})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (LabFileError(["lab: a: bad", "lab: b: worse"]), LabFileError, "^lab: a: bad\nlab: b: worse$"),
+        (RunError("nothing here is called `x`"), ControlError, "^nothing here is called `x`$"),
+    ],
+)
+def test_what_one_card_refuses_is_said_as_for_a_run(card, answer, error, message):
+    """A line for each problem of the lab, or why not."""
+    path, answers, _ = card
+    answers.append(answer)
+    with pytest.raises(error, match=message):
+        change_host(path, "x", ["a=1"])
+
+
+def test_a_word_that_sets_nothing_is_not_sent(tmp_path):
+    """It is refused before anybody is asked; a socket where nobody is comes after it."""
+    with pytest.raises(RunError, match="`loss` is no assignment"):
+        change_host(tmp_path / "nowhere.sock", "link_defaults", ["loss"])
+    with pytest.raises(ControlError, match=r"nowhere\.sock: No such file or directory"):
+        change_host(tmp_path / "nowhere.sock", "link_defaults", ["loss=1%"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host import control
-from dtls_emu.host.control import ControlServer, ControlSocketError, SetValue
+from dtls_emu.host.control import ChangeTarget, ControlServer, ControlSocketError, SetValue
 from dtls_emu.host.control_client import ControlError, ask, main
 
 
@@ -87,6 +87,8 @@ def test_every_command_is_answered(host):
     line = b'{"command": "set", "path": ["links", 0, "loss"], "value": "1%"}\n'
     assert host.talk(line) == [OK]
     assert host.asked[-1] == SetValue(command="set", path=("links", 0, "loss"), value="1%")
+    assert host.talk(b'{"command": "change", "target": "prod", "values": {"a": {"b": null}}}\n') == [OK]
+    assert host.asked[-1] == ChangeTarget(command="change", target="prod", values={"a": {"b": None}})
 
 
 def test_a_refusal_is_an_answer(host):
@@ -113,6 +115,11 @@ def test_a_refusal_is_an_answer(host):
         b'{"command": "set", "path": [1.5], "value": 1}\n',
         b'{"command": "set", "path": [true], "value": 1}\n',
         b'{"command": "set", "path": ' + json.dumps(["x"] * 9).encode() + b', "value": 1}\n',
+        b'{"command": "change", "target": "prod"}\n',
+        b'{"command": "change", "target": "prod", "values": {}}\n',
+        b'{"command": "change", "target": "prod", "values": ["loss=1%"]}\n',
+        b'{"command": "change", "target": ["prod"], "values": {"a": 1}}\n',
+        b'{"command": "change", "target": "' + b"-" * 129 + b'", "values": {"a": 1}}\n',
         b'{"command": "rekey", "peer": 5}\n',
         b"\xff\xfe\x00\n",
         b"[" * 10_000 + b"]" * 10_000 + b"\n",

@@ -21,10 +21,13 @@ import pytest
 
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.credential_files import save_credentials
+from dtls_emu.errors import LabFileError
+from dtls_emu.host.changes import change_host
 from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.host_config import load_host_config
 from dtls_emu.host.netns import entered
 from dtls_emu.host.running_host import RunningHost
+from dtls_emu.host.targets import Change
 from dtls_emu.host.tun import TunError
 
 
@@ -304,6 +307,34 @@ def test_links_and_policy_change_live_and_nothing_else(pair):
     with pytest.raises(ControlError) as caught:
         pair.ask("h1", "set", path=["link_defaults", "loss"], value="lots")
     assert caught.value.problems[0].startswith("lab: link_defaults.loss: ")
+
+
+def test_what_a_person_names_is_changed_live(pair):
+    """A link of its direction and a network: one card, by its socket alone. A part that is wrong changes nothing."""
+    socket_path = pair.folder / "h1.sock"
+    assert change_host(socket_path, "h1-h2", ["loss=1%", "mtu=1500"]) == [
+        Change(("links",), [{"between": ["h1", "h2"], "loss": "1%", "mtu": 1500}])
+    ]
+    assert change_host(socket_path, "h1->h2", ["loss=2%"])[0].path == ("links", 1)
+    tunnel = pair.ask("h1", "status")["card"]["tunnels"]["h2"]
+    assert (tunnel["impairments"]["loss"], tunnel["mtu"]["fabric"]) == (0.02, 1500)
+    assert pair.ask("h2", "status")["card"]["tunnels"]["h1"]["impairments"] == {}
+    with pytest.raises(LabFileError, match=r"^lab: links\[0\]\.loss: .*\nlab: links\[1\]\.loss: "):
+        change_host(socket_path, "h1-h2", ["mtu=1400", "loss=lots"])
+    with pytest.raises(
+        LabFileError, match=r"encryption\.enforcment: unknown key; did you mean `enforcement`\?"
+    ):
+        change_host(socket_path, "prod", ["encryption.enforcment=AllowUnencrypted"])
+    with pytest.raises(ControlError, match=r"nothing here is called `h1-h9`; .*a link such as h1-h2"):
+        change_host(socket_path, "h1-h9", ["loss=1%"])
+    with pytest.raises(ControlError, match="cannot be changed while the lab is up: vni of prod"):
+        change_host(socket_path, "prod", ["vni=78"])
+    tunnel = pair.ask("h1", "status")["card"]["tunnels"]["h2"]
+    assert (tunnel["impairments"]["loss"], tunnel["mtu"]["fabric"]) == (0.02, 1500)
+    change_host(socket_path, "h1-h2", ["loss=", "mtu="])
+    tunnel = pair.ask("h1", "status")["card"]["tunnels"]["h2"]
+    assert (tunnel["impairments"], tunnel["mtu"]["fabric"]) == ({}, 1650)
+    assert pair.send() == SECRET
 
 
 def test_a_rekey_makes_fresh_keys_with_full_buffers_and_loses_nothing(pair):
