@@ -24,21 +24,25 @@ def down(
     """End a run: cards, programs in its VMs, interfaces, namespaces, credentials.
 
     It goes by what the run wrote down before it made it, so it works after anything was killed, and again when
-    nothing is left. Exits 1 when something cannot be removed. Needs root.
+    nothing is left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
     """
     from dtls_emu.host.run_queries import only_run
-    from dtls_emu.host.run_state import require_root, run_names
+    from dtls_emu.host.run_state import RUNS, require_root, run_names, started_by_hand
     from dtls_emu.host.runs import stop_run
 
     if run and every:
         raise DtlsEmuError("either the name of a run, or --all")
     require_root()
     there = run_names()
-    wanted = there if every or not there else [run or only_run()]
+    wanted = [run] if run else there if every or not there else [only_run()]
     outcomes: dict[str, dict[str, Any]] = {}
     for name in wanted:
         if name not in there:
-            outcomes[name] = {"removed": False, "notes": ["there is no such run: nothing to do"], "error": ""}
+            notes = ["there is no such run: nothing to do"]
+            notes += [
+                f"{path} is of a host that was started by hand" for path in started_by_hand(RUNS / name)
+            ]
+            outcomes[name] = {"removed": False, "notes": notes, "error": ""}
             continue
         try:
             outcomes[name] = {"removed": True, "notes": stop_run(name), "error": ""}

@@ -13,6 +13,7 @@ from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.lab_document import changed, compile_document, differences
 from dtls_emu.host.namespaces import set_mtu
 from dtls_emu.host.plan import cable_device, cable_mtu, namespace_name
+from dtls_emu.host.run_queries import hosts_by_hand
 from dtls_emu.host.run_state import (
     RUNS,
     CardProcess,
@@ -109,8 +110,13 @@ def find_run(target: str, runs: Path = RUNS) -> str:
     if len(found) > 1:
         raise RunError(f"several runs have `{target}`; write --run {' or --run '.join(found)}")
     if not found:
-        raise refusals[0] if refusals else RunError("nothing is up")
+        raise refusals[0] if refusals else RunError("; ".join(("nothing is up", *_by_hand(runs))))
     return found[0]
+
+
+def _by_hand(runs: Path) -> Iterable[str]:
+    for socket in hosts_by_hand(runs):
+        yield f"a host that was started by hand is told with --socket {socket}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from pydantic import (
 )
 
 from dtls_emu.errors import DtlsEmuError, LabFileError
+from dtls_emu.host.control_client import is_served
 
 
 if TYPE_CHECKING:
@@ -336,12 +337,6 @@ def _remove_stale(path: Path) -> None:
     """Remove the socket of a host that was killed."""
     if not path.is_socket():
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-        except BlockingIOError:
-            pass
-    raise ControlSocketError(f"control socket {path}: a host answers there already")
+    if is_served(path):
+        raise ControlSocketError(f"control socket {path}: a host answers there already")
+    path.unlink()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["ControlError", "ask", "main"]
+__all__ = ["ControlError", "ask", "is_served", "main"]
 
 ANSWER_TIMEOUT: Final = 5.0
 """Seconds. A host answers between two turns of its loop; only one that is stuck takes longer."""
@@ -70,6 +70,22 @@ def ask(path: Path | str, command: str, /, *, timeout: float = ANSWER_TIMEOUT, *
     except (ValueError, KeyError, TypeError) as error:
         raise ControlError(f"{path}: not the answer of a host: {line[:80]!r}") from error
     raise ControlError(message, problems)
+
+
+def is_served(path: Path | str) -> bool:
+    """Whether a process is behind a control socket, be it too busy to answer.
+
+    Raises:
+        OSError: that cannot be told.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+        try:
+            connection.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except BlockingIOError:  # so many wait to be heard already
+            pass
+    return True
 
 
 def main(arguments: list[str]) -> int:

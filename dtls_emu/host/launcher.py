@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from dtls_emu.crypto.credential_files import save_credentials
-from dtls_emu.host.control_client import ControlError, ask
+from dtls_emu.host.control_client import ControlError, ask, is_served
 from dtls_emu.host.netns import entered
 from dtls_emu.host.plan import CONFIG, NIC, namespace_name
 from dtls_emu.host.processes import ProcessId, end_processes, is_alive
@@ -177,7 +177,9 @@ def stop_cards(cards: Sequence[CardProcess]) -> list[CardProcess]:
         time.sleep(READY_POLL)
     left = end_processes(running)
     for card in cards:
-        card.socket.unlink(missing_ok=True)
+        with suppress(OSError):
+            if not is_served(card.socket):  # else somebody has started it again, by hand
+                card.socket.unlink(missing_ok=True)
         if card.pid is not None:
             with suppress(ChildProcessError):  # it is one only of the command that started it
                 os.waitpid(card.pid, os.WNOHANG)

@@ -26,7 +26,7 @@ from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.environment import CPU_FEATURES, environment, openssl_version, package_version
-from dtls_emu.host.run_queries import RunCondition, RunSummary, summaries
+from dtls_emu.host.run_queries import RunCondition, RunSummary, hosts_by_hand, summaries
 from dtls_emu.host.run_state import RunError
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
@@ -314,15 +314,16 @@ def _leftovers() -> list[Offer]:
     """What runs have left behind: what `dtls-emu down` would remove."""
     name = "no leftovers"
     try:
-        runs = summaries()
+        runs, by_hand = summaries(), hosts_by_hand()
     except RunError as error:
         return [Offer(name, OfferState.LIMITED, f"not looked: {error}", "run as root")]
     found = [_left_of(name, run) for run in runs]
     limits = [offer for offer in found if offer is not None]
     if limits:
         return limits
-    up = ", ".join(run.run for run in runs)
-    return [Offer(name, OfferState.YES, f"up: {up}" if up else "nothing is up")]
+    there = (("up", [run.run for run in runs]), ("started by hand", map(str, by_hand)))
+    said = [f"{what}: {listed}" for what, names in there if (listed := ", ".join(names))]
+    return [Offer(name, OfferState.YES, "; ".join(said) or "nothing is up")]
 
 
 def _left_of(name: str, run: RunSummary) -> Offer | None:

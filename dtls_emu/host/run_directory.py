@@ -12,7 +12,7 @@ from typing import Final
 from dtls_emu.errors import DtlsEmuError
 
 
-__all__ = ["control_socket", "control_sockets", "run_directory", "runs_directory"]
+__all__ = ["SOCKET_SUFFIX", "control_socket", "control_sockets", "run_directory", "runs_directory"]
 
 SOCKET_SUFFIX: Final = ".sock"
 

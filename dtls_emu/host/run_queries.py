@@ -22,6 +22,7 @@ from dtls_emu.host.run_state import (
     no_such_run,
     read_state,
     run_names,
+    started_by_hand,
 )
 from dtls_emu.lab.problems import suggest
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from dtls_emu.host.run_state import RunState
 
 
-__all__ = ["Place", "RunCondition", "RunSummary", "find_place", "only_run", "summaries"]
+__all__ = ["Place", "RunCondition", "RunSummary", "find_place", "hosts_by_hand", "only_run", "summaries"]
 
 
 class RunCondition(StrEnum):
@@ -82,6 +83,20 @@ def summaries(runs: Path = RUNS) -> list[RunSummary]:
         RunError: the folder of runs may not be read.
     """
     return [_summary(runs / run) for run in run_names(runs)]
+
+
+def hosts_by_hand(runs: Path = RUNS) -> list[Path]:
+    """The control sockets of hosts beside runs, that were started by hand and live.
+
+    Raises:
+        RunError: the folder of runs may not be read.
+    """
+    try:
+        return [socket for folder in sorted(runs.iterdir()) for socket in started_by_hand(folder)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{runs}: {error.strerror}; it needs root") from error
 
 
 def only_run(runs: Path = RUNS) -> str:

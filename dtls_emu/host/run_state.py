@@ -11,12 +11,16 @@ identity was made by somebody else since, and is left alone.
 
 The file is replaced as a whole and synced, never changed in place. Who works on a run holds a lock on its
 folder, which the kernel takes back when he dies.
+
+A host that was started by hand may have its control socket in such a folder. Without a state the folder is no
+run, as long as somebody answers there, and nothing of it is touched.
 """
 
 import fcntl
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +29,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationError
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.host.control_client import is_served
+from dtls_emu.host.run_directory import SOCKET_SUFFIX
 from dtls_emu.lab.model import LabModel, Name
 
 
@@ -43,6 +49,7 @@ __all__ = [
     "read_state",
     "require_root",
     "run_names",
+    "started_by_hand",
 ]
 
 RUNS: Final = Path("/run/dtls-emu")
@@ -165,6 +172,9 @@ class RunFolder:
             except FileNotFoundError:
                 continue  # the last of the other runs has just taken the folder of all runs away
             except FileExistsError:
+                by_hand = started_by_hand(path)
+                if by_hand:
+                    raise RunError(f"{_not_a_run(run, by_hand)}; choose another name with --name") from None
                 raise RunError(
                     f"there is a run `{run}` already; end it with `sudo dtls-emu down {run}`, or choose another "
                     "name with --name"
@@ -179,8 +189,12 @@ class RunFolder:
         """Open the folder of a run that there is.
 
         Raises:
-            RunError: there is none, another process works on it, or its file is not one of ours.
+            RunError: there is none, another process works on it, its file is not one of ours, or it is the
+                folder of hosts that were started by hand.
         """
+        by_hand = started_by_hand(runs / run)
+        if by_hand:
+            raise RunError(_not_a_run(run, by_hand))
         try:
             folder = cls._locked(runs / run)
         except FileNotFoundError:
@@ -213,8 +227,13 @@ class RunFolder:
 
     @property
     def known(self) -> RunState:
-        """What the file says; there is one."""
-        assert self.state is not None
+        """What the file says.
+
+        Raises:
+            RunError: there is none: the run's command was killed before it made anything.
+        """
+        if self.state is None:
+            raise RunError(f"nothing of the run `{self.run}` was made; `dtls-emu down {self.run}` removes it")
         return self.state
 
     def close(self) -> None:
@@ -268,12 +287,20 @@ class RunFolder:
     def remove(self) -> None:
         """Take the file and the folder away; nothing that was made may be left.
 
+        Sockets of hosts that were started by hand and have been killed go with it; for one that lives the folder
+        stays.
+
         Raises:
             RunError: somebody put something into the folder.
         """
         assert self.state is None or not self.state.made
         for name in (NEW_STATE_FILE, STATE_FILE):
             (self.path / name).unlink(missing_ok=True)
+        for path in self.path.glob(f"*{SOCKET_SUFFIX}"):
+            if path.is_socket() and not _may_be_served(path):
+                path.unlink()
+        if started_by_hand(self.path):
+            return
         try:
             self.path.rmdir()
         except OSError as error:
@@ -311,10 +338,27 @@ def read_state(folder: Path) -> RunState | None:
         raise RunError(f"{path}: is no state file of this version: {where}: {first['msg']}") from error
 
 
-def run_names(runs: Path = RUNS) -> list[str]:
-    """The runs that have a folder, in order of their names."""
+def started_by_hand(folder: Path) -> list[Path]:
+    """The control sockets of hosts that were started by hand, not by `up`, and live: in a folder without a state."""
     try:
-        return sorted(path.name for path in runs.iterdir() if path.is_dir())
+        if (folder / STATE_FILE).exists():
+            return []
+        return sorted(path for path in folder.rglob("*") if path.is_socket() and _may_be_served(path))
+    except OSError:  # not ours to look at, or gone
+        return []
+
+
+def _may_be_served(path: Path) -> bool:
+    try:
+        return is_served(path)
+    except OSError:
+        return True
+
+
+def run_names(runs: Path = RUNS) -> list[str]:
+    """The runs that have a folder, in order of their names; one of hosts that were started by hand is none."""
+    try:
+        return sorted(path.name for path in runs.iterdir() if path.is_dir() and not started_by_hand(path))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -340,3 +384,7 @@ def no_such_run(run: str, runs: Path = RUNS) -> RunError:
     """What to raise for the name of a run that is none: it names those that are."""
     listed = ", ".join(run_names(runs))
     return RunError(f"there is no run `{run}`; " + (f"there is: {listed}" if listed else "nothing is up"))
+
+
+def _not_a_run(name: str, by_hand: Sequence[Path]) -> str:
+    return f"`{name}` is no run: at {', '.join(map(str, by_hand))} answers a host that was started by hand"

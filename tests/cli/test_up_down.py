@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from dtls_emu.cli.app import main
-from dtls_emu.host.control_client import ControlError, ask
+from dtls_emu.host.control import ControlServer
+from dtls_emu.host.control_client import ControlError, ask, is_served
 from dtls_emu.host.netns import NETNS_FOLDER, entered
 from dtls_emu.host.processes import ProcessId, is_alive
 from dtls_emu.host.run_state import RUNS, CardProcess, read_state
@@ -446,6 +448,27 @@ def test_down_works_after_every_card_was_killed(name):
     shown = " ".join(cli("doctor").stdout.split())
     assert f"run {name}: 4 namespaces, 3 interfaces, 2 cards, 2 folders dtls-emu down {name}" in shown
     cli("down", name)
+    assert left_of(name) == NOTHING
+
+
+def test_a_host_that_was_started_by_hand_is_no_leftover_and_stays(name):
+    """Its folder has no state. Neither doctor nor down take it for a dead run; once it is killed they do."""
+    path = RUNS / name / "host-1.sock"
+    server = ControlServer(path, lambda _request: {})
+    with ExitStack() as undo:
+        undo.callback(server.close)
+        assert str(path) in "".join(cli("doctor").stdout.split())
+        assert f"dtls-emu down {name}" not in " ".join(cli("doctor").stdout.split())
+        assert cli("down", name).stdout == (
+            f"{name}: there is no such run: nothing to do\n"
+            f"{name}: {path} is of a host that was started by hand\n"
+        )
+        assert cli("up", "two-vms", "--name", name, check=False).returncode == 2
+        assert is_served(path)
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    assert f"run {name}: /run/dtls-emu/{name} dtls-emu down {name}" in " ".join(cli("doctor").stdout.split())
+    assert cli("down", name).stdout == f"{name} is down\n"
     assert left_of(name) == NOTHING
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 
 import pytest
@@ -101,12 +102,24 @@ def test_the_run_of_a_target_is_found(run, document):
     assert find_run("host-1-host-2", run) == "demo"
     with pytest.raises(RunError, match="nothing here is called `other`"):
         find_run("other", run)
-    with pytest.raises(RunError, match="nothing is up"):
+    with pytest.raises(RunError, match=r"^nothing is up$"):
         find_run("prod", run / "nowhere")
     with RunFolder.claim("more", run) as folder:
         folder.write(RunState(run="more", boot="now", lab=document))
     with pytest.raises(RunError, match="several runs have `prod`; write --run demo or --run more"):
         find_run("prod", run)
+
+
+def test_a_host_that_was_started_by_hand_is_named_where_no_run_is(tmp_path):
+    """With what reaches it."""
+    path = tmp_path / "mine" / "h1.sock"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        said = f"^nothing is up; a host that was started by hand is told with --socket {path}$"
+        with pytest.raises(RunError, match=said):
+            find_run("prod", tmp_path)
 
 
 @pytest.fixture

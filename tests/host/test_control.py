@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host import control
 from dtls_emu.host.control import ChangeTarget, ControlServer, ControlSocketError, SetValue
-from dtls_emu.host.control_client import ControlError, ask, main
+from dtls_emu.host.control_client import ControlError, ask, is_served, main
 
 
 class Host:
@@ -367,3 +367,21 @@ def test_the_probe_of_a_container_exits_with_the_answer(answering, capsys):
     assert capsys.readouterr().err == "tun0 is gone\n"
     assert main([str(answering.path), "close"]) == 2
     assert main(["/nowhere", "ready"]) == 1
+
+
+def test_whether_a_host_is_behind_a_socket_is_told_without_its_help(host, tmp_path):
+    """One that is busy with so many that nobody more can wait is; one that was killed, or never was, is not."""
+    assert is_served(host.path)
+    waiting = []
+    with suppress(BlockingIOError):
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            waiting[-1].connect(str(host.path))
+    assert is_served(host.path)
+    for each in waiting:
+        each.close()
+    dead = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(dead))
+    assert not is_served(dead)
+    assert not is_served(tmp_path / "nowhere.sock")

@@ -251,10 +251,25 @@ def test_what_runs_have_left_comes_with_the_command_that_helps(monkeypatch, summ
     """A run that is up, or being made, is none of them."""
     others = [RunSummary("well", RunCondition.UP), RunSummary("coming", RunCondition.BUSY)]
     monkeypatch.setattr(probing, "summaries", lambda: [summary, *others])
+    monkeypatch.setattr(probing, "hosts_by_hand", list)
     (offer,) = probing._leftovers()
     assert (offer.state, offer.reason, offer.remedy) == (OfferState.LIMITED, *expected)
     monkeypatch.setattr(probing, "summaries", lambda: others)
     assert probing._leftovers() == [Offer("no leftovers", OfferState.YES, "up: well, coming")]
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([], "started by hand: /run/dtls-emu/mine/h1.sock"),
+        ([RunSummary("well", RunCondition.UP)], "up: well; started by hand: /run/dtls-emu/mine/h1.sock"),
+    ],
+)
+def test_a_host_that_was_started_by_hand_is_not_left_over(monkeypatch, runs, said):
+    """It is said where it is."""
+    monkeypatch.setattr(probing, "summaries", lambda: runs)
+    monkeypatch.setattr(probing, "hosts_by_hand", lambda: [Path("/run/dtls-emu/mine/h1.sock")])
+    assert probing._leftovers() == [Offer("no leftovers", OfferState.YES, said)]
 
 
 def test_what_runs_have_left_may_not_be_seen_without_root(monkeypatch):

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
 from dtls_emu.host.processes import identify
-from dtls_emu.host.run_queries import Place, RunCondition, RunSummary, find_place, only_run, summaries
+from dtls_emu.host.run_queries import (
+    Place,
+    RunCondition,
+    RunSummary,
+    find_place,
+    hosts_by_hand,
+    only_run,
+    summaries,
+)
 from dtls_emu.host.run_state import CardProcess, Folder, Namespace, RunError, RunFolder, RunState, boot_id
 
 
@@ -112,3 +121,19 @@ def test_the_only_run_is_meant_when_none_is_named(make_run, tmp_path):
     make_run("two")
     with pytest.raises(RunError, match="several runs are up; name one: one, two"):
         only_run(runs)
+
+
+def test_a_host_that_was_started_by_hand_is_beside_the_runs_until_it_is_killed(make_run):
+    """Then its folder is what is left over."""
+    runs = make_run("demo", True)
+    folder = runs / "mine"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "host-1.sock"))
+        listener.listen()
+        assert hosts_by_hand(runs) == [folder / "host-1.sock"]
+        assert [summary.run for summary in summaries(runs)] == ["demo"]
+        assert only_run(runs) == "demo"
+    assert hosts_by_hand(runs) == []
+    assert summaries(runs)[1] == RunSummary("mine", RunCondition.DEAD, (str(folder),))
+    assert hosts_by_hand(runs / "nowhere") == []

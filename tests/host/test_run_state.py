@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 
 import pytest
 
@@ -21,6 +22,7 @@ from dtls_emu.host.run_state import (
     RunState,
     read_state,
     run_names,
+    started_by_hand,
 )
 
 
@@ -207,3 +209,68 @@ def test_what_somebody_put_into_the_folder_is_not_removed(folder):
     with pytest.raises(RunError, match="what is in it was not made by this run"):
         folder.remove()
     assert (folder.path / "notes.txt").read_text() == "mine"
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """The control socket of a host in a folder without a state, and what listens there."""
+    path = tmp_path / "mine" / "host-1.sock"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        yield path, listener
+
+
+def test_the_folder_of_a_host_that_was_started_by_hand_is_no_run(by_hand, tmp_path):
+    """It is not listed, its name cannot be claimed, and nobody works on it: all say where the host is."""
+    path, _ = by_hand
+    assert started_by_hand(path.parent) == [path]
+    assert run_names(tmp_path) == []
+    said = rf"`mine` is no run: at {path} answers a host that was started by hand"
+    with pytest.raises(RunError, match=rf"^{said}; choose another name with --name$"):
+        RunFolder.claim("mine", tmp_path)
+    with pytest.raises(RunError, match=rf"^{said}$"):
+        RunFolder.open("mine", tmp_path)
+
+
+def test_a_socket_below_the_folder_counts_as_well(tmp_path):
+    """A host's file may name any."""
+    inner = tmp_path / "mine" / "inner"
+    inner.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(inner / "control"))
+        listener.listen()
+        assert started_by_hand(tmp_path / "mine") == [inner / "control"]
+
+
+def test_what_a_killed_host_has_left_is_a_run_that_can_be_taken_away(by_hand, tmp_path):
+    """Its socket goes with the folder."""
+    path, listener = by_hand
+    listener.close()
+    assert started_by_hand(path.parent) == []
+    assert run_names(tmp_path) == ["mine"]
+    with RunFolder.open("mine", tmp_path) as folder:
+        folder.remove()
+    assert not path.parent.exists()
+
+
+def test_a_run_that_goes_leaves_the_folder_to_a_host_that_lives_in_it(folder, tmp_path):
+    """With its socket; that of a killed one goes."""
+    with socket.socket(socket.AF_UNIX) as living, socket.socket(socket.AF_UNIX) as killed:
+        living.bind(str(folder.path / "living.sock"))
+        living.listen()
+        killed.bind(str(folder.path / "killed.sock"))
+        killed.close()
+        assert run_names(tmp_path) == ["demo"]  # there is a state
+        folder.remove()
+        assert [path.name for path in folder.path.iterdir()] == ["living.sock"]
+        assert run_names(tmp_path) == []
+
+
+def test_a_run_that_has_made_nothing_cannot_be_worked_on(tmp_path):
+    """Its command was killed at once; it is said what to do."""
+    RunFolder.claim("demo", tmp_path).close()
+    said = "nothing of the run `demo` was made; `dtls-emu down demo` removes it"
+    with RunFolder.open("demo", tmp_path) as folder, pytest.raises(RunError, match=said):
+        folder.add(NAMESPACE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -380,3 +381,15 @@ def test_a_card_imports_nothing_from_where_the_command_is_given(tmp_path, monkey
     said = (tmp_path / "host" / "card.log").read_text()
     assert "hijacked" not in said
     assert "host.json: cannot be read" in said
+
+
+def test_a_card_that_somebody_has_started_again_by_hand_keeps_its_socket(tmp_path):
+    """Only a socket that nobody is behind goes with the card that the state has."""
+    cards = [CardProcess(host=host, socket=tmp_path / f"{host}.sock") for host in ("h1", "h2")]
+    with socket.socket(socket.AF_UNIX) as living, socket.socket(socket.AF_UNIX) as killed:
+        living.bind(str(cards[0].socket))
+        living.listen()
+        killed.bind(str(cards[1].socket))
+        killed.close()
+        assert launcher.stop_cards(cards) == []
+    assert [card.socket.exists() for card in cards] == [True, False]
