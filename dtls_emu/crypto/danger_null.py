@@ -6,7 +6,8 @@ subtracted from another backend is the cipher's own cost. Reports print it as "p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -20,10 +21,11 @@ from dtls_emu.crypto.framing import (
     require_sealable,
     shrink_to_packets,
 )
+from dtls_emu.crypto.native import NativeEnd, carray, compile_ends
 from dtls_emu.crypto.self_test import prove
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.memory import kernel, load_u64_be, store_u64_be
-from dtls_emu.wire.overhead import RECORD_PREFIX
+from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 
 
 if TYPE_CHECKING:
@@ -83,6 +85,11 @@ class _Sealer(_End):
         super().__init__()
         self._epoch = epoch
 
+    @property
+    def native(self) -> NativeEnd:
+        """For :mod:`dtls_emu.crypto.native`."""
+        return NativeEnd(_native_functions()[0], self._cells.ctypes.data)
+
     def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
         self._require_open()
         require_sealable(burst, first_sequence)
@@ -102,6 +109,11 @@ class _Sealer(_End):
 
 
 class _Opener(_End):
+    @property
+    def native(self) -> NativeEnd:
+        """For :mod:`dtls_emu.crypto.native`."""
+        return NativeEnd(_native_functions()[1], self._cells.ctypes.data)
+
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         self._require_open()
         require_openable(burst, status)
@@ -153,3 +165,28 @@ def _open_rows(
         if high | low:
             status[index] = _AUTH_FAILED
             buffer[record + RECORD_PREFIX : tag] = 0
+
+
+@cache
+def _native_functions() -> tuple[int, int]:
+    return compile_ends(_seal_native, _open_native)
+
+
+def _seal_native(
+    state: Any,
+    rows: Any,
+    stride: int,
+    size: int,
+    count: int,
+    last: int,
+    epoch: int,
+    first_sequence: int,
+) -> None:
+    buffer = carray(rows, (count - 1) * stride + RECORD_PREFIX + last + TAG)
+    cells = carray(state, CELLS_SIZE)
+    _seal_rows(buffer, 0, stride, size, count, last, epoch, first_sequence, APPLICATION_DATA, cells)
+
+
+def _open_native(state: Any, rows: Any, stride: int, size: int, count: int, last: int, status: Any) -> None:
+    buffer = carray(rows, (count - 1) * stride + last)
+    _open_rows(buffer, 0, stride, size, count, last, carray(status, count), carray(state, CELLS_SIZE))

@@ -2,7 +2,7 @@
 
 This is the engine of the emulated SmartNIC. Everything secret of one direction lies in one piece of memory::
 
-    key schedule 4096 | context 512 | cells 2048 | tag 16
+    key schedule 4096 | context 512 | cells 2048 | tag 16 | address of the cipher's function 8
 
 which :meth:`close` overwrites. ``struct gcm_key_data`` is 1008 bytes in version 1.3 and 1264 in 2.0; the
 rest of its place is for versions to come.
@@ -17,14 +17,22 @@ import numpy as np
 
 from dtls_emu.crypto.backend import APPLICATION_DATA, Established, TrafficKeys
 from dtls_emu.crypto.framing import (
-    CELLS_SIZE,
     fill_salt,
     grow_to_records,
     require_openable,
     require_sealable,
     shrink_to_packets,
 )
-from dtls_emu.crypto.ipsec_mb_kernels import open_rows, seal_rows
+from dtls_emu.crypto.ipsec_mb_kernels import (
+    CELLS_AT,
+    CONTEXT_AT,
+    FUNCTION_AT,
+    STATE_SIZE,
+    TAG_AT,
+    native_functions,
+    open_rows,
+    seal_rows,
+)
 from dtls_emu.crypto.ipsec_mb_library import (
     INSTRUCTION_SETS,
     GcmFunctions,
@@ -32,9 +40,10 @@ from dtls_emu.crypto.ipsec_mb_library import (
     find_functions,
     open_library,
 )
+from dtls_emu.crypto.native import NativeEnd
 from dtls_emu.crypto.self_test import AES_256_GCM_DIGEST, prove
 from dtls_emu.errors import BackendUnavailableError, LocalProtocolError
-from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
+from dtls_emu.wire.overhead import RECORD_PREFIX
 
 
 if TYPE_CHECKING:
@@ -46,10 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["IpsecMbBackend"]
 
 _CACHE_LINE: Final = 64  # the alignment that the header asks for
-_CONTEXT_AT: Final = 4096
-_CELLS_AT: Final = _CONTEXT_AT + 512
-_TAG_AT: Final = _CELLS_AT + CELLS_SIZE
-_MEMORY_SIZE: Final = _TAG_AT + TAG
 
 
 class IpsecMbBackend:
@@ -97,12 +102,13 @@ class IpsecMbBackend:
 class _End:
     """One direction: its memory, and the addresses in it that the kernels take."""
 
-    def __init__(self, functions: GcmFunctions, keys: TrafficKeys) -> None:
-        self._memory = _aligned(_MEMORY_SIZE)
+    def __init__(self, functions: GcmFunctions, keys: TrafficKeys, function: int) -> None:
+        self._memory = _aligned(STATE_SIZE)
         self._key_data = self._memory.ctypes.data
-        self._context = self._key_data + _CONTEXT_AT
-        self._cells = self._memory[_CELLS_AT:_TAG_AT]
-        self._tag = self._memory[_TAG_AT:]
+        self._context = self._key_data + CONTEXT_AT
+        self._cells = self._memory[CELLS_AT:TAG_AT]
+        self._tag = self._memory[TAG_AT:FUNCTION_AT]
+        self._memory[FUNCTION_AT:].view(np.uint64)[0] = function
         self._closed = False
         fill_salt(self._cells, keys.salt)
         key = (ctypes.c_ubyte * len(keys.key)).from_buffer(keys.key)  # no copy of the key
@@ -119,9 +125,14 @@ class _End:
 
 class _Sealer(_End):
     def __init__(self, functions: GcmFunctions, keys: TrafficKeys, epoch: int) -> None:
-        super().__init__(functions, keys)
+        super().__init__(functions, keys, functions.encrypt)
         self._encrypt = functions.encrypt
         self._epoch = epoch
+
+    @property
+    def native(self) -> NativeEnd:
+        """For :mod:`dtls_emu.crypto.native`."""
+        return NativeEnd(native_functions()[0], self._key_data)
 
     def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
         self._require_open()
@@ -146,8 +157,13 @@ class _Sealer(_End):
 
 class _Opener(_End):
     def __init__(self, functions: GcmFunctions, keys: TrafficKeys) -> None:
-        super().__init__(functions, keys)
+        super().__init__(functions, keys, functions.decrypt)
         self._decrypt = functions.decrypt
+
+    @property
+    def native(self) -> NativeEnd:
+        """For :mod:`dtls_emu.crypto.native`."""
+        return NativeEnd(native_functions()[1], self._key_data)
 
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         self._require_open()

@@ -10,26 +10,45 @@ cache; as a number it is cached, and as fast. C signatures, from ``intel-ipsec-m
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dtls_emu.crypto.backend import RowStatus
-from dtls_emu.crypto.framing import AAD_AT, AAD_SIZE, CELL, frame_rows, read_frames
-from dtls_emu.wire.memory import kernel, load_u64_be
+from dtls_emu.crypto.backend import APPLICATION_DATA, RowStatus
+from dtls_emu.crypto.framing import AAD_AT, AAD_SIZE, CELL, CELLS_SIZE, frame_rows, read_frames
+from dtls_emu.crypto.native import carray, compile_ends
+from dtls_emu.wire.memory import kernel, load_u64_be, load_u64_native
 from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
-__all__ = ["call_gcm", "open_rows", "seal_rows"]
+__all__ = [
+    "CELLS_AT",
+    "CONTEXT_AT",
+    "FUNCTION_AT",
+    "STATE_SIZE",
+    "TAG_AT",
+    "call_gcm",
+    "native_functions",
+    "open_rows",
+    "seal_rows",
+]
+
+# One direction's memory, see `dtls_emu.crypto.ipsec_mb`.
+CONTEXT_AT: Final = 4096
+CELLS_AT: Final = CONTEXT_AT + 512
+TAG_AT: Final = CELLS_AT + CELLS_SIZE
+FUNCTION_AT: Final = TAG_AT + TAG
+STATE_SIZE: Final = FUNCTION_AT + 8
 
 _OK: Final = int(RowStatus.OK)
 _AUTH_FAILED: Final = int(RowStatus.AUTH_FAILED)
@@ -104,6 +123,73 @@ def open_rows(
         if difference:
             status[index] = _AUTH_FAILED
             buffer[payload:end] = 0
+
+
+@cache
+def native_functions() -> tuple[int, int]:
+    """Addresses of `seal` and `open` as :mod:`dtls_emu.crypto.native` wants them. Compiled when first asked for."""
+    return compile_ends(_seal_native, _open_native)
+
+
+def _seal_native(
+    state: Any,
+    rows: Any,
+    stride: int,
+    size: int,
+    count: int,
+    last: int,
+    epoch: int,
+    first_sequence: int,
+) -> None:
+    memory = carray(state, STATE_SIZE)
+    buffer = carray(rows, (count - 1) * stride + RECORD_PREFIX + last + TAG)
+    function = _signed(load_u64_native(memory, FUNCTION_AT))
+    if function == 0:  # closed: what cannot be sealed must not be left to be sent
+        buffer[:] = 0
+        return
+    seal_rows(
+        function,
+        memory.ctypes.data,
+        memory.ctypes.data + CONTEXT_AT,
+        buffer,
+        0,
+        stride,
+        size,
+        count,
+        last,
+        epoch,
+        first_sequence,
+        APPLICATION_DATA,
+        memory[CELLS_AT:TAG_AT],
+    )
+
+
+def _open_native(state: Any, rows: Any, stride: int, size: int, count: int, last: int, status: Any) -> None:
+    memory = carray(state, STATE_SIZE)
+    verdicts = carray(status, count)
+    function = _signed(load_u64_native(memory, FUNCTION_AT))
+    if function == 0:  # closed
+        verdicts[:] = _AUTH_FAILED
+        return
+    open_rows(
+        function,
+        memory.ctypes.data,
+        memory.ctypes.data + CONTEXT_AT,
+        carray(rows, (count - 1) * stride + last),
+        0,
+        stride,
+        size,
+        count,
+        last,
+        verdicts,
+        memory[CELLS_AT:TAG_AT],
+        memory[TAG_AT:FUNCTION_AT],
+    )
+
+
+@kernel
+def _signed(number: int) -> Any:
+    return np.int64(number)
 
 
 def _call_gcm(

@@ -6,7 +6,7 @@ the only place of the package that touches memory without Numba's own index chec
 lengths first. Under ``NUMBA_BOUNDSCHECK=1`` each access is checked and raises ``IndexError``; the fuzz tests
 run so. (Numba's cache does not know of that variable: give such a run its own ``NUMBA_CACHE_DIR``.)
 
-Narrow loads give ``int64`` and ``load_u64_be`` gives ``uint64``; arithmetic between the two would silently
+Narrow loads give ``int64`` and 64-bit ones ``uint64``; arithmetic between the two would silently
 become ``float64``.
 """
 
@@ -36,8 +36,10 @@ __all__ = [
     "load_u32_native",
     "load_u48_be",
     "load_u64_be",
+    "load_u64_native",
     "store_u8",
     "store_u16_be",
+    "store_u16_native",
     "store_u32_be",
     "store_u48_be",
     "store_u64_be",
@@ -106,7 +108,7 @@ def _load(name: str, *parts: int, swap: bool = True) -> Any:
     return _named(define, name)
 
 
-def _store(name: str, *parts: int) -> Any:
+def _store(name: str, *parts: int, swap: bool = True) -> Any:
     """An intrinsic that writes the low bits of a number as consecutive ``parts`` (in bits), highest first."""
 
     def define(_typing: Any, array: Any, offset: Any, value: Any) -> Any:
@@ -121,7 +123,7 @@ def _store(name: str, *parts: int) -> Any:
                 shift -= bits
                 part = builder.lshr(number, ir.Constant(wide, shift))
                 part = builder.trunc(part, ir.IntType(bits)) if bits < 64 else part
-                part = builder.bswap(part) if bits > 8 else part
+                part = builder.bswap(part) if swap and bits > 8 else part
                 store = builder.store(part, builder.bitcast(address, ir.IntType(bits).as_pointer()))
                 store.align = 1
                 address = builder.gep(address, [ir.Constant(wide, bits // 8)])
@@ -179,9 +181,11 @@ load_u48_be: Load = _load("load_u48_be", 16, 32)
 load_u64_be: Load = _load("load_u64_be", 64)
 load_u16_native: Load = _load("load_u16_native", 16, swap=False)
 load_u32_native: Load = _load("load_u32_native", 32, swap=False)
+load_u64_native: Load = _load("load_u64_native", 64, swap=False)
 
 store_u8: Store = _store("store_u8", 8)
 store_u16_be: Store = _store("store_u16_be", 16)
+store_u16_native: Store = _store("store_u16_native", 16, swap=False)
 store_u32_be: Store = _store("store_u32_be", 32)
 store_u48_be: Store = _store("store_u48_be", 16, 32)
 store_u64_be: Store = _store("store_u64_be", 64)
