@@ -2,13 +2,18 @@
 
 Out: number the rows, seal them. In: check headers and the replay window, open, and only then move the
 window (RFC 6347 4.1.2.6); the two are separate so that a forgery never moves it.
+
+What changes with every burst is in `words`, memory that the card's fast path works on too: there is one number of
+the next record, wherever it is sealed, so no nonce can be used twice. ``int64``::
+
+    [0] number of the next record   [1] records and [2] bytes sealed   [3] records and [4] bytes opened
+    [5] 1 once the keys are gone
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -37,21 +42,27 @@ if TYPE_CHECKING:
     from dtls_emu.tunnel.settings import TunnelSettings
 
 
-__all__ = ["Association", "AssociationCounters"]
+__all__ = [
+    "CLOSED",
+    "NEXT_SEQUENCE",
+    "OPENED_BYTES",
+    "OPENED_RECORDS",
+    "SEALED_BYTES",
+    "SEALED_RECORDS",
+    "WORDS",
+    "Association",
+]
 
 CLOSE_NOTIFY = b"\x01\x00"
 """Warning level, description 0 (RFC 5246 7.2.1)."""
 
-
-@dataclass(slots=True)
-class AssociationCounters:
-    """Records and plaintext bytes of one association, and the tags that did not verify."""
-
-    sealed_records: int = 0
-    sealed_bytes: int = 0
-    opened_records: int = 0
-    opened_bytes: int = 0
-    failed_authentications: int = 0
+NEXT_SEQUENCE: Final = 0
+SEALED_RECORDS: Final = 1
+SEALED_BYTES: Final = 2
+OPENED_RECORDS: Final = 3
+OPENED_BYTES: Final = 4
+CLOSED: Final = 5
+WORDS: Final = 6
 
 
 class Association:
@@ -61,10 +72,13 @@ class Association:
         ends: the pair; local_port, remote_port: each.
         is_client: which side of the handshake this end was.
         established_at: seconds.
-        next_sequence: of the next record sealed.
         worn: a fresh association should be begun: this one nears a limit of its key.
-        closed: keys are gone.
-        counters: what passed.
+        failed_authentications: records whose tag did not verify.
+        sealer, opener: the backend's.
+        epoch: of every record.
+        window: of the records that came.
+        worn_from, worn_bytes: number of a record, and bytes sealed, at which it is worn.
+        words: see the module.
     """
 
     def __init__(
@@ -79,24 +93,39 @@ class Association:
         now: float,
     ) -> None:
         self._established = established
-        self._sealer, self._opener = backend.attach(established)
+        self.sealer, self.opener = backend.attach(established)
         self._finished = finished
-        self._epoch = established.epoch
+        self.epoch = established.epoch
         self._numbers_itself = backend.needs_connection
-        self._window = ReplayWindow(settings.replay_window)
+        self.window = ReplayWindow(settings.replay_window)
+        self.words: NDArray[np.int64] = np.zeros(WORDS, np.int64)
+        self._view = self.words.data  # a memoryview gives plain numbers, three times as fast
         # A record's number counts those before it, so a limit of records is a limit of numbers.
         self._end = min(settings.rekey_records, MAX_SEQUENCE + 1)
         # The client begins the next association first, so that not both ends begin at once.
-        self._worn_from = self._end - max(self._end // (8 if is_client else 16), 1)
-        self._worn_bytes = settings.rekey_bytes or inf
+        self.worn_from = self._end - max(self._end // (8 if is_client else 16), 1)
+        self.worn_bytes = settings.rekey_bytes or inf
         self.worn = False
         self.is_client = is_client
         self.ends = ends
         self.local_port, self.remote_port = ends
         self.established_at = now
         self.next_sequence = established.next_sequence
-        self.closed = False
-        self.counters = AssociationCounters()
+        self.failed_authentications = 0
+
+    @property
+    def next_sequence(self) -> int:
+        """Number of the next record sealed."""
+        return self._view[NEXT_SEQUENCE]
+
+    @next_sequence.setter
+    def next_sequence(self, number: int) -> None:
+        self._view[NEXT_SEQUENCE] = number
+
+    @property
+    def closed(self) -> bool:
+        """Whether the keys are gone."""
+        return self._view[CLOSED] != 0
 
     def room(self) -> int:
         """How many more packets may be sealed: up to the key's limit, and never past number 2^48 - 1."""
@@ -109,17 +138,18 @@ class Association:
             LocalProtocolError: closed, or past the last record number.
         """
         first = self.next_sequence
-        if burst.count > self.room():
+        if self.closed or burst.count > self._end - first:
             raise LocalProtocolError(
                 "no record numbers left" if not self.closed else "the association is closed"
             )
         # Taken before the sealer runs: a number whose record half-failed must not be used again.
         self.next_sequence = first + burst.count
-        self.counters.sealed_records += burst.count
-        self.counters.sealed_bytes += burst.nbytes
-        if self.next_sequence >= self._worn_from or self.counters.sealed_bytes >= self._worn_bytes:
+        view = self._view
+        view[SEALED_RECORDS] += burst.count
+        view[SEALED_BYTES] += burst.nbytes
+        if first + burst.count >= self.worn_from or view[SEALED_BYTES] >= self.worn_bytes:
             self.worn = True
-        self._sealer.seal(burst, first)
+        self.sealer.seal(burst, first)
 
     def open(self, burst: Burst) -> tuple[NDArray[np.uint8], int]:
         """Open every row that is one authentic, fresh application record, in place.
@@ -134,20 +164,24 @@ class Association:
             burst.count,
             burst.size,
             burst.last,
-            self._epoch,
-            self._window.state,
+            self.epoch,
+            self.window.state,
             status,
         )
         if not candidates:
             return status, 0
         buffer, stride, count = burst.buffer, burst.stride, burst.count
-        self._opener.open(burst, status)
-        opened = commit_records(buffer, stride, count, self._window.state, status)
-        if opened != candidates:
-            self.counters.failed_authentications += int(np.count_nonzero(status == RowStatus.AUTH_FAILED))
-        self.counters.opened_records += opened
-        self.counters.opened_bytes += burst.nbytes if opened == count else opened * burst.size
+        self.opener.open(burst, status)
+        opened = commit_records(buffer, stride, count, self.window.state, status)
+        self.count_opened(burst, status, opened, candidates)
         return status, opened
+
+    def count_opened(self, burst: Burst, status: NDArray[np.uint8], opened: int, candidates: int) -> None:
+        """Enter in the books that so many of so many candidates were opened."""
+        if opened != candidates:
+            self.failed_authentications += int(np.count_nonzero(status == RowStatus.AUTH_FAILED))
+        self._view[OPENED_RECORDS] += opened
+        self._view[OPENED_BYTES] += burst.nbytes if opened == burst.count else opened * burst.size
 
     def open_control(self, record: bytes) -> tuple[RowStatus, bytes]:
         """Verify one whole protected record of any type and return its plaintext.
@@ -158,16 +192,16 @@ class Association:
         if len(record) < RECORD_OVERHEAD:
             return RowStatus.BAD_DATAGRAM, b""
         sequence = int.from_bytes(record[5:11], "big")
-        fresh = self._window.check(sequence)
+        fresh = self.window.check(sequence)
         if fresh is not RowStatus.OK:
             return fresh, b""
         burst = Burst.from_packets([record])
         status = np.zeros(1, np.uint8)
-        self._opener.open(burst, status)
+        self.opener.open(burst, status)
         if status[0]:
-            self.counters.failed_authentications += 1
+            self.failed_authentications += 1
             return RowStatus(int(status[0])), b""
-        self._window.update(sequence)
+        self.window.update(sequence)
         return RowStatus.OK, burst.row(0).tobytes()
 
     def final_flight(self) -> bytes:
@@ -196,9 +230,9 @@ class Association:
 
     def close(self) -> None:
         """Overwrite the keys. Idempotent."""
-        self.closed = True
-        self._sealer.close()
-        self._opener.close()
+        self._view[CLOSED] = 1
+        self.sealer.close()
+        self.opener.close()
         self._established.wipe()
 
     def _seal_control(self, content_type: int, payload: bytes) -> bytes:
@@ -209,5 +243,5 @@ class Association:
         self.next_sequence += 1
         burst = Burst.allocate(len(payload), headroom=RECORD_PREFIX, tailroom=TAG)
         burst.row(0)[:] = np.frombuffer(payload, np.uint8)
-        self._sealer.seal(burst, sequence, content_type)
+        self.sealer.seal(burst, sequence, content_type)
         return burst.row(0).tobytes()

@@ -33,7 +33,14 @@ from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.overhead import EXPLICIT_NONCE, IPV4_HEADER, IPV6_HEADER, TAG, UDP_HEADER
+from dtls_emu.wire.overhead import (
+    EXPLICIT_NONCE,
+    IPV4_HEADER,
+    IPV6_HEADER,
+    RECORD_OVERHEAD,
+    TAG,
+    UDP_HEADER,
+)
 from dtls_emu.wire.record import (
     ALERT,
     APPLICATION_DATA,
@@ -45,6 +52,8 @@ from dtls_emu.wire.record import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend, Established
     from dtls_emu.tunnel.peers import Identity, Peer
@@ -237,23 +246,59 @@ class Tunnel:
             for row in burst.rows():
                 self._receive_attempt(row.tobytes(), ends, burst.mark, opened, now)
             return opened
-        size, count, last = burst.size, burst.count, burst.last
+        lengths = burst.size, burst.last
         status, ok = association.open(burst)
+        self._receive_opened(association, burst, lengths, status, ok, opened, now)
+        return opened
+
+    def receive_opened(self, burst: Burst, status: NDArray[np.uint8], ok: int, now: float) -> list[Opened]:
+        """Take records that the fast path has opened for the active association, as :meth:`receive` goes on.
+
+        Args:
+            burst: what became of them; all were candidates.
+            status: a :class:`~dtls_emu.wire.protocol.RowStatus` for each.
+            ok: how many of them verified.
+            now: seconds.
+
+        Raises:
+            LocalProtocolError: there is no active association.
+        """
+        association = self.active
+        if association is None:
+            raise LocalProtocolError(f"a tunnel that is {self.state} opens nothing")
+        association.count_opened(burst, status, ok, burst.count)
+        opened: list[Opened] = []
+        lengths = burst.size + RECORD_OVERHEAD, burst.last + RECORD_OVERHEAD
+        self._receive_opened(association, burst, lengths, status, ok, opened, now)
+        return opened
+
+    def _receive_opened(
+        self,
+        association: Association,
+        burst: Burst,
+        lengths: tuple[int, int],
+        status: NDArray[np.uint8],
+        ok: int,
+        opened: list[Opened],
+        now: float,
+    ) -> None:
+        """What was opened is handed on, the rest is the tunnel's own or dropped; `lengths` are the records'."""
         if ok:
             opened.append((burst, status))
             self._hear(association, now, data=True)
-        if ok != count:
-            for index in np.flatnonzero(status).tolist():
-                start = index * burst.stride
-                code = RowStatus(int(status[index]))
-                if code is RowStatus.CONTROL or burst.buffer[start] == HANDSHAKE:
-                    raw = burst.buffer[start : start + (last if index == count - 1 else size)].tobytes()
-                    self._receive_control(association, raw, ends, burst.mark, opened, now)
-                else:
-                    self._drop(DROPPED[code], 1, burst.mark)
-                    self.forgeries += code is RowStatus.AUTH_FAILED
-            self._check_forgeries(ends, association)
-        return opened
+        if ok == burst.count:
+            return
+        size, last = lengths
+        for index in np.flatnonzero(status).tolist():
+            start = index * burst.stride
+            code = RowStatus(int(status[index]))
+            if code is RowStatus.CONTROL or burst.buffer[start] == HANDSHAKE:
+                raw = burst.buffer[start : start + (last if index == burst.count - 1 else size)].tobytes()
+                self._receive_control(association, raw, association.ends, burst.mark, opened, now)
+            else:
+                self._drop(DROPPED[code], 1, burst.mark)
+                self.forgeries += code is RowStatus.AUTH_FAILED
+        self._check_forgeries(association.ends, association)
 
     # Timers, and what is handed out
 
@@ -293,6 +338,17 @@ class Tunnel:
             self._start(now)
         if now >= self._session_end() and self.active is not None:
             self._lose(self.active, say_goodbye=True)
+
+    @property
+    def steady(self) -> Association | None:
+        """The association that seals, while nothing but traffic is to be expected of it: for the fast path."""
+        up = self.state in {TunnelState.UP, TunnelState.REKEYING}
+        return self.active if up and not self._is_suspect else None
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """When something was sent and heard, see :mod:`dtls_emu.tunnel.liveness`: for the fast path."""
+        return self._liveness.times
 
     def take_outgoing(self) -> list[Outgoing]:
         """Datagrams to send now; they are handed out once."""
@@ -476,7 +532,7 @@ class Tunnel:
             self._start(now)
 
     def _check_forgeries(self, ends: Ends, association: Association) -> None:
-        if association.counters.failed_authentications >= self._settings.forgery_limit:
+        if association.failed_authentications >= self._settings.forgery_limit:
             if ends in self._associations:
                 self._lose(association)
             self.failure = f"{self._settings.forgery_limit} records did not verify (RFC 9325 4.4)"
@@ -493,6 +549,7 @@ class Tunnel:
         if self._successor is not None:
             association, _ = self._successor
             self._successor, self.active = None, association
+            self.touched = True
             return
         self.active = None
         self._liveness.reset()
