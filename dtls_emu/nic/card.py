@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.arena import Arena
 from dtls_emu.nic.effects import ClosePort, Deliver, RequestKeys, Transmit
 from dtls_emu.nic.egress import Egress
+from dtls_emu.nic.fast_path import FastPath
 from dtls_emu.nic.ingress import Ingress
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
@@ -36,9 +38,10 @@ from dtls_emu.wire.inspect import PacketClass, key_of
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cryptography import x509
+    from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.lab.topology import Topology
@@ -57,6 +60,11 @@ class Engine:
 
     backend: Backend
     reason: str
+
+    @property
+    def is_native(self) -> bool:
+        """Whether compiled code can call the backend without Python in between."""
+        return has_native_ends(self.backend)
 
 
 class Card:
@@ -96,6 +104,7 @@ class Card:
         self._arena = Arena()
         self._generation = 0
         self._due = inf
+        self._fast_path: FastPath | None = None
         ports = PortAllocator()
         profile = topology.profile
         settings = settings or TunnelSettings(
@@ -175,6 +184,40 @@ class Card:
             if tunnel is not None and (tunnel.touched or self.ingress.is_behind(tunnel)):
                 self._after_tunnel(tunnel, effects, now)
         return self._finish(effects, now)
+
+    def from_opened(
+        self, peer: str, burst: Burst, status: NDArray[np.uint8], ok: int, now: float
+    ) -> list[Effect]:
+        """Go on with datagrams of a peer that the fast path has opened, and cannot deliver.
+
+        Args:
+            peer: name of the host they came from.
+            burst: what became of them.
+            status: a :class:`~dtls_emu.wire.protocol.RowStatus` for each.
+            ok: how many of them verified.
+            now: seconds.
+        """
+        self._arena.reset()
+        effects: list[Effect] = []
+        tunnel = self.tunnels[peer]
+        self.ingress.receive_opened(tunnel, burst, status, ok, effects, now)
+        if tunnel.touched or self.ingress.is_behind(tunnel):
+            self._after_tunnel(tunnel, effects, now)
+        return self._finish(effects, now)
+
+    def offload(self, vms: Sequence[str]) -> FastPath:
+        """Have flows carried by compiled code from now on; the caller runs it.
+
+        Args:
+            vms: of this host, in the order of their numbers there.
+        """
+        self._fast_path = FastPath(self.egress, self.ingress, self.tunnels, vms)
+        return self._fast_path
+
+    def settle(self) -> None:
+        """Enter in the books what the fast path has carried, and note the timers that it has set."""
+        if self._fast_path is not None:
+            self._due = min(self._due, self._fast_path.settle())
 
     def from_gateway(self, network: str, packet: bytes, now: float, mark: int = 0) -> list[Effect]:
         """Take one packet from the internet for a VM of this host."""
@@ -314,6 +357,8 @@ class Card:
         effects += [ClosePort(port) for port in tunnel.take_closed_ports()]
         effects += [RequestKeys(peer.name, port) for port in tunnel.take_key_requests()]
         tunnel.touched = False
+        if self._fast_path is not None:
+            self._fast_path.refresh(tunnel)
         self.ingress.enter(tunnel)
         self._due = min(self._due, tunnel.timeout())
         # What a flow's decision rests on: is there an association, and if not, did an attempt fail. Which one it is

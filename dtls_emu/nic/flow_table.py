@@ -3,6 +3,12 @@
 Open addressing with linear probing over two arrays that the lookup kernel reads; the decisions themselves are
 Python objects, one per flow, found by index. A table that is three quarters full doubles. A table at its limit
 lets idle flows go, all at once, and is rebuilt: a probe never meets a gap.
+
+Beside its entry each flow has a row of *facts*, what of it the fast path needs and what the fast path has counted,
+``int64``; zeros until the flow is offloaded (:mod:`dtls_emu.nic.fast_path`)::
+
+    [0] generation + 1   [1] VM   [2] way   [3] largest packet, or whether clear is accepted   [4] header's address
+    [5] packets, [6] bytes since the books were last settled   [7] newest packet, in microseconds
 """
 
 from __future__ import annotations
@@ -22,11 +28,35 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["FlowTable"]
+__all__ = [
+    "FACT_BYTES",
+    "FACT_GENERATION",
+    "FACT_HEADER",
+    "FACT_LIMIT",
+    "FACT_PACKETS",
+    "FACT_SEEN",
+    "FACT_VM",
+    "FACT_WAY",
+    "FlowTable",
+    "find_key",
+    "place_key",
+]
+
+FACT_GENERATION: Final = 0
+FACT_VM: Final = 1
+FACT_WAY: Final = 2
+FACT_LIMIT: Final = 3
+FACT_HEADER: Final = 4
+FACT_PACKETS: Final = 5
+FACT_BYTES: Final = 6
+FACT_SEEN: Final = 7
+_FACTS: Final = 8
 
 
 class _Entry(Protocol):
     last_seen: float
+    packets: int
+    nbytes: int
 
 
 Entry = TypeVar("Entry", bound=_Entry)
@@ -46,6 +76,9 @@ _SWEEP_PAUSE: Final = 1.0
 class FlowTable(Generic[Entry]):
     """Flows of one direction of one card.
 
+    Fields:
+        slots, keys, facts: what kernels read; other arrays after the table has grown.
+
     Args:
         limit: most flows it takes (Azure: 500,000 in each direction of a VM).
     """
@@ -62,27 +95,44 @@ class FlowTable(Generic[Entry]):
 
     def __iter__(self) -> Iterator[Entry]:
         """Every flow's entry."""
+        self.settle()
         return iter(self._entries)
 
     def find(self, keys: NDArray[np.uint64], row: int) -> Entry | None:
         """The entry of the key in ``keys[row]``, or None (then it is an exception packet)."""
-        index = _find(self._slots, self._keys, keys, row)
+        index = find_key(self.slots, self.keys, keys, row)
         return None if index < 0 else self._entries[index]
+
+    def locate(self, keys: NDArray[np.uint64], row: int) -> tuple[int, Entry] | None:
+        """The entry of the key in ``keys[row]``, and the row of its facts; or None."""
+        index = find_key(self.slots, self.keys, keys, row)
+        return None if index < 0 else (index, self._entries[index])
+
+    def settle(self) -> None:
+        """Enter in the entries what the fast path has counted."""
+        facts = self.facts[: len(self._entries)]
+        for index in np.flatnonzero(facts[:, FACT_PACKETS]).tolist():
+            entry = self._entries[index]
+            entry.packets += int(facts[index, FACT_PACKETS])
+            entry.nbytes += int(facts[index, FACT_BYTES])
+            entry.last_seen = max(entry.last_seen, int(facts[index, FACT_SEEN]) / 1e6)
+        facts[:, FACT_PACKETS] = facts[:, FACT_BYTES] = 0
 
     def insert(self, keys: NDArray[np.uint64], row: int, entry: Entry, now: float) -> bool:
         """Add a flow, or replace its entry. False when the table is full of flows that are not idle."""
-        index = _find(self._slots, self._keys, keys, row)
+        index = find_key(self.slots, self.keys, keys, row)
         if index >= 0:
             self._entries[index] = entry
+            self.facts[index] = 0
             return True
         if len(self._entries) >= self._limit and not self._sweep(now):
             return False
-        if len(self._entries) * 4 >= len(self._slots) * 3:
-            self._rebuild(len(self._slots) * 2, np.arange(len(self._entries)))
+        if len(self._entries) * 4 >= len(self.slots) * 3:
+            self._rebuild(len(self.slots) * 2, np.arange(len(self._entries)))
         index = len(self._entries)
         self._entries.append(entry)
-        self._keys[index] = keys[row]
-        _place(self._slots, self._keys, index)
+        self.keys[index] = keys[row]
+        place_key(self.slots, self.keys, index)
         return True
 
     def _sweep(self, now: float) -> bool:
@@ -90,24 +140,28 @@ class FlowTable(Generic[Entry]):
         if now < self._next_sweep:
             return False
         self._next_sweep = now + _SWEEP_PAUSE
+        self.settle()
         kept = [index for index, entry in enumerate(self._entries) if now - entry.last_seen < _IDLE]
         if len(kept) == len(self._entries):
             return False
         self._entries = [self._entries[index] for index in kept]
-        self._rebuild(len(self._slots), np.array(kept, np.int64))
+        self._rebuild(len(self.slots), np.array(kept, np.int64))
         return True
 
     def _allocate(self, slots: int) -> None:
-        self._slots: NDArray[np.int32] = np.full(slots, _EMPTY, np.int32)
+        self.slots: NDArray[np.int32] = np.full(slots, _EMPTY, np.int32)
         # One row more than the fill limit needs, so that the kernel may write before it is counted.
-        self._keys: NDArray[np.uint64] = np.zeros((slots * 3 // 4 + 1, KEY_WORDS), np.uint64)
+        rows = slots * 3 // 4 + 1
+        self.keys: NDArray[np.uint64] = np.zeros((rows, KEY_WORDS), np.uint64)
+        self.facts: NDArray[np.int64] = np.zeros((rows, _FACTS), np.int64)
 
     def _rebuild(self, slots: int, kept: NDArray[np.int64]) -> None:
-        keys = self._keys[kept]
+        keys, facts = self.keys[kept], self.facts[kept]
         self._allocate(slots)
-        self._keys[: len(keys)] = keys
+        self.keys[: len(keys)] = keys
+        self.facts[: len(facts)] = facts
         for index in range(len(keys)):
-            _place(self._slots, self._keys, index)
+            place_key(self.slots, self.keys, index)
 
 
 @kernel
@@ -122,7 +176,8 @@ def _hash(keys: NDArray[np.uint64], row: int) -> np.uint64:
 
 
 @kernel
-def _find(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[np.uint64], row: int) -> int:
+def find_key(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[np.uint64], row: int) -> int:
+    """The row of ``table`` that is the key in ``keys[row]``, or -1. ``slots`` has a power of two of them."""
     mask = np.uint64(len(slots) - 1)
     slot = _hash(keys, row) & mask
     while True:
@@ -138,7 +193,8 @@ def _find(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[np.
 
 
 @kernel
-def _place(slots: NDArray[np.int32], table: NDArray[np.uint64], index: int) -> None:
+def place_key(slots: NDArray[np.int32], table: NDArray[np.uint64], index: int) -> None:
+    """Make row ``index`` of ``table``, whose key is in no slot yet, to be found. There is a free slot."""
     mask = np.uint64(len(slots) - 1)
     slot = _hash(table, index) & mask
     while slots[slot] >= 0:

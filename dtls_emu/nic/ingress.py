@@ -105,6 +105,20 @@ class Ingress:
             self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
         return tunnel
 
+    def receive_opened(
+        self,
+        tunnel: Tunnel,
+        burst: Burst,
+        status: NDArray[np.uint8],
+        ok: int,
+        effects: list[Effect],
+        now: float,
+    ) -> None:
+        """Take datagrams that the fast path has opened; `ok` of them verified."""
+        self.counters.received += burst.count
+        for opened, verdicts in tunnel.receive_opened(burst, status, ok, now):
+            self._deliver(opened, verdicts, tunnel.peer.name, effects, now, in_clear=False)
+
     def is_behind(self, tunnel: Tunnel) -> bool:
         """Whether a tunnel has counted something that is not entered yet."""
         return self._entered.get(tunnel.peer.name) != (tunnel.control, tunnel.extra_records)

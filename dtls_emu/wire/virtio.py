@@ -9,14 +9,15 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from dtls_emu.wire.checksum import finish, sum_bytes
 from dtls_emu.wire.headers import TCP_CHECKSUM, TCP_CWR, UDP_CHECKSUM, transport_layout
-from dtls_emu.wire.memory import kernel, store_u16_be
+from dtls_emu.wire.memory import kernel, load_u8, store_u8, store_u16_be, store_u16_native
 from dtls_emu.wire.overhead import UDP_HEADER
 
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -30,6 +31,7 @@ __all__ = [
     "NO_OFFLOAD",
     "VNET_FIELDS",
     "complete_checksum",
+    "fill_super_packet_header",
     "super_packet_header",
 ]
 
@@ -74,12 +76,35 @@ def super_packet_header(buffer: NDArray[np.uint8], packet: int, length: int, gso
     layout = transport_layout(buffer, packet, length)
     if layout < 0:
         return None
+    header = np.empty(VNET_FIELDS.size, np.uint8)
+    fill_super_packet_header(buffer, packet, layout, gso_size, header, 0)
+    return header.tobytes()
+
+
+@kernel
+def fill_super_packet_header(
+    buffer: NDArray[np.uint8],
+    packet: int,
+    layout: int,
+    gso_size: int,
+    destination: NDArray[np.uint8],
+    at: int,
+) -> None:
+    """Write the header of a super-packet at ``at`` of ``destination``, which has room for it.
+
+    ``layout`` is what :func:`~dtls_emu.wire.headers.transport_layout` says of the packet at ``packet``.
+    """
     transport, payload = layout >> 16, layout & 0xFFFF
     if payload - transport == UDP_HEADER:
         kind, field = GSO_UDP_L4, UDP_CHECKSUM
     else:
-        kind = GSO_TCPV4 if buffer[packet] >> 4 == 4 else GSO_TCPV6
+        kind = GSO_TCPV4 if load_u8(buffer, packet) >> 4 == 4 else GSO_TCPV6
         field = TCP_CHECKSUM
-        if buffer[packet + transport + 13] & TCP_CWR:
+        if load_u8(buffer, packet + transport + 13) & TCP_CWR:
             kind |= GSO_ECN
-    return VNET_FIELDS.pack(NEEDS_CHECKSUM, kind, payload, gso_size, transport, field)
+    store_u8(destination, at, NEEDS_CHECKSUM)
+    store_u8(destination, at + 1, kind)
+    store_u16_native(destination, at + 2, payload)
+    store_u16_native(destination, at + 4, gso_size)
+    store_u16_native(destination, at + 6, transport)
+    store_u16_native(destination, at + 8, field)
