@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import os
 import select
 import socket
 from collections import Counter
@@ -41,8 +42,10 @@ from dtls_emu.wire.burst import MAX_ROWS, Burst
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
+
+    from numpy.typing import NDArray
 
     from dtls_emu.fabric.offload import ControlMessage, Offload, OffloadMode
     from dtls_emu.fabric.underlay import DropObserver, Receive
@@ -116,6 +119,9 @@ class UdpFabric:
     Fields that may be set at any time:
         on_drop: called for each drop on the way out.
 
+    Fields:
+        ports_changed: how often a port was opened or closed.
+
     Args:
         address: the host's underlay address, IPv4 or IPv6.
         gso, gro: segmentation and merging by the kernel.
@@ -136,6 +142,7 @@ class UdpFabric:
         socket_type: type[socket.socket] = socket.socket,
     ) -> None:
         self.on_drop: DropObserver | None = None
+        self.ports_changed = 0
         self._address = address
         self._family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
         self._gro_mode = gro
@@ -169,12 +176,14 @@ class UdpFabric:
         entry = _Port(sock, number)
         self._ports[number] = self._ports_by_fileno[sock.fileno()] = entry
         self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self.ports_changed += 1
         return number
 
     def close_port(self, port: int) -> None:
         """Close a local port. Idempotent."""
         entry = self._ports.pop(port, None)
         if entry is not None:
+            self.ports_changed += 1
             self._closed_drops += kernel_drops(entry.sock)
             fileno = entry.sock.fileno()
             del self._ports_by_fileno[fileno]
@@ -283,7 +292,7 @@ class UdpFabric:
             if error.errno in GSO_REFUSALS:
                 self._gso_refusals += 1
                 if sent:
-                    self._stop_segmenting(error)
+                    self.stop_segmenting(error.errno or 0)
         else:
             self._sent += count
             self._sends += 1
@@ -305,9 +314,10 @@ class UdpFabric:
         self._sends += sent
         return sent
 
-    def _stop_segmenting(self, error: OSError) -> None:
+    def stop_segmenting(self, error: int) -> None:
+        """Send datagrams one by one from now on: the kernel or a device refuses, with this error."""
         self._segments = False
-        reason = f"refused at run time: {error.strerror}"
+        reason = f"refused at run time: {os.strerror(error)}"
         self._offloads["udp_gso"] = {"state": "off", "reason": reason}
         logger.warning("UDP segmentation %s; datagrams of %s are sent one by one", reason, self._address)
 
@@ -366,10 +376,45 @@ class UdpFabric:
             if count <= MAX_ROWS:
                 deliver(burst, source[:2], port.number, now)
             else:
-                for start in range(0, count, MAX_ROWS):
-                    part = burst.slice(start, min(start + MAX_ROWS, count))
+                for part in _parts(burst):
                     deliver(part, source[:2], port.number, now)
         return limit
+
+    def take(self, data: NDArray[np.uint8], segment: int, deliver: Callable[[Burst], object]) -> None:
+        """Hand in what compiled code has received: one read, of datagrams of `segment` bytes. It has counted the read."""
+        burst = Burst.from_datagrams(data, segment)
+        self._received += burst.count
+        self._delivered += burst.count
+        for part in _parts(burst):
+            deliver(part)
+
+    def settle(
+        self,
+        *,
+        offered: int,
+        sent: int,
+        sends: int,
+        received: int,
+        delivered: int,
+        rejected: int,
+        reads: int,
+        gso_refusals: int,
+    ) -> None:
+        """Enter in the books what compiled code has sent and received, as :class:`UdpStatistics` counts it."""
+        self._offered += offered
+        self._sent += sent
+        self._sends += sends
+        self._received += received
+        self._delivered += delivered
+        self._rejected += rejected
+        self._reads += reads
+        self._gso_refusals += gso_refusals
+
+    def refuse(self, error: int, count: int, calls: int) -> None:
+        """Likewise, so many calls that failed with an error, and the datagrams that they were to send."""
+        self._errors[errno.errorcode.get(error, "unknown")] += calls
+        if count:
+            self._drop(_REASONS.get(error, DropReason.NO_LINK), count, 0)
 
     # ------------------------------------------------------------------------------------------ sockets
 
@@ -418,6 +463,12 @@ class _Port:
         self.number = number
         self.buffer = np.empty(RECEIVE_BYTES, np.uint8)
         self.vector = [self.buffer.data]
+
+
+def _parts(burst: Burst) -> list[Burst]:
+    """A burst as bursts of at most 64 rows."""
+    count = burst.count
+    return [burst.slice(start, min(start + MAX_ROWS, count)) for start in range(0, count, MAX_ROWS)]
 
 
 def _name(error: BaseException | None) -> str:

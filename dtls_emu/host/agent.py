@@ -8,6 +8,9 @@ One turn:
    who brought them ends (:mod:`dtls_emu.host.outbox`).
 4. Timers: handshakes, the delays of impaired links, silent control clients.
 
+Where it can be, the first three are compiled code (:mod:`dtls_emu.host.fast_loop`), which carries the packets of
+offloaded flows and comes back here with everything else.
+
 Nothing is kept back to fill a burst, so a lone packet waits for nobody. Nothing that guests, peers or devices do
 raises here.
 """
@@ -24,6 +27,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dtls_emu.fabric.offload import FabricUnavailableError
+from dtls_emu.host import fast_loop_kernels as kernels
+from dtls_emu.host.fast_loop import FastLoop, why_not
 from dtls_emu.host.impairments import ImpairedLinks
 from dtls_emu.host.outbox import Outbox
 from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, RequestKeys, Transmit
@@ -78,6 +83,8 @@ class Agent:
         links: what the lab says of the links away from it.
         left: packets for the internet. There is no gateway behind real guests: they go no further.
         late: datagrams that an impaired link kept until their port was closed.
+        interpreted: why packets of known flows are not carried by compiled code; "" when they are.
+        alarm: file number that wakes the loop up when something is written to it, as a signal's number is.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Agent:
         ports: Iterable[int] = (),
         open_port: PortOpener | None = None,
         clock: Callable[[], float] = time.monotonic,
+        compiled: bool = True,
     ) -> None:
         """
         Args:
@@ -98,6 +106,7 @@ class Agent:
             ports: UDP ports to listen on.
             open_port: opens one more; by default the fabric does it alone.
             clock: seconds, of the same clock as the card's identity.
+            compiled: let compiled code carry packets of known flows, where it can.
 
         Raises:
             FabricUnavailableError: another program has a port.
@@ -122,13 +131,19 @@ class Agent:
         self._services: list[Service] = []
         self._handlers: dict[int, Handler] = {}
         self._epoll = select.epoll()
-        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._watch(self._alarm, lambda _now: os.eventfd_read(self._alarm))
+        self._bell, self.alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._watch(self._bell, lambda _now: os.read(self._bell, 4096))
         self._watch(fabric.fileno(), self._from_fabric)
         for vm, device in devices.items():
             if device.merges:
                 card.merges_for.add(vm)
             self._watch(device.fileno(), self._guest_handler(vm, device))
+        self._loops_files = {fabric.fileno(), *(device.fileno() for device in devices.values())}
+        self._fast_loop: FastLoop | None = None
+        self.interpreted = why_not(card, fabric, devices, topology) if compiled else "switched off"
+        if not self.interpreted:
+            self._fast_loop = FastLoop(card, fabric, devices, topology, self._epoll.fileno())
+            self._fast_loop.impair(self._impaired)
 
     def attach(self, service: Service) -> None:
         """Let something else live on the loop."""
@@ -149,6 +164,8 @@ class Agent:
         Args:
             wait: until something is, or a timer is due.
         """
+        if self._fast_loop is not None:
+            return self._fast_turn(self._fast_loop, wait=wait)
         ready = self._epoll.poll(0)
         if not ready and wait:
             ready = self._wait()
@@ -163,7 +180,8 @@ class Agent:
     def stop(self) -> None:
         """End :meth:`run` after this turn. May be called from a signal handler or another thread."""
         self._stopping = True
-        os.eventfd_write(self._alarm, 1)
+        with contextlib.suppress(BlockingIOError):  # then it is ringing already
+            os.write(self.alarm, b"\0")
 
     def close(self) -> None:
         """Say goodbye to every peer, overwrite all keys, let go of the loop's own files."""
@@ -173,7 +191,8 @@ class Agent:
         self._outbox.flush()
         self.card.abort()
         self._epoll.close()
-        os.close(self._alarm)
+        os.close(self._bell)
+        os.close(self.alarm)
 
     def reconfigure(self, topology: Topology) -> None:
         """Go on under a changed lab with the same hosts and VMs. Tunnels stay up.
@@ -184,6 +203,8 @@ class Agent:
         self.card.update(topology)
         self.links.reconfigure(topology)
         self._impaired = self.links.peers
+        if self._fast_loop is not None:
+            self._fast_loop.impair(self._impaired)
 
     def rekey(self, peer: str) -> None:
         """Begin a fresh association with a peer host, beside the live one."""
@@ -240,6 +261,49 @@ class Agent:
         return due
 
     # -------------------------------------------------------------------------------------------- work
+
+    def _fast_turn(self, loop: FastLoop, *, wait: bool) -> bool:
+        """Let compiled code work until it comes upon something that it leaves to us, and do that."""
+        until = self._next_timeout()
+        if wait and self._clock is not time.monotonic:
+            self._epoll.poll(None if until == inf else max(0.0, until - self._clock()))
+            wait = False
+        while True:
+            code = loop.run(self._clock(), until, forever=wait)
+            now = self._clock()
+            self._handle_exception(loop, code, now)
+            if wait or not loop.unfinished:
+                break
+        loop.settle()
+        if loop.take_attention():
+            for fileno, _ in self._epoll.poll(0):
+                if fileno not in self._loops_files:
+                    self._handlers[fileno](now)
+        if code in {kernels.TIMERS, kernels.NOTHING} or now >= until:
+            self._handle_timers(now)
+        return code not in {kernels.TIMERS, kernels.NOTHING, kernels.INTERRUPTED}
+
+    def _handle_exception(self, loop: FastLoop, code: int, now: float) -> None:
+        """Do what compiled code has left to us."""
+        if code == kernels.GUEST_PACKET:
+            loop.guest_packet(lambda vm, burst: self._carry_out(self.card.from_guest(vm, burst, now), now))
+            # More of its kind may be behind it, and here they are carried as bursts.
+            self._handlers[loop.device().fileno()](now)
+        elif code == kernels.DATAGRAMS:
+            loop.datagrams(lambda burst, source, port: self._receive(burst, source, port, now))
+        elif code == kernels.OPENED:
+            loop.opened(
+                lambda peer, burst, status, ok: self._carry_out(
+                    self.card.from_opened(peer, burst, status, ok, now), now
+                )
+            )
+        elif code == kernels.BROKEN_DEVICE:
+            self._handlers[loop.device().fileno()](now)
+        else:
+            return
+        if code in {kernels.GUEST_PACKET, kernels.BROKEN_DEVICE} and loop.device().gone:
+            loop.forget(loop.device())
+        self._outbox.flush()
 
     def _guest_handler(self, vm: str, device: TunDevice) -> Handler:
         from_guest, carry_out = self.card.from_guest, self._carry_out

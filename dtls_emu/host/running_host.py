@@ -159,7 +159,7 @@ class RunningHost:
         """Run until a client says ``close``, or until SIGTERM or SIGINT when this is the main thread."""
         _log_offloads(self)
         logger.info("%s is ready; control socket %s", self.config.host, self.control.path)
-        with _ended_by_signals(self.agent.stop):
+        with _ended_by_signals(self.agent.stop, self.agent.alarm):
             self.agent.run()
         logger.info("%s ends", self.config.host)
 
@@ -272,14 +272,19 @@ def _log_offloads(host: RunningHost) -> None:
 
 
 @contextmanager
-def _ended_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at SIGTERM and SIGINT during the body; only the main thread may ask for that."""
+def _ended_by_signals(stop: Callable[[], None], alarm: int) -> Iterator[None]:
+    """Call ``stop`` at SIGTERM and SIGINT during the body; only the main thread may ask for that.
+
+    ``alarm`` is a file that wakes the loop up: a signal that comes just before it falls asleep would not.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.signal(number, lambda *_: stop()) for number in STOP_SIGNALS}
+    alarm_before = signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(alarm_before)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = ["DeviceDrop", "TunDevice", "TunError", "TunStatistics", "open_tun"]
+__all__ = ["HEADROOM", "DeviceDrop", "TunDevice", "TunError", "TunStatistics", "open_tun"]
 
 READ_BYTES: Final = 1 << 19
 """Of one turn: eight super-packets, about half a millisecond of a card's work, before others have theirs."""
@@ -80,9 +80,10 @@ _OFFLOADS: Final = {
 }
 _VNET_HEADER: Final = "tun_vnet_header"
 
-# A row of the read memory: what lies in front of the packet, then the packet. A few lines of the cache more than
-# a whole number of pages, so that the heads of rows do not fight for the same place of it.
-_ROOM: Final = 64
+HEADROOM: Final = 64
+"""What lies in front of the packet in a row of the read memory; a virtio header is the last of it."""
+
+# A few lines of the cache more than a whole number of pages, so that the heads of rows do not fight for one place.
 _STRIDE: Final = 65_536 + 256
 
 _FULL: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
@@ -229,8 +230,8 @@ class TunDevice:
         self._has_header = offloads[_VNET_HEADER]["state"] == "on"
         self._cuts_udp = offloads["tun_uso"]["state"] == "on"
         self._memory = np.empty(MAX_ROWS * _STRIDE, np.uint8)
-        begin = _ROOM - (VNET_FIELDS.size if self._has_header else 0)
-        end = _ROOM + IPV6_HEADER + MAX_PACKET
+        begin = HEADROOM - (VNET_FIELDS.size if self._has_header else 0)
+        end = HEADROOM + IPV6_HEADER + MAX_PACKET
         view = self._memory.data
         self._rows = [[view[row * _STRIDE + begin : row * _STRIDE + end]] for row in range(MAX_ROWS)]
         self._received = self._received_bytes = self._reads = 0
@@ -252,6 +253,16 @@ class TunDevice:
     def merges(self) -> bool:
         """Whether it takes super-packets, so that a card should join packets for it."""
         return self._has_header
+
+    @property
+    def cuts_udp(self) -> bool:
+        """Whether it takes super-packets of UDP."""
+        return self._cuts_udp
+
+    @property
+    def memory_address(self) -> int:
+        """Of the first row, which :meth:`take` takes from: for a reader in compiled code."""
+        return int(self._memory.ctypes.data)
 
     def offloads(self) -> dict[str, Offload]:
         """What is in use, by name, and why not."""
@@ -308,7 +319,7 @@ class TunDevice:
                     start = row = 0
                     continue
                 if flags & NEEDS_CHECKSUM:
-                    complete_checksum(self._memory, row * _STRIDE + _ROOM, length, csum_start, csum_offset)
+                    complete_checksum(self._memory, row * _STRIDE + HEADROOM, length, csum_start, csum_offset)
             self._received += 1
             if row > start and length > size:
                 deliver(self._burst(start, row, size, size))
@@ -322,11 +333,42 @@ class TunDevice:
         if row > start:
             deliver(self._burst(start, row, size, size))
 
+    def take(self, length: int, deliver: Callable[[Burst], object]) -> None:
+        """Hand over what compiled code has read into the first row: `length` bytes, virtio header and packet."""
+        self._reads += 1
+        length -= VNET_FIELDS.size
+        self._received_bytes += length
+        flags, kind, _, gso_size, csum_start, csum_offset = VNET_FIELDS.unpack_from(self._rows[0][0])
+        if kind != GSO_NONE and gso_size:
+            burst = self._super_packet(0, length, gso_size)
+        else:
+            if flags & NEEDS_CHECKSUM:
+                complete_checksum(self._memory, HEADROOM, length, csum_start, csum_offset)
+            burst = self._burst(0, 1, length, length)
+        self._received += burst.packets
+        deliver(burst)
+
+    def settle(
+        self, reads: int, received: int, received_bytes: int, offered: int, written: int, writes: int
+    ) -> None:
+        """Enter in the books what compiled code has read and written, as :class:`TunStatistics` counts it."""
+        self._reads += reads
+        self._received += received
+        self._received_bytes += received_bytes
+        self._offered += offered
+        self._written += written
+        self._writes += writes
+
+    def refuse(self, error: int, packets: int, calls: int) -> None:
+        """Likewise, so many writes that failed with an error, and the packets that they were to write."""
+        self._errors[errno.errorcode.get(error, "unknown")] += calls
+        self._drop(_reason(error), packets)
+
     def _burst(self, start: int, stop: int, size: int, last: int) -> Burst:
         return Burst(
             self._memory[start * _STRIDE : stop * _STRIDE],
             stride=_STRIDE,
-            offset=_ROOM,
+            offset=HEADROOM,
             size=size,
             count=stop - start,
             last=last,
@@ -334,10 +376,10 @@ class TunDevice:
 
     def _super_packet(self, row: int, length: int, gso_size: int) -> Burst:
         memory = self._memory[row * _STRIDE : (row + 1) * _STRIDE]
-        layout = transport_layout(memory, _ROOM, length)
+        layout = transport_layout(memory, HEADROOM, length)
         # What cannot be cut is one packet, which the card drops as malformed.
         packets = -(-(length - (layout & 0xFFFF)) // gso_size) if layout >= 0 else 1
-        return Burst.super_packet(memory, offset=_ROOM, length=length, gso_size=gso_size, packets=packets)
+        return Burst.super_packet(memory, offset=HEADROOM, length=length, gso_size=gso_size, packets=packets)
 
     # ------------------------------------------------------------------------------------ to the guest
 
@@ -378,9 +420,7 @@ class TunDevice:
                 os.write(self._descriptor, packet)
         except OSError as error:
             self._errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
-            full, down = error.errno in _FULL, error.errno in _DOWN
-            reason = DeviceDrop.FULL if full else DeviceDrop.DOWN if down else DeviceDrop.REFUSED
-            self._drop(reason, packets)
+            self._drop(_reason(error.errno or 0), packets)
         else:
             self._written += packets
             self._writes += 1
@@ -388,3 +428,7 @@ class TunDevice:
     def _drop(self, reason: DeviceDrop, packets: int) -> None:
         if packets:
             self._dropped[reason] += packets
+
+
+def _reason(error: int) -> DeviceDrop:
+    return DeviceDrop.FULL if error in _FULL else DeviceDrop.DOWN if error in _DOWN else DeviceDrop.REFUSED

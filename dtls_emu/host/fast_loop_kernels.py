@@ -1,0 +1,579 @@
+"""The loop of a host as a kernel: wait, read, let the card's fast path work, write and send. No Python in between.
+
+It works on the same devices, sockets and epoll as :mod:`dtls_emu.host.agent`, and does, for packets of offloaded flows,
+what that does. It returns when there is something that only the slow path can do: a packet that is an exception, a
+timer, the control socket. Then nothing waits to be sent, and what was read is in the memory it was read into.
+
+One pass: each file that is readable has its turn, a bounded amount of work; what is still there is readable again.
+An exception ends the turn of its file, not the pass: the next call goes on with the files behind it.
+Packets of a turn leave together when they can, as in :mod:`dtls_emu.host.outbox`; here they are sealed where they
+are sent from, so nothing is copied.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from dtls_emu.fabric.offload import MAX_SEND_BYTES, MAX_SEND_SEGMENTS, SOL_UDP, UDP_GRO
+from dtls_emu.fabric.udp import READS_PER_PORT
+from dtls_emu.host.outbox import MAX_COPY
+from dtls_emu.host.syscalls import (
+    CLOCK_MONOTONIC,
+    EVENT_DATA,
+    EVENT_SIZE,
+    MSG_DONTWAIT,
+    clock_gettime,
+    epoll_wait,
+    error_number,
+    ppoll,
+    read,
+    recvmsg,
+    sendmsg,
+    write,
+)
+from dtls_emu.host.tun import HEADROOM, READ_BYTES, READ_COST
+from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.nic.fast_kernels import (
+    EXCEPTION,
+    NOT_OPENED,
+    PLAN_LAST,
+    PLAN_ROWS,
+    PLAN_SIZE,
+    PLAN_WAY,
+    WAY_SEALED,
+    FastState,
+    bytes_at,
+    count_delivery,
+    open_in,
+    plan_out,
+    seal_out,
+)
+from dtls_emu.wire.headers import TCP
+from dtls_emu.wire.memory import (
+    kernel,
+    load_u8,
+    load_u16_be,
+    load_u16_native,
+    load_u32_be,
+    load_u32_native,
+    load_u64_be,
+    store_u16_native,
+    store_u64_be,
+)
+from dtls_emu.wire.merge import merge_rows
+from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
+from dtls_emu.wire.virtio import (
+    GSO_NONE,
+    NEEDS_CHECKSUM,
+    VNET_FIELDS,
+    complete_checksum,
+    fill_super_packet_header,
+)
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+__all__ = [
+    "ATTENTION",
+    "BROKEN_DEVICE",
+    "DATAGRAMS",
+    "DONE",
+    "GUEST_PACKET",
+    "INTERRUPTED",
+    "NOTHING",
+    "OPENED",
+    "TIMERS",
+    "LoopState",
+    "run_loop",
+]
+
+# What it returns.
+DONE: Final = 0  # one pass
+NOTHING: Final = 1  # one pass, and nothing was readable
+TIMERS: Final = 2
+ATTENTION: Final = 3  # a file that is not the loop's own is readable
+GUEST_PACKET: Final = 4  # an exception: a guest's packet
+DATAGRAMS: Final = 5  # an exception: datagrams, as they came
+OPENED: Final = 6  # an exception: datagrams that have been opened
+BROKEN_DEVICE: Final = 7  # a device gives an error
+INTERRUPTED: Final = 8  # by a signal
+
+# Kinds of files, by their number.
+OTHER: Final = 0
+DEVICE: Final = 1
+FABRIC: Final = 2
+PORT: Final = 3
+
+# A device.
+FILE: Final = 0
+VNI: Final = 1
+MEMORY: Final = 2  # address of its first row
+CUTS_UDP: Final = 3
+READS: Final = 4
+READ_PACKETS: Final = 5
+READ_TOTAL: Final = 6  # bytes
+OFFERED: Final = 7
+WRITTEN: Final = 8
+WRITES: Final = 9
+DEVICE_WORDS: Final = 10
+
+# Where a way leads.
+SOCKET: Final = 0  # file number, -1: none
+NAME: Final = 1  # address of a sockaddr
+NAME_LENGTH: Final = 2
+
+# Numbers of the loop.
+EPOLL: Final = 0
+FABRIC_EPOLL: Final = 1
+SENDS_SEGMENTS: Final = 2
+USED: Final = 3  # of `wire`, by what is to be sent
+COUNT: Final = 4
+SIZE: Final = 5
+WAY: Final = 6
+PLACE: Final = 7  # of the device or port of an exception
+LENGTH: Final = 8
+SEGMENT: Final = 9
+FLAGS: Final = 10
+SEEN_OTHER: Final = 11
+FABRIC_OFFERED: Final = 12
+FABRIC_SENT: Final = 13
+FABRIC_SENDS: Final = 14
+FABRIC_RECEIVED: Final = 15
+FABRIC_DELIVERED: Final = 16
+FABRIC_READS: Final = 17
+FABRIC_REJECTED: Final = 18
+GSO_REFUSED: Final = 19  # by which error, for good
+GSO_REFUSALS: Final = 20
+READY: Final = 21  # events of this pass, and the next of them
+NEXT: Final = 22
+LOOP_WORDS: Final = 23
+
+ERRORS: Final = 256  # numbers of errors: Linux has about 133
+CONTROL_SPACE: Final = 64
+NAME_SPACE: Final = 32
+MAX_EVENTS: Final = 64
+
+_HEADER: Final = VNET_FIELDS.size
+_ROW: Final = 65_536
+_CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+_INET: Final = int(socket.AF_INET)
+_INET6: Final = int(socket.AF_INET6)
+_MAPPED: Final = 0xFFFF00000000
+_CONTROL_HEADER: Final = 16  # struct cmsghdr
+_EAGAIN: Final = errno.EAGAIN
+_EINTR: Final = errno.EINTR
+_EIO: Final = errno.EIO
+_EINVAL: Final = errno.EINVAL
+_EMSGSIZE: Final = errno.EMSGSIZE
+_POLLIN: Final = 1
+_NANOSECONDS: Final = 1_000_000_000
+
+
+class LoopState(NamedTuple):
+    """All that the loop reads and writes.
+
+    Fields:
+        card: of the card's fast path.
+        kinds, places: of each file number: what it is, and which of its kind.
+        devices: by the number of their VM.
+        ways: where each way leads.
+        ports: number of the UDP port, by place.
+        numbers: of the loop; what it says of an exception, and what it counts.
+        refused: ``[device, or after the last the fabric][error][packets, calls]``.
+        arrived, wire, joined: memory for what comes in, goes out, and is joined for a guest.
+        groups: scratch of the merge.
+        events, port_events: scratch of epoll, bytes.
+        out_message, out_vector, out_control: a ``msghdr`` and what it points to, for sending.
+        in_message, in_vector, in_control, in_name: likewise, for receiving.
+        timing: a ``timespec`` and a ``pollfd``, in words.
+    """
+
+    card: FastState
+    kinds: NDArray[np.int8]
+    places: NDArray[np.int32]
+    devices: NDArray[np.int64]
+    ways: NDArray[np.int64]
+    ports: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    refused: NDArray[np.int64]
+    arrived: NDArray[np.uint8]
+    wire: NDArray[np.uint8]
+    joined: NDArray[np.uint8]
+    groups: NDArray[np.int64]
+    events: NDArray[np.uint8]
+    port_events: NDArray[np.uint8]
+    out_message: NDArray[np.int64]
+    out_vector: NDArray[np.int64]
+    out_control: NDArray[np.uint8]
+    in_message: NDArray[np.int64]
+    in_vector: NDArray[np.int64]
+    in_control: NDArray[np.uint8]
+    in_name: NDArray[np.uint8]
+    timing: NDArray[np.int64]
+
+
+@kernel
+def run_loop(state: LoopState, now: float, until: float, forever: bool) -> int:
+    """Work until there is something for the slow path.
+
+    Args:
+        state: of the loop.
+        now: seconds, for one pass.
+        until: when a timer is due, in seconds of the monotonic clock; for many passes.
+        forever: pass after pass, and asleep when there is nothing to do; else one pass, without waiting.
+    """
+    numbers = state.numbers
+    while True:
+        moment = _monotonic(state) if forever else now
+        due = min(until, state.card.due[0])
+        if numbers[NEXT] >= numbers[READY]:
+            ready = epoll_wait(numbers[EPOLL], state.events.ctypes.data, MAX_EVENTS, 0)
+            if ready < 0:
+                return INTERRUPTED
+            if ready == 0:
+                if not forever:
+                    return NOTHING
+                if moment >= due:
+                    return TIMERS
+                if _sleep(state, due - moment) < 0:
+                    return INTERRUPTED
+                continue
+            numbers[READY] = ready
+            numbers[NEXT] = 0
+        while numbers[NEXT] < numbers[READY]:
+            file = load_u32_native(state.events, numbers[NEXT] * EVENT_SIZE + EVENT_DATA)
+            numbers[NEXT] += 1
+            kind = state.kinds[file] if file < len(state.kinds) else OTHER
+            code = DONE
+            if kind == DEVICE:
+                code = _from_guest(state, state.places[file], moment)
+            elif kind == FABRIC:
+                code = _from_fabric(state, moment)
+            else:
+                numbers[SEEN_OTHER] = 1
+            _flush(state)
+            if code != DONE:
+                return code
+        if numbers[SEEN_OTHER]:
+            return ATTENTION
+        if not forever:
+            return DONE
+        if moment >= due:
+            return TIMERS
+
+
+# ------------------------------------------------------------------------------------------------ from guests
+
+
+@kernel
+def _from_guest(state: LoopState, number: int, now: float) -> int:
+    device = state.devices[number]
+    memory = bytes_at(device[MEMORY], HEADROOM + _ROW)
+    limit = READ_BYTES
+    while limit > 0:
+        got = read(device[FILE], device[MEMORY] + HEADROOM - _HEADER, _HEADER + _ROW)
+        if got < 0:
+            failed = error_number()
+            if failed in (_EAGAIN, _EINTR):
+                break
+            state.numbers[PLACE] = number
+            return BROKEN_DEVICE
+        length = got - _HEADER
+        limit -= max(READ_COST, length)
+        if length > 0 and not _take_packet(state, device, number, memory, length, now):
+            state.numbers[PLACE] = number
+            state.numbers[LENGTH] = got
+            return GUEST_PACKET
+        device[READS] += 1
+    return DONE
+
+
+@kernel
+def _take_packet(
+    state: LoopState,
+    device: NDArray[np.int64],
+    number: int,
+    memory: NDArray[np.uint8],
+    length: int,
+    now: float,
+) -> bool:
+    """Seal a packet that a guest has sent, and send it, at the latest as the turn ends; False: an exception."""
+    numbers, plan = state.numbers, state.card.numbers
+    header = HEADROOM - _HEADER
+    gso_size = 0
+    if load_u8(memory, header + 1) != GSO_NONE:
+        gso_size = load_u16_native(memory, header + 4)
+    if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size):
+        return False
+    way, rows, size, last = plan[PLAN_WAY], plan[PLAN_ROWS], plan[PLAN_SIZE], plan[PLAN_LAST]
+    total = (rows - 1) * size + last
+    if state.ways[way, SOCKET] < 0 or total > MAX_SEND_BYTES:
+        return False
+    if gso_size == 0 and load_u8(memory, header) & NEEDS_CHECKSUM:
+        begin, field = load_u16_native(memory, header + 6), load_u16_native(memory, header + 8)
+        complete_checksum(memory, HEADROOM, length, begin, field)
+    if numbers[COUNT] and (
+        # The rows have one size; a shorter one can only be the last.
+        (size != numbers[SIZE] and (size > numbers[SIZE] or rows > 1))
+        or numbers[COUNT] + rows > MAX_SEND_SEGMENTS
+        or numbers[USED] + total > MAX_SEND_BYTES
+        or way != numbers[WAY]
+        or total > MAX_COPY
+    ):
+        _flush(state)
+    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now):
+        return False
+    if numbers[COUNT] == 0:
+        numbers[SIZE] = size
+        numbers[WAY] = way
+    numbers[USED] += total
+    numbers[COUNT] += rows
+    device[READ_PACKETS] += rows
+    device[READ_TOTAL] += length
+    if last < numbers[SIZE] or total > MAX_COPY:
+        _flush(state)
+    return True
+
+
+@kernel
+def _flush(state: LoopState) -> None:
+    """Send what is there."""
+    numbers = state.numbers
+    count = numbers[COUNT]
+    if count == 0:
+        return
+    numbers[FABRIC_OFFERED] += count
+    if count > 1 and not numbers[SENDS_SEGMENTS]:
+        _send_singly(state)
+    elif _send(state, 0, numbers[USED], numbers[SIZE] if count > 1 else 0) >= 0:
+        numbers[FABRIC_SENT] += count
+        numbers[FABRIC_SENDS] += 1
+    else:
+        failed = error_number()
+        refused = state.refused[len(state.devices), failed % ERRORS]
+        refused[1] += 1
+        if count == 1 or failed not in (_EIO, _EINVAL, _EMSGSIZE):
+            refused[0] += count
+        else:
+            # Segmentation is to blame only when the same datagrams can be sent one by one.
+            sent = _send_singly(state)
+            if failed != _EMSGSIZE:
+                numbers[GSO_REFUSALS] += 1
+                if sent:
+                    numbers[GSO_REFUSED] = failed
+                    numbers[SENDS_SEGMENTS] = 0
+    numbers[USED] = numbers[COUNT] = 0
+
+
+@kernel
+def _send_singly(state: LoopState) -> int:
+    numbers = state.numbers
+    sent = 0
+    for start in range(0, numbers[USED], numbers[SIZE]):
+        if _send(state, start, min(numbers[SIZE], numbers[USED] - start), 0) >= 0:
+            sent += 1
+        else:
+            refused = state.refused[len(state.devices), error_number() % ERRORS]
+            refused[0] += 1
+            refused[1] += 1
+    numbers[FABRIC_SENT] += sent
+    numbers[FABRIC_SENDS] += sent
+    return sent
+
+
+@kernel
+def _send(state: LoopState, start: int, length: int, segment: int) -> int:
+    way = state.ways[state.numbers[WAY]]
+    message = state.out_message
+    state.out_vector[0] = state.wire.ctypes.data + start
+    state.out_vector[1] = length
+    message[0] = way[NAME]
+    message[1] = way[NAME_LENGTH]
+    message[4] = message[5] = 0
+    if segment:
+        message[4] = state.out_control.ctypes.data
+        message[5] = len(state.out_control)
+        store_u16_native(state.out_control, _CONTROL_HEADER, segment)
+    return int(sendmsg(way[SOCKET], message.ctypes.data, 0))
+
+
+# ------------------------------------------------------------------------------------------------ from the fabric
+
+
+@kernel
+def _from_fabric(state: LoopState, now: float) -> int:
+    numbers = state.numbers
+    for _ in range(READS_PER_PORT):
+        ready = epoll_wait(numbers[FABRIC_EPOLL], state.port_events.ctypes.data, MAX_EVENTS, 0)
+        for event in range(ready):
+            file = load_u32_native(state.port_events, event * EVENT_SIZE + EVENT_DATA)
+            if file >= len(state.kinds) or state.kinds[file] != PORT:
+                continue
+            code = _from_port(state, file, state.places[file], now)
+            if code != DONE:
+                return code
+        if ready <= 0:
+            break
+    return DONE
+
+
+@kernel
+def _from_port(state: LoopState, file: int, place: int, now: float) -> int:
+    """One read of one port."""
+    numbers = state.numbers
+    message = state.in_message
+    message[1] = NAME_SPACE
+    message[5] = CONTROL_SPACE
+    message[6] = 0
+    got = recvmsg(file, message.ctypes.data, MSG_DONTWAIT)
+    if got < 0:
+        failed = error_number()
+        if failed not in (_EAGAIN, _EINTR):
+            state.refused[len(state.devices), failed % ERRORS, 1] += 1
+        return DONE
+    numbers[FABRIC_READS] += 1
+    if got == 0 or message[6] & _CUT_OFF:
+        numbers[FABRIC_RECEIVED] += 1
+        numbers[FABRIC_REJECTED] += 1
+        return DONE
+    segment = _segment(state)
+    if segment <= 0 or segment >= got:
+        segment = got
+    count = (got + segment - 1) // segment
+    last = got - (count - 1) * segment
+    numbers[PLACE] = place
+    numbers[LENGTH] = got
+    numbers[SEGMENT] = segment
+    local_port = state.ports[place]
+    if not _name_key(state, local_port):
+        return DATAGRAMS
+    runs = open_in(state.card, state.arrived, segment, count, last, now)
+    if runs == NOT_OPENED:
+        return DATAGRAMS
+    numbers[FABRIC_RECEIVED] += count
+    numbers[FABRIC_DELIVERED] += count
+    if runs == EXCEPTION:
+        return OPENED
+    _deliver(state, segment, count, last, runs, now)
+    return DONE
+
+
+@kernel
+def _segment(state: LoopState) -> int:
+    """The size of each datagram of a merged receive, 0 when it holds a single one."""
+    control = state.in_control
+    if (
+        state.in_message[5] < _CONTROL_HEADER + 4
+        or load_u32_native(control, 8) != SOL_UDP
+        or load_u32_native(control, 12) != UDP_GRO
+    ):
+        return 0
+    return load_u32_native(control, _CONTROL_HEADER)
+
+
+@kernel
+def _name_key(state: LoopState, local_port: int) -> bool:
+    """Make the key of a datagram's ports and sender; a sender's port does not matter in clear."""
+    name, keys = state.in_name, state.card.keys
+    family = load_u16_native(name, 0)
+    remote_port = 0 if local_port == VXLAN_PORT else load_u16_be(name, 2)
+    if family == _INET:
+        keys[0, 1] = 0
+        keys[0, 2] = _MAPPED | load_u32_be(name, 4)
+    elif family == _INET6:
+        keys[0, 1] = load_u64_be(name, 8)
+        keys[0, 2] = load_u64_be(name, 16)
+    else:
+        return False
+    keys[0, 0] = local_port << 16 | remote_port
+    keys[0, 3] = keys[0, 4] = keys[0, 5] = 0
+    return True
+
+
+@kernel
+def _deliver(state: LoopState, stride: int, count: int, last: int, runs: int, now: float) -> None:
+    """Write opened packets to their VMs' devices, run by run, joined where that is possible."""
+    card = state.card
+    sealed = card.ways[card.numbers[PLAN_WAY], WAY_SEALED]
+    offset = ENCAPSULATION + (RECORD_PREFIX if sealed else 0)
+    overhead = ENCAPSULATION + (RECORD_OVERHEAD if sealed else 0)
+    for run in range(runs):
+        start = card.runs[run]
+        rows = card.runs[run + 1] - start
+        shortest = (last if start + rows == count else stride) - overhead
+        size = stride - overhead if rows > 1 else shortest
+        nbytes = (rows - 1) * size + shortest
+        number = count_delivery(card, card.flows[run], rows, nbytes, now)
+        device = state.devices[number]
+        device[OFFERED] += rows
+        first = start * stride + offset
+        is_tcp = card.keys[start, 0] >> np.uint64(32) & np.uint64(0xFF) == np.uint64(TCP)
+        if rows == 1 or not (is_tcp or device[CUTS_UDP]):
+            _write_rows(state, number, first, stride, size, rows, shortest)
+            continue
+        groups = merge_rows(
+            state.arrived, stride, first, size, rows, shortest, state.joined, _HEADER, state.groups
+        )
+        for index in range(groups):
+            group = state.groups[index]
+            if group[4] == 0:  # as they are
+                end = shortest if group[0] + group[1] == rows else size
+                _write_rows(state, number, first + group[0] * stride, stride, size, group[1], end)
+            else:
+                at = group[2] - _HEADER
+                fill_super_packet_header(state.joined, group[2], group[5], group[4], state.joined, at)
+                _write(state, number, state.joined.ctypes.data + at, group[3], group[1])
+
+
+@kernel
+def _write_rows(
+    state: LoopState, number: int, first: int, stride: int, size: int, rows: int, last: int
+) -> None:
+    """Write packets singly, the header of each in the place of the encapsulation that it had."""
+    for row in range(rows):
+        at = first + row * stride
+        store_u64_be(state.arrived, at - _HEADER, 0)
+        store_u16_native(state.arrived, at - 2, 0)
+        length = last if row == rows - 1 else size
+        _write(state, number, state.arrived.ctypes.data + at - _HEADER, length, 1)
+
+
+@kernel
+def _write(state: LoopState, number: int, address: int, length: int, packets: int) -> None:
+    device = state.devices[number]
+    if write(device[FILE], address, _HEADER + length) >= 0:
+        device[WRITTEN] += packets
+        device[WRITES] += 1
+    else:
+        refused = state.refused[number, error_number() % ERRORS]
+        refused[0] += packets
+        refused[1] += 1
+
+
+# ------------------------------------------------------------------------------------------------ time
+
+
+@kernel
+def _monotonic(state: LoopState) -> float:
+    """Seconds of the monotonic clock, as Python's ``time.monotonic`` counts them."""
+    clock_gettime(CLOCK_MONOTONIC, state.timing.ctypes.data)
+    return float(state.timing[0] + state.timing[1] / _NANOSECONDS)
+
+
+@kernel
+def _sleep(state: LoopState, seconds: float) -> int:
+    """Until a file is readable, or so many seconds. Not in epoll, which would round them up to milliseconds."""
+    timing = state.timing
+    timing[2] = _POLLIN << 32 | state.numbers[EPOLL]  # struct pollfd: file and events
+    time = 0
+    if seconds < _NANOSECONDS:  # else there is no timer
+        timing[0] = int(seconds)
+        timing[1] = int((seconds - int(seconds)) * _NANOSECONDS)
+        time = timing.ctypes.data
+    return int(ppoll(timing.ctypes.data + 16, 1, time, 0))
