@@ -47,6 +47,7 @@ vms:
 """
 CLIENT, SERVER = "10.98.0.4", "10.98.0.5"
 PINGS = 300
+INTERPRETED = "-interpreted"
 TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = str(Path(sys.executable).with_name("dtls-emu"))
 
@@ -130,7 +131,10 @@ def parse_options() -> argparse.Namespace:
 
 @contextmanager
 def arm_up(name: str, folder: Path) -> Iterator[Arm]:
-    """One arm: ``relay``, ``off`` for cards without encryption, or the name of a cipher backend."""
+    """One arm: ``relay``, ``off`` for cards without encryption, or the name of a cipher backend.
+
+    With ``-interpreted`` behind it, no compiled code carries packets.
+    """
     with relay_up() if name == "relay" else cards_up(name, folder) as arm:
         yield arm
 
@@ -162,7 +166,9 @@ def cards_up(name: str, folder: Path) -> Iterator[Arm]:
     lab = folder / "bench.yaml"
     lab.write_text(LAB)
     run_name = f"bench-{name}-{os.getpid()}"
-    how = ["--encryption", "off"] if name == "off" else ["--backend", name]
+    plain = name.removesuffix(INTERPRETED)
+    how = ["--encryption", "off"] if plain == "off" else ["--backend", plain]
+    how += ["--fast-path", "off"] if plain != name else []
     run(COMMAND, "up", str(lab), "--name", run_name, *how)
     try:
         status = [ask(control_socket(run_name, host), "status") for host in ("h1", "h2")]

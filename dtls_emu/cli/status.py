@@ -152,7 +152,7 @@ def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _off_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    places = [("fabric", report["fabric"]["offloads"])]
+    places = [("card", report["card"]["offloads"]), ("fabric", report["fabric"]["offloads"])]
     places += [(f"device of {vm}", device["offloads"]) for vm, device in report["devices"].items()]
     for where, offloads in places:
         for name, offload in offloads.items():

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["up"]
 
 
+class FastPathMode(StrEnum):
+    """Whether compiled code carries packets of known flows."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class EncryptionMode(StrEnum):
     """Whether a run has DTLS."""
 
@@ -44,6 +51,9 @@ def up(
     backend: Annotated[
         str, typer.Option(help="Cipher backend of every card, instead of the lab's.", metavar="NAME")
     ] = "",
+    fast_path: Annotated[
+        FastPathMode, typer.Option(help="Off: every packet through Python, for comparison.")
+    ] = FastPathMode.AUTO,
     name: Annotated[
         str, typer.Option("--name", help="Name of the run; by default the lab's.", metavar="RUN")
     ] = "",
@@ -71,7 +81,14 @@ def up(
     from dtls_emu.host.runs import start_run
 
     with _ended_like_ctrl_c():
-        state = start_run(loaded, run, encryption=encryption.value, backend=backend or None, report=_progress)
+        state = start_run(
+            loaded,
+            run,
+            encryption=encryption.value,
+            backend=backend or None,
+            fast_path=fast_path.value,
+            report=_progress,
+        )
     if as_json:
         print_json(_document(state, topology))
         return

@@ -76,6 +76,7 @@ class HostConfig(LabModel):
         encryption: off is the baseline: the same path without DTLS.
         backend: cipher backend instead of the lab's.
         gso, gro: segmentation and merging by the kernel, on the fabric.
+        fast_path: off keeps compiled code from carrying packets, which it otherwise does where it can.
         credentials: certificates and key.
         control_socket: by default ``<host>.sock`` in the run's directory.
         underlays: addresses or DNS names of hosts, where they are not as the lab says: a container's address
@@ -93,6 +94,7 @@ class HostConfig(LabModel):
     backend: str | None = None
     gso: Mode = "auto"
     gro: Mode = "auto"
+    fast_path: Literal["auto", "off"] = "auto"
     credentials: CredentialPaths
     control_socket: Path | None = None
     underlays: dict[Name, str] = Field(default_factory=dict)

@@ -83,6 +83,7 @@ def write_config(folder: Path, state: RunState, topology: Topology, card: CardPr
         "lab": state.lab,
         "encryption": state.encryption,
         "backend": state.backend,
+        "fast_path": state.fast_path,
         "credentials": {
             "certificate": _CERTIFICATE,
             "private_key": _KEY,

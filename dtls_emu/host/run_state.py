@@ -124,7 +124,7 @@ class RunState(LabModel):
         run: its name.
         boot: of the machine, since which numbers of processes and inodes mean anything.
         lab: the lab as it is now, changes by `set` included.
-        encryption, backend: as given to `up`.
+        encryption, backend, fast_path: as given to `up`.
         made: everything that was made or is about to be, in order.
     """
 
@@ -134,6 +134,7 @@ class RunState(LabModel):
     lab: dict[str, Any]
     encryption: Literal["on", "off"] = "on"
     backend: str | None = None
+    fast_path: Literal["auto", "off"] = "auto"
     made: tuple[Annotated[Made, Field(discriminator="kind")], ...] = ()
 
     def of(self, kind: type[LabModel]) -> list[Any]:

@@ -130,9 +130,16 @@ class RunningHost:
             self.control = ControlServer(config.socket_path, self._answer)
             undo.callback(self.control.close)
             self.agent = Agent(
-                card, fabric, devices, self.topology, ports=ports, open_port=partial(self._open_port, fabric)
+                card,
+                fabric,
+                devices,
+                self.topology,
+                ports=ports,
+                open_port=partial(self._open_port, fabric),
+                compiled=config.fast_path == "auto",
             )
             undo.callback(self.agent.close)
+            self.agent.turn(wait=False)  # the loop's own code is loaded, or compiled, now
             self.agent.attach(self.control)
             self._undo = undo.pop_all()
 

@@ -84,6 +84,7 @@ def start_run(
     *,
     encryption: Literal["on", "off"] = "on",
     backend: str | None = None,
+    fast_path: Literal["auto", "off"] = "auto",
     report: Report = lambda _line: None,
     runs: Path = RUNS,
 ) -> RunState:
@@ -94,6 +95,7 @@ def start_run(
         run: its name.
         encryption: off is the baseline.
         backend: cipher backend instead of the lab's.
+        fast_path: off keeps compiled code from carrying packets.
         report: told what happens.
         runs: folder of all runs.
 
@@ -105,7 +107,9 @@ def start_run(
     plan = plan_run(topology, run, runs / run)
     _check_machine()
     document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
-    state = RunState(run=run, boot=boot_id(), lab=document, encryption=encryption, backend=backend)
+    state = RunState(
+        run=run, boot=boot_id(), lab=document, encryption=encryption, backend=backend, fast_path=fast_path
+    )
     with RunFolder.claim(run, runs) as folder:
         try:
             _check_names(plan)

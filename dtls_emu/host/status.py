@@ -42,7 +42,11 @@ def describe(host: RunningHost) -> dict[str, Any]:
         "trouble": agent.trouble,
         "encryption": config.encryption,
         "io_path": _io_path(host),
-        "card": {**agent.card.status(), "tunnels": _tunnels(host)},
+        "card": {
+            **agent.card.status(),
+            "offloads": {"fast_path": _fast_path(host)},
+            "tunnels": _tunnels(host),
+        },
         "devices": _devices(host),
         "fabric": {
             "address": host.topology.hosts[config.host].underlay,
@@ -60,7 +64,7 @@ def offloads_of(host: RunningHost) -> dict[str, dict[str, Offload]]:
     """Every offload, by where it is: a VM's device, or the fabric."""
     agent = host.agent
     places = {f"{device.name} of {vm}": device.offloads() for vm, device in agent.devices.items()}
-    return {"fabric": agent.fabric.offloads(), **places}
+    return {"card": {"fast_path": _fast_path(host)}, "fabric": agent.fabric.offloads(), **places}
 
 
 def _io_path(host: RunningHost) -> str:
@@ -68,7 +72,14 @@ def _io_path(host: RunningHost) -> str:
     fabric = host.agent.fabric.offloads()
     merges = all(device.merges for device in host.agent.devices.values())
     on = [name for name, key in (("GSO", "udp_gso"), ("GRO", "udp_gro")) if fabric[key]["state"] == "on"]
-    return f"TUN {'super-packets' if merges else 'packets'}, UDP {'+'.join(on) or 'datagrams'}"
+    way = "interpreted" if host.agent.interpreted else "compiled"
+    return f"TUN {'super-packets' if merges else 'packets'}, UDP {'+'.join(on) or 'datagrams'}, {way}"
+
+
+def _fast_path(host: RunningHost) -> Offload:
+    """Whether compiled code carries the packets of known flows."""
+    reason = host.agent.interpreted
+    return {"state": "off" if reason else "on", "reason": reason}
 
 
 def _tunnels(host: RunningHost) -> dict[str, Any]:

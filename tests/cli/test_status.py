@@ -36,6 +36,7 @@ def report(host="host-1", **changes):
         "io_path": "TUN super-packets, UDP GRO",
         "card": {
             "backend": "ipsec-mb",
+            "offloads": {"fast_path": ON},
             "egress": {"encrypted": 700, "clear": 7, "dropped": {"fragment": 5}},
             "ingress": {"delivered": 600, "dropped": {}},
             "tunnels": {"host-2": tunnel},

@@ -65,7 +65,8 @@ def run(*command):
 class Pair:
     """Hosts h1 and h2, each a process in a namespace of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, fast_path):
+        self.fast_path = fast_path
         self.folder = folder
         self.namespaces = {host: f"dtls-emu-test-{os.getpid()}-{host}" for host in LAB["hosts"]}
         self.processes = {}
@@ -77,6 +78,7 @@ class Pair:
                 "run": "test",
                 "host": host,
                 "lab": LAB,
+                "fast_path": fast_path,
                 "credentials": {
                     "certificate": f"{host}/host.pem",
                     "private_key": f"{host}/host.key",
@@ -135,10 +137,10 @@ class Pair:
             return b.recv(65_535)
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+@pytest.fixture(scope="module", params=["auto", "off"], ids=["compiled", "interpreted"])
+def pair(tmp_path_factory, request):
     """Both hosts, up."""
-    pair = Pair(tmp_path_factory.mktemp("hosts"))
+    pair = Pair(tmp_path_factory.mktemp("hosts"), request.param)
     with ExitStack() as undo:
         for name in pair.namespaces.values():
             run("ip", "netns", "add", name)
@@ -268,7 +270,12 @@ def test_the_status_is_right_and_adds_up(pair):
     assert status["fabric"]["balanced"]
     assert status["devices"]["a"]["balanced"]
     assert status["devices"]["a"]["received"] == card["egress"]["offered"]
-    assert status["io_path"] == "TUN super-packets, UDP GSO+GRO"
+    way, fast_path = {
+        "auto": ("compiled", {"state": "on", "reason": ""}),
+        "off": ("interpreted", {"state": "off", "reason": "switched off"}),
+    }[pair.fast_path]
+    assert status["io_path"] == f"TUN super-packets, UDP GSO+GRO, {way}"
+    assert card["offloads"] == {"fast_path": fast_path}
     assert status["privileges"]["other_threads"] == 0
     assert "PRIVATE" not in json.dumps(status)
 
