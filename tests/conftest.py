@@ -49,14 +49,51 @@ def _wolfssl():
 
 
 @cache
+def _root():
+    """What namespaces, devices and raw sockets need. A sandbox may refuse what capabilities allow, so it is tried."""
+    if os.geteuid() != 0:
+        return "needs root"
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (effective,) = (int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+    missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        return f"root has not the capabilities {', '.join(missing)}"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "there is no /dev/net/tun (modprobe tun; for a container --device /dev/net/tun)"
+    if os.statvfs("/proc/sys").f_flag & os.ST_RDONLY:
+        return (
+            "/proc/sys is read-only (for a container --security-opt systempaths=unconfined, or --privileged)"
+        )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, 33, 1 << 16)  # SO_RCVBUFFORCE
+        except PermissionError:
+            return "root of a user namespace may not have socket buffers of any size (SO_RCVBUFFORCE)"
+    tried = subprocess.run(
+        ["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False
+    )
+    return f"root may make no namespace: {tried.stderr.strip()}" if tried.returncode else None
+
+
+_CAPABILITIES = {
+    "CAP_SETPCAP": 8,
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_SYS_ADMIN": 21,
+}
+"""Bits of linux/capability.h: with these and no other, every test that needs root passes."""
+
+
+@cache
 def _containers():
     """Podman, what it needs, and what the image is made with."""
     missing = [f"{path} ({why})" for path, why in _FILES_FOR_CONTAINERS.items() if not Path(path).exists()]
     missing += [f"{name} (Debian: {name})" for name in _PROGRAMS_FOR_CONTAINERS if not shutil.which(name)]
     if find_spec("podman_compose") is None:
         missing.append("podman-compose (PyPI)")
-    if os.geteuid() != 0:
-        missing.append("root")
+    if reason := _root():
+        missing.append(reason)
     return f"missing for containers: {'; '.join(missing)}" if missing else None
 
 
@@ -82,7 +119,7 @@ NEEDS = {
     "ipsec_mb": _ipsec_mb,
     "udp_offload": _udp_offload,
     "tshark": _program("tshark", "tshark"),
-    "root": lambda: None if os.geteuid() == 0 else "needs root",
+    "root": _root,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +15,6 @@ from dtls_emu.host import probe as probing
 from dtls_emu.host.probe import Offer, OfferState, is_ready, probe
 from dtls_emu.host.run_queries import RunCondition, RunSummary
 from dtls_emu.host.run_state import RunError
-
-
-needs_root = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
 def by_name(offers):
@@ -222,11 +218,11 @@ def test_a_namespace_that_is_refused_says_why(monkeypatch, tmp_path):
     assert (offer.state, offer.reason) == (OfferState.NO, "Operation not permitted")
 
 
-@pytest.mark.parametrize("probe_name", [pytest.param("_tun", marks=needs_root)])
-def test_a_tun_interface_is_gone_after_the_probe(probe_name):
+@pytest.mark.root
+def test_a_tun_interface_is_gone_after_the_probe():
     """Trying leaves nothing behind."""
     interfaces = sorted(path.name for path in Path("/sys/class/net").iterdir())
-    assert len(getattr(probing, probe_name)()) == 2
+    assert len(probing._tun()) == 2
     assert sorted(path.name for path in Path("/sys/class/net").iterdir()) == interfaces
 
 
