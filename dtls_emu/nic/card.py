@@ -28,6 +28,7 @@ from dtls_emu.nic.fast_path import FastPath
 from dtls_emu.nic.ingress import Ingress
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.tunnel.attempts import HalfOpen
 from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
@@ -106,6 +107,7 @@ class Card:
         self._due = inf
         self._fast_path: FastPath | None = None
         ports = PortAllocator()
+        half_open = HalfOpen()
         profile = topology.profile
         settings = settings or TunnelSettings(
             replay_window=profile.replay_window,
@@ -127,6 +129,7 @@ class Card:
                 ports=ports,
                 path_mtu=topology.link(self.host, host.name).mtu,
                 on_drop=drop_ingress,
+                half_open=half_open,
             )
             for host in topology.hosts.values()
             if host.name != self.host

@@ -6,6 +6,7 @@ cookie has come back nothing is remembered of it (RFC 6347 4.2.1).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -26,10 +27,17 @@ if TYPE_CHECKING:
     from dtls_emu.tunnel.settings import TunnelSettings
 
 
-__all__ = ["Attempts", "Ends"]
+__all__ = ["Attempts", "Ends", "HalfOpen"]
 
 Ends = tuple[int, int]
 """Local and remote UDP port."""
+
+
+@dataclass(slots=True)
+class HalfOpen:
+    """How many attempts that others have begun are under way, over all tunnels of a card."""
+
+    count: int = 0
 
 
 class Attempts:
@@ -40,19 +48,27 @@ class Attempts:
     """
 
     def __init__(
-        self, identity: Identity, peer: Peer, settings: TunnelSettings, *, keep_connection: bool
+        self,
+        identity: Identity,
+        peer: Peer,
+        settings: TunnelSettings,
+        half_open: HalfOpen,
+        *,
+        keep_connection: bool,
     ) -> None:
         """
         Args:
             identity: this host.
             peer: the other.
             settings: timers and limits.
+            half_open: of the card.
             keep_connection: for a backend that runs on the live connection.
         """
         self.running: dict[Ends, Handshake] = {}
         self._identity = identity
         self._peer = peer
         self._settings = settings
+        self._half_open = half_open
         self._keep_connection = keep_connection
         self._has_precedence = ip_address(identity.address).packed < ip_address(peer.address).packed
         self._certificate: x509.Certificate | None = None  # the last that verified, and its end
@@ -77,6 +93,13 @@ class Attempts:
             now=now,
         )
         self.running[ends] = attempt
+        self._half_open.count += hello is not None
+        return attempt
+
+    def end(self, ends: Ends) -> Handshake:
+        """Take out an attempt, one that has ended or is to."""
+        attempt = self.running.pop(ends)
+        self._half_open.count -= not attempt.is_client
         return attempt
 
     def judge(self, datagram: bytes, ends: Ends, now: float) -> DropReason | bytes | Hello | None:
@@ -102,7 +125,10 @@ class Attempts:
             return hello_verify_request(cookie, record.header.sequence)
         if self._has_precedence and any(attempt.is_client for attempt in self.running.values()):
             return None
-        if len(self.running) >= self._settings.half_open_limit:
+        if (
+            len(self.running) >= self._settings.half_open_limit
+            or self._half_open.count >= self._settings.card_half_open_limit
+        ):
             return DropReason.HALF_OPEN_LIMIT
         return Hello(record, hello)
 

@@ -38,6 +38,9 @@ class TunnelSettings:
     half_open_limit: int = 64
     """Unfinished handshakes with one peer at once, each behind a good cookie; one costs up to 89 KB."""
 
+    card_half_open_limit: int = 1024
+    """The same over all peers of a card: at most 90 MB. A thousand peers that all start at once get through."""
+
     early_records: int = 64
     """Protected records kept while the Finished that explains them is on its way (RFC 6347 4.1)."""
 

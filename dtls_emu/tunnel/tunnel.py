@@ -27,7 +27,7 @@ import numpy as np
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.attempts import Attempts, Ends
+from dtls_emu.tunnel.attempts import Attempts, Ends, HalfOpen
 from dtls_emu.tunnel.exchange import DROPPED, Opened, Outgoing, is_client_hello
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
@@ -107,6 +107,7 @@ class Tunnel:
         ports: PortAllocator,
         path_mtu: int,
         on_drop: Callable[[DropReason, int, int], None],
+        half_open: HalfOpen | None = None,
     ) -> None:
         """
         Args:
@@ -117,6 +118,7 @@ class Tunnel:
             ports: of the whole card.
             path_mtu: largest outer IP packet on the way to the peer.
             on_drop: called with reason, count and mark for every record dropped here.
+            half_open: of the whole card; by default of this tunnel alone.
         """
         self.peer = peer
         self.path_mtu = path_mtu
@@ -139,7 +141,9 @@ class Tunnel:
         version = ip_address(peer.address).version
         self._outer_headers = UDP_HEADER + (IPV4_HEADER if version == 4 else IPV6_HEADER)
         self._associations: dict[Ends, Association] = {}
-        self._attempts = Attempts(identity, peer, settings, keep_connection=backend.needs_connection)
+        self._attempts = Attempts(
+            identity, peer, settings, half_open or HalfOpen(), keep_connection=backend.needs_connection
+        )
         self._draining: dict[Ends, float] = {}
         self._departed: deque[Ends] = deque(maxlen=_DEPARTED)
         self._successor: tuple[Association, float] | None = None  # and until when it is waited for
@@ -431,7 +435,7 @@ class Tunnel:
         for datagram in attempt.take_datagrams():
             self._queue(ends, datagram)
         if attempt.established is not None:
-            del self._attempts.running[ends]
+            self._attempts.end(ends)
             assert attempt.finished is not None  # set together
             self._add(
                 ends,
@@ -463,7 +467,7 @@ class Tunnel:
             self._step(TunnelEvent.FAILED)
 
     def _end_attempt(self, ends: Ends, reason: str) -> None:
-        attempt = self._attempts.running.pop(ends)
+        attempt = self._attempts.end(ends)
         attempt.abandon(reason)
         self.extra_records += len(attempt.early)
         for _, mark in attempt.early:

@@ -1,6 +1,7 @@
 """Floods of handshakes: what they may cost is counted, and the live tunnel beside them carries everything."""
 
 import gc
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,34 @@ def test_hellos_with_good_cookies_are_answered_up_to_the_limit(make_target):
     target.run(until=target.now + 1)
     assert target.client.handshakes == 2
     target.chat(5)
+
+
+def test_attempts_from_many_hosts_are_limited_over_the_whole_card(make_cards):
+    """Two hosts whose addresses somebody reads: together they get no more than one card gives, and it is given back."""
+    hello = fresh_hello()
+    target = make_cards().up()
+    limit = TunnelSettings().card_half_open_limit
+    card = target.cards["h2"]
+    for tunnel in card.tunnels.values():
+        # A limit of each that together is above the card's.
+        tunnel._attempts._settings = replace(tunnel._attempts._settings, half_open_limit=limit)
+    target.cut = True
+    for number in range(limit):
+        for host in ("1", "3"):
+            source = (f"10.255.0.{host}", 20_000 + number)
+            target.inject("h2", source, PORT, hello)
+            cookie = target.datagrams[-1][-1][HELLO_VERIFY_HEAD:]
+            target.inject("h2", source, PORT, with_cookie(hello, cookie))
+    running = {name: len(tunnel._attempts.running) for name, tunnel in card.tunnels.items()}
+    assert sum(running.values()) == limit
+    assert min(running.values()) > limit / 3
+    assert target.drops_at("h2") == {DropReason.HALF_OPEN_LIMIT: limit}
+    target.cut = False
+    target.talk(5)
+    target.wait(until=target.now + TunnelSettings().handshake_deadline)
+    assert {len(tunnel._attempts.running) for tunnel in card.tunnels.values()} == {0}
+    assert card.tunnels["h1"]._attempts._half_open.count == 0
+    target.talk(5)
 
 
 def test_the_same_hello_over_and_over_is_one_attempt(make_target):
