@@ -17,7 +17,6 @@ Finished is verified, not before (RFC 6347 4.2.8).
 
 from __future__ import annotations
 
-from collections import deque
 from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -27,6 +26,7 @@ import numpy as np
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.association import Association
+from dtls_emu.tunnel.associations import Associations
 from dtls_emu.tunnel.attempts import Attempts, Ends, HalfOpen
 from dtls_emu.tunnel.exchange import DROPPED, Opened, Outgoing, is_client_hello
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
@@ -71,9 +71,6 @@ _EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
 """Length field of a record without plaintext."""
 
 _ALERT_TYPE: Final = bytes((ALERT,))
-_DEPARTED: Final = 8
-"""Associations of the past whose last alerts are known for what they are."""
-
 _FINAL_FLIGHT_PAUSE: Final = 0.25
 """Seconds between two answers to a repeated flight; the peer's own timer is 1 s."""
 
@@ -87,7 +84,6 @@ class Tunnel:
         state: see :mod:`dtls_emu.tunnel.states`.
         failure: why the last attempt failed; "" again once an association is up.
         retry_at: when the next attempt may start, in seconds; meaningful while backing off.
-        active: the association that seals, or None.
         touched: a timer was set, or there is something to send: the card looks after it and clears this.
         control: records that were the tunnel's own business (handshake, alerts), for the accounts.
         extra_records: records beyond one for each datagram, likewise: of datagrams that held several, and
@@ -125,7 +121,6 @@ class Tunnel:
         self.state = TunnelState.IDLE
         self.failure = ""
         self.retry_at = 0.0
-        self.active: Association | None = None
         self.touched = False
         self.control = 0
         self.extra_records = 0
@@ -140,13 +135,10 @@ class Tunnel:
         self._backoff = settings.retry_backoff
         version = ip_address(peer.address).version
         self._outer_headers = UDP_HEADER + (IPV4_HEADER if version == 4 else IPV6_HEADER)
-        self._associations: dict[Ends, Association] = {}
+        self._associations = Associations()
         self._attempts = Attempts(
             identity, peer, settings, half_open or HalfOpen(), keep_connection=backend.needs_connection
         )
-        self._draining: dict[Ends, float] = {}
-        self._departed: deque[Ends] = deque(maxlen=_DEPARTED)
-        self._successor: tuple[Association, float] | None = None  # and until when it is waited for
         self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
         self._liveness = Liveness(settings)
         self._is_suspect = False  # presumed dead; an attempt is to show it
@@ -161,7 +153,7 @@ class Tunnel:
         """Traffic wants the tunnel, and it has no room: start an attempt unless one runs or must wait its turn."""
         waiting = self.state is TunnelState.BACKING_OFF and now < self.retry_at
         # Up and without room: the attempt for the next keys failed, or a burst does not fit the rest of these.
-        worn_out = self.state is TunnelState.UP and self._successor is None
+        worn_out = self.state is TunnelState.UP and self._associations.successor is None
         if (self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF} and not waiting) or worn_out:
             self._start(now)
 
@@ -201,19 +193,17 @@ class Tunnel:
         """Say close_notify on every association and stop sealing; keys go when the peer answers, or after a while."""
         for ends in list(self._attempts.running):
             self._end_attempt(ends, "closed")
-        self._successor = None
-        for ends, association in self._associations.items():
-            self._queue(ends, association.close_notify())
-            self._draining[ends] = now + self._settings.confirm_timeout
-        self.active = None
+        for association in self._associations:
+            self._queue(association.ends, association.close_notify())
+        self._associations.drain_all(now + self._settings.confirm_timeout)
         self._liveness.reset()
         self._step(TunnelEvent.CLOSE)
 
     def abort(self) -> None:
         """Overwrite all keys now."""
-        for association in list(self._associations.values()):
+        for association in self._associations:
             self._discard(association)
-        self.active = None
+        self._associations.active = None
 
     # Data
 
@@ -311,12 +301,11 @@ class Tunnel:
         return min(
             self._liveness.keepalive_at,
             self._liveness.dead_at,
-            inf if self._successor is None else self._successor[1],
+            self._associations.timeout(),
             inf if self._asked_broker is None else self._asked_broker[1],
             self._worn_at(),
             self._session_end(),
             self._attempts.timeout(),
-            *self._draining.values(),
         )
 
     def handle_timeout(self, now: float) -> None:
@@ -328,10 +317,11 @@ class Tunnel:
             self._release_port(self._asked_broker[0])
             self._asked_broker = None
             self._fail("no keys from the broker", now)
-        if self._successor is not None and now >= self._successor[1]:
-            self._promote(self._successor[0], now)
-        for ends in [ends for ends, until in self._draining.items() if now >= until]:
-            self._forget(ends)
+        successor = self._associations.successor
+        if successor is not None and self._associations.is_confirmed(now):
+            self._promote(successor, now)
+        for association in self._associations.drained(now):
+            self._forget(association)
         if now >= self._liveness.keepalive_at:
             self._liveness.keepalive_at = inf
             self._send_empty(self.active)
@@ -342,6 +332,11 @@ class Tunnel:
             self._start(now)
         if now >= self._session_end() and self.active is not None:
             self._lose(self.active, say_goodbye=True)
+
+    @property
+    def active(self) -> Association | None:
+        """The association that seals, or None."""
+        return self._associations.active
 
     @property
     def steady(self) -> Association | None:
@@ -372,7 +367,7 @@ class Tunnel:
     @property
     def associations(self) -> Iterable[Association]:
         """All that are alive: the one that seals, its successor, and those being drained."""
-        return self._associations.values()
+        return self._associations
 
     # Attempts
 
@@ -409,7 +404,7 @@ class Tunnel:
         self._settle(ends, attempt, opened, now)
 
     def _receive_stranger(self, datagram: bytes, ends: Ends, mark: int, now: float) -> None:
-        if ends in self._departed and datagram[:1] == _ALERT_TYPE:
+        if self._associations.has_departed(ends) and datagram[:1] == _ALERT_TYPE:
             self.control += 1  # goodbyes of both ends have crossed
             return
         closing = self.state in {TunnelState.CLOSING, TunnelState.CLOSED}
@@ -458,7 +453,7 @@ class Tunnel:
         self.failure = reason
         if self._is_suspect:  # it was to show whether the peer is alive
             self._is_suspect = False
-            for association in list(self._associations.values()):
+            for association in self._associations:
                 self._lose(association)
         if self.state is TunnelState.HANDSHAKING:
             self.retry_at = now + self._backoff
@@ -487,12 +482,13 @@ class Tunnel:
         now: float,
     ) -> None:
         """A fresh association stands."""
-        if ends in self._associations:  # the peer restarted and has proven itself on the same ports
-            self._discard(self._associations[ends])
+        former = self._associations.get(ends)
+        if former is not None:  # the peer restarted and has proven itself on the same ports
+            self._discard(former)
         association = Association(
             established, self._backend, finished, self._settings, is_client=is_client, ends=ends, now=now
         )
-        self._associations[ends] = association
+        self._associations.add(association)
         self.failure = ""
         self._backoff = self._settings.retry_backoff
         self._is_suspect = False
@@ -506,19 +502,15 @@ class Tunnel:
             if is_client:
                 self._send_empty(association)
         else:
-            self._successor = (association, now + self._settings.confirm_timeout)
+            self._associations.await_word_on(association, now + self._settings.confirm_timeout)
             self.touched = True
         if self.state is not TunnelState.UP or not self._attempts.running:
             self._step(TunnelEvent.ESTABLISHED)
 
     def _promote(self, association: Association, now: float) -> None:
         """From now on this one seals; all others are drained."""
-        self._successor = None
-        self.active = association
+        self._associations.promote(association, now + self._settings.drain)
         self._liveness.dead_at = inf
-        for ends, other in self._associations.items():
-            if other is not association:
-                self._draining.setdefault(ends, now + self._settings.drain)
         self.touched = True
 
     def _hear(self, association: Association, now: float, *, data: bool) -> None:
@@ -526,7 +518,7 @@ class Tunnel:
         self._is_suspect = False
         if self._liveness.heard(now, data=data):
             self.touched = True
-        if self._successor is not None and self._successor[0] is association:
+        if self._associations.successor is association:
             self._promote(association, now)
 
     def _suspect(self, now: float) -> None:
@@ -537,7 +529,7 @@ class Tunnel:
 
     def _check_forgeries(self, ends: Ends, association: Association) -> None:
         if association.failed_authentications >= self._settings.forgery_limit:
-            if ends in self._associations:
+            if self._associations.get(ends) is not None:
                 self._lose(association)
             self.failure = f"{self._settings.forgery_limit} records did not verify (RFC 9325 4.4)"
 
@@ -550,30 +542,21 @@ class Tunnel:
         self._release_port(association.ends[0])
         if not was_active:
             return
-        if self._successor is not None:
-            association, _ = self._successor
-            self._successor, self.active = None, association
-            self.touched = True
+        self.touched = True
+        if self._associations.succeed():
             return
-        self.active = None
         self._liveness.reset()
         self._step(TunnelEvent.LOST)
 
-    def _forget(self, ends: Ends) -> None:
+    def _forget(self, association: Association) -> None:
         """A drained association goes, with a last word to its peer."""
-        association = self._associations[ends]
         if self.state is not TunnelState.CLOSING:
-            self._queue(ends, association.close_notify())
+            self._queue(association.ends, association.close_notify())
         self._discard(association)
-        self._release_port(ends[0])
+        self._release_port(association.ends[0])
 
     def _discard(self, association: Association) -> None:
-        association.close()
-        del self._associations[association.ends]
-        self._departed.append(association.ends)
-        self._draining.pop(association.ends, None)
-        if self._successor is not None and self._successor[0] is association:
-            self._successor = None
+        self._associations.discard(association)
         if self.state is TunnelState.CLOSING and not self._associations:
             self._step(TunnelEvent.DRAINED)
 

@@ -239,7 +239,7 @@ def test_each_association_has_its_own_window():
     new = pair.client.active
     old.next_sequence = new.next_sequence = 100
     for association in (old, new):
-        pair.client.active = association
+        pair.client._associations.active = association
         pair.send("alpha", b"number 100 of %d" % association.local_port)
     pair.run(until=3)
     assert pair.received["beta"] == [b"number 100 of %d" % each.local_port for each in (old, new)]
