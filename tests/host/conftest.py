@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from dtls_emu.host.cards import choose_engine
 from dtls_emu.lab.loader import parse_lab
+from dtls_emu.testing.rig import Rig
 
 
 HEAD = """
@@ -40,3 +42,29 @@ def make_lab(tmp_path_factory):
 
     make.folder = folder
     return make
+
+
+def native_backend():
+    """The fastest backend that compiled code can call."""
+    return "ipsec-mb" if choose_engine("ipsec-mb").backend.name == "ipsec-mb" else "null"
+
+
+@pytest.fixture(params=["interpreted", "compiled"])
+def make_rig(request):
+    """Make a rig; its books are checked and everything is closed at the end.
+
+    With a backend that compiled code can call, and with one that it cannot: it must not make a difference.
+    """
+    is_compiled = request.param == "compiled"
+    rigs = []
+
+    def make(**options):
+        rig = Rig(**{"backend": native_backend() if is_compiled else "cryptography"} | options)
+        rigs.append(rig)
+        compiled = [not agent.interpreted for agent in rig.agents.values()]
+        assert compiled == [is_compiled or not rig.encrypts] * 2
+        return rig
+
+    yield make
+    for rig in rigs:
+        rig.close()

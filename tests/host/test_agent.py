@@ -6,183 +6,21 @@ only moves when a test says so.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.agent import Agent
-from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
-from dtls_emu.host.tun import READ_COST, DeviceDrop, TunDevice
-from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
+from dtls_emu.host.tun import READ_COST, DeviceDrop
 from dtls_emu.lab.vocabulary import DropReason
-from dtls_emu.testing.wire import make_topology
+from dtls_emu.testing.rig import ADDRESSES, ping, with_link
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.parse import parse_packet_untrusted
-from dtls_emu.wire.virtio import NO_OFFLOAD, VNET_FIELDS
-
-
-PORTS = 4433, 4789
-ON = {"state": "on", "reason": ""}
-OFFLOADS = dict.fromkeys(("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso"), ON)
-# The fastest backend that compiled code can call.
-NATIVE = "ipsec-mb" if choose_engine("ipsec-mb").backend.name == "ipsec-mb" else "null"
-ADDRESSES = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6"}
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-class Guest:
-    """A VM: its end of the pair of sockets that is its device."""
-
-    def __init__(self, *, broken=False):
-        near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        for end in (near, self.far):
-            end.setblocking(False)
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-        descriptor = near.detach()
-        if broken:  # a terminal whose other end is closed is readable, and gives an error
-            os.close(descriptor)
-            descriptor, other = os.openpty()
-            os.set_blocking(descriptor, False)
-            os.close(other)
-        self.device = TunDevice(descriptor, "tun0", OFFLOADS)
-
-    def send(self, packet, header=NO_OFFLOAD):
-        self.far.send(header + packet)
-
-    def received(self):
-        """Each packet, or super-packet, that came, without its virtio header."""
-        found = []
-        with suppress(BlockingIOError):
-            while True:
-                found.append(self.far.recv(1 << 17)[VNET_FIELDS.size :])
-        return found
-
-
-class Rig:
-    """Hosts h1 (VMs a and a2) and h2 (VM b) as two agents on one clock, driven turn by turn."""
-
-    def __init__(self, link=None, backend="cryptography", broken=(), **options):
-        self.clock = Clock()
-        # Of this process alone: other tests may run on the machine.
-        net = f"127.{1 + os.getpid() % 200}.{os.getpid() // 200 % 250}"
-        topology = make_topology(**options)
-        hosts = [replace(host, underlay=f"{net}.{host.name[1:]}") for host in topology.hosts.values()]
-        default = replace(topology.link("h1", "h2"), **{"delay": DEFAULT_DELAY, **(link or {})})
-        self.topology = rebuilt(topology, hosts=hosts, default_link=default)
-        credentials = issue_credentials(self.topology, datetime.now(UTC))
-        self.credentials = credentials
-        self.engine = choose_engine(backend)
-        self.encrypts = any(network.encrypted for network in self.topology.networks.values())
-        self.guests = {name: Guest(broken=name in broken) for name in ADDRESSES}
-        self.agents = {}
-        self.fabrics = {}
-        for name in ("h1", "h2"):
-            self.start(name)
-
-    def start(self, name):
-        authorities = {"test": self.credentials[name].ca_certificate}
-        card = make_card(
-            self.topology,
-            name,
-            self.credentials[name],
-            authorities,
-            engine=self.engine,
-            wall_start=datetime.now(UTC),
-        )
-        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay)
-        devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
-        self.agents[name] = Agent(card, fabric, devices, self.topology, ports=PORTS, clock=self.clock)
-
-    def kill(self, name):
-        """As kill -9 does: nothing is said, the kernel closes the sockets."""
-        self.fabrics[name].close()
-        del self.agents[name]
-
-    def settle(self):
-        """Turns until nobody has anything to do at this moment."""
-        busy = True
-        while busy:
-            busy = False
-            for agent in self.agents.values():
-                busy |= agent.turn(wait=False)
-
-    def pass_time(self, seconds, step=0.001):
-        """Let time pass in small steps."""
-        until = self.clock.now + seconds
-        while self.clock.now < until:
-            self.clock.now = min(self.clock.now + step, until)
-            self.settle()
-
-    def tunnel(self, name):
-        other = "h2" if name == "h1" else "h1"
-        return self.agents[name].card.tunnels[other]
-
-    def close(self):
-        for name, agent in self.agents.items():
-            assert agent.card.balanced
-            assert self.fabrics[name].statistics().balanced
-            agent.close()
-            self.fabrics[name].close()
-        for guest in self.guests.values():
-            assert guest.device.statistics().balanced
-            guest.device.close()
-            guest.far.close()
-
-
-def rebuilt(topology, **changes):
-    """A topology with other parts."""
-    parts = {
-        "name": topology.name,
-        "profile": topology.profile,
-        "seed": topology.seed,
-        "networks": topology.networks.values(),
-        "hosts": topology.hosts.values(),
-        "vms": topology.vms.values(),
-        "links": [],
-        "default_link": topology._default_link,
-    }
-    return Topology(**parts | changes)
-
-
-@pytest.fixture(params=["cryptography", NATIVE], ids=["interpreted", "compiled"])
-def make_rig(request):
-    """Make a rig; its books are checked and everything is closed at the end.
-
-    With a backend that compiled code can call, and with one that it cannot: it must not make a difference.
-    """
-    rigs = []
-
-    def make(**options):
-        rigs.append(Rig(**{"backend": request.param} | options))
-        compiled = [not agent.interpreted for agent in rigs[-1].agents.values()]
-        assert compiled == [request.param == NATIVE or not rigs[-1].encrypts] * 2
-        return rigs[-1]
-
-    yield make
-    for rig in rigs:
-        rig.close()
-
-
-def ping(source, destination, number=0, size=20):
-    return udp_packet(ADDRESSES[source], ADDRESSES[destination], 1000, 2000, bytes([number % 256]) * size)
+from dtls_emu.wire.virtio import VNET_FIELDS
 
 
 def test_a_packet_of_a_vm_arrives_at_the_other_through_a_handshake(make_rig):
@@ -396,10 +234,6 @@ def test_a_flipped_bit_arrives_and_is_found_by_the_record(make_rig):
     assert dropped.total() == 20
     assert dropped[DropReason.AUTH_FAILED] > 0
     assert rig.guests["b"].received() == [ping("a", "b")]
-
-
-def with_link(topology, **settings):
-    return rebuilt(topology, default_link=replace(topology._default_link, **settings))
 
 
 def test_impairments_come_and_go_live(make_rig):

@@ -1,0 +1,242 @@
+"""Two hosts on real sockets and a clock that only moves when a test says so: the bench for a host's loop.
+
+UDP sockets on loopback addresses of this process alone, devices that are pairs of sockets::
+
+    rig = Rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b")]
+    rig.close()
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from dtls_emu.fabric.offload import Offload
+from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.agent import Agent
+from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
+from dtls_emu.host.tun import TunDevice
+from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
+from dtls_emu.testing.wire import make_topology
+from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.virtio import NO_OFFLOAD, VNET_FIELDS
+
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dtls_emu.tunnel.tunnel import Tunnel
+
+
+__all__ = ["ADDRESSES", "PORTS", "Clock", "Guest", "Rig", "ping", "rebuilt", "with_link"]
+
+ADDRESSES: Final = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6"}
+"""Of the VMs: a and a2 live on host h1, b on h2."""
+
+PORTS: Final = (4433, 4789)
+
+_ON: Final = Offload(state="on", reason="")
+_DEVICE_OFFLOADS: Final = ("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso")
+_SEND_BUFFER: Final = 4 << 20
+
+
+class Clock:
+    """Seconds that pass when they are told to.
+
+    Fields:
+        now: may be set.
+    """
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """The time, in seconds."""
+        return self.now
+
+
+class Guest:
+    """A VM: its end of the pair of sockets that is its device.
+
+    Fields:
+        device: the host's end.
+        far: the VM's.
+
+    Args:
+        broken: the device gives an error at its first read.
+    """
+
+    def __init__(self, *, broken: bool = False) -> None:
+        near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (near, self.far):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        descriptor = near.detach()
+        if broken:  # a terminal whose other end is closed is readable, and gives an error
+            os.close(descriptor)
+            descriptor, other = os.openpty()
+            os.set_blocking(descriptor, False)
+            os.close(other)
+        self.device = TunDevice(descriptor, "tun0", dict.fromkeys(_DEVICE_OFFLOADS, _ON))
+
+    def send(self, packet: bytes, header: bytes = NO_OFFLOAD) -> None:
+        """Send a packet, or a super-packet, behind a virtio header."""
+        self.far.send(header + packet)
+
+    def received(self) -> list[bytes]:
+        """Each packet, or super-packet, that came, without its virtio header."""
+        return [packet for _, packet in self.read()]
+
+    def read(self) -> list[tuple[bytes, bytes]]:
+        """Likewise, each with the header."""
+        found: list[tuple[bytes, bytes]] = []
+        with suppress(BlockingIOError):
+            while True:
+                data = self.far.recv(1 << 17)
+                found.append((data[: VNET_FIELDS.size], data[VNET_FIELDS.size :]))
+        return found
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.device.close()
+        self.far.close()
+
+
+class Rig:
+    """Hosts h1 (VMs a and a2) and h2 (VM b) as two agents on one clock, driven turn by turn.
+
+    Fields:
+        clock: of both.
+        topology: of the lab; there is a host h3, which nobody plays.
+        engine: of both cards.
+        guests: by VM.
+        agents, fabrics: by host.
+
+    Args:
+        link: settings of all links.
+        backend: seals and opens.
+        compiled: as :class:`~dtls_emu.host.agent.Agent` takes it.
+        broken: VMs whose device is broken.
+        options: of :func:`~dtls_emu.testing.wire.make_topology`.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Mapping[str, Any] | None = None,
+        backend: str = "cryptography",
+        compiled: bool = True,
+        broken: Collection[str] = (),
+        **options: Any,
+    ) -> None:
+        self.clock = Clock()
+        # Of this process alone: other tests may run on the machine.
+        net = f"127.{1 + os.getpid() % 200}.{os.getpid() // 200 % 250}"
+        topology = make_topology(**options)
+        hosts = [replace(host, underlay=f"{net}.{host.name[1:]}") for host in topology.hosts.values()]
+        default = replace(topology.link("h1", "h2"), **{"delay": DEFAULT_DELAY, **(link or {})})
+        self.topology = rebuilt(topology, hosts=hosts, default_link=default)
+        self.engine = choose_engine(backend)
+        self.guests = {name: Guest(broken=name in broken) for name in ADDRESSES}
+        self.agents: dict[str, Agent] = {}
+        self.fabrics: dict[str, UdpFabric] = {}
+        self._compiled = compiled
+        self._credentials = issue_credentials(self.topology, datetime.now(UTC))
+        for name in ("h1", "h2"):
+            self.start(name)
+
+    @property
+    def encrypts(self) -> bool:
+        """Whether any network of the lab is encrypted."""
+        return any(network.encrypted for network in self.topology.networks.values())
+
+    def start(self, name: str) -> None:
+        """Start a host, for the first time or after :meth:`kill`."""
+        card = make_card(
+            self.topology,
+            name,
+            self._credentials[name],
+            {"test": self._credentials[name].ca_certificate},
+            engine=self.engine,
+            wall_start=datetime.now(UTC),
+        )
+        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay)
+        devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
+        self.agents[name] = Agent(
+            card, fabric, devices, self.topology, ports=PORTS, clock=self.clock, compiled=self._compiled
+        )
+
+    def kill(self, name: str) -> None:
+        """As kill -9 does: nothing is said, the kernel closes the sockets."""
+        self.fabrics[name].close()
+        del self.agents[name]
+
+    def settle(self) -> None:
+        """Turns until nobody has anything to do at this moment."""
+        busy = True
+        while busy:
+            busy = False
+            for agent in self.agents.values():
+                busy |= agent.turn(wait=False)
+
+    def pass_time(self, seconds: float, step: float = 0.001) -> None:
+        """Let time pass in small steps."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now = min(self.clock.now + step, until)
+            self.settle()
+
+    def tunnel(self, name: str) -> Tunnel:
+        """Of a host, to the other."""
+        return self.agents[name].card.tunnels["h2" if name == "h1" else "h1"]
+
+    def close(self) -> None:
+        """Close everything.
+
+        Raises:
+            AssertionError: somebody's books do not balance.
+        """
+        balanced = {f"device of {vm}": each.device.statistics().balanced for vm, each in self.guests.items()}
+        for name, agent in self.agents.items():
+            balanced |= {
+                f"card of {name}": agent.card.balanced,
+                f"fabric of {name}": self.fabrics[name].statistics().balanced,
+            }
+            agent.close()
+            self.fabrics[name].close()
+        for guest in self.guests.values():
+            guest.close()
+        wrong = [whose for whose, right in balanced.items() if not right]
+        assert not wrong, f"books that do not balance: {', '.join(wrong)}"
+
+
+def ping(source: str, destination: str, number: int = 0, size: int = 20) -> bytes:
+    """A packet from one VM to another, by name; its payload is the number, over and over."""
+    return udp_packet(ADDRESSES[source], ADDRESSES[destination], 1000, 2000, bytes([number % 256]) * size)
+
+
+def rebuilt(topology: Topology, **changes: Any) -> Topology:
+    """A topology with other parts."""
+    parts: dict[str, Any] = {
+        "name": topology.name,
+        "profile": topology.profile,
+        "seed": topology.seed,
+        "networks": topology.networks.values(),
+        "hosts": topology.hosts.values(),
+        "vms": topology.vms.values(),
+        "links": [],
+        "default_link": topology._default_link,  # noqa: SLF001  # it has no links of its own
+    }
+    return Topology(**parts | changes)
+
+
+def with_link(topology: Topology, **settings: Any) -> Topology:
+    """A topology whose links have other settings."""
+    return rebuilt(topology, default_link=replace(topology._default_link, **settings))  # noqa: SLF001  # as above
