@@ -14,6 +14,7 @@ from dtls_emu.nic.card import Card, Engine
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def make_card(
     settings: TunnelSettings | None = None,
     on_drop: Callable[[DropReason, int, int], None] | None = None,
     key_log: Callable[[bytes], None] | None = None,
+    first_port: int = DYNAMIC_PORTS.start,
 ) -> Card:
     """Make the card of one host.
 
@@ -97,7 +99,7 @@ def make_card(
         authorities: the CA certificate of each region.
         engine: cipher engine; :func:`choose_engine` by the lab's wish when there is none.
         wall_start: date and time that belong to second 0 of the card's clock.
-        settings, on_drop: as in :class:`~dtls_emu.nic.card.Card`.
+        settings, on_drop, first_port: as in :class:`~dtls_emu.nic.card.Card`.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     identity = Identity(
@@ -108,7 +110,9 @@ def make_card(
         wall_start,
     )
     chosen = engine or choose_engine(topology.hosts[host].backend)
-    return Card(topology, identity, authorities, chosen, settings=settings, on_drop=on_drop)
+    return Card(
+        topology, identity, authorities, chosen, settings=settings, on_drop=on_drop, first_port=first_port
+    )
 
 
 def choose_engine(wanted: str) -> Engine:

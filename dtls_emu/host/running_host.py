@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import threading
 import time
@@ -55,6 +56,7 @@ from dtls_emu.host.underlays import with_underlays
 from dtls_emu.host.warming import warm_up
 from dtls_emu.lab.problems import dotted, suggest
 from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.session_keys import SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
@@ -255,7 +257,15 @@ def _make_card(config: HostConfig, topology: Topology) -> Card:
     engine = choose_engine(config.backend or host.backend)
     logger.info("backend %s, %s: %s", engine.backend.name, engine.backend.detail, engine.reason)
     wall_start = now - timedelta(seconds=time.monotonic())
-    return make_card(topology, host.name, credentials, authorities, engine=engine, wall_start=wall_start)
+    return make_card(
+        topology,
+        host.name,
+        credentials,
+        authorities,
+        engine=engine,
+        wall_start=wall_start,
+        first_port=secrets.choice(DYNAMIC_PORTS),
+    )
 
 
 def _neighbours(config: HostConfig, topology: Topology) -> list[Vm]:

@@ -30,7 +30,7 @@ from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
 from dtls_emu.tunnel.attempts import HalfOpen
 from dtls_emu.tunnel.peers import Peer
-from dtls_emu.tunnel.ports import PortAllocator
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.tunnel import Tunnel
@@ -88,6 +88,7 @@ class Card:
         *,
         settings: TunnelSettings | None = None,
         on_drop: Callable[[DropReason, int, int], None] | None = None,
+        first_port: int = DYNAMIC_PORTS.start,
     ) -> None:
         """
         Args:
@@ -97,6 +98,7 @@ class Card:
             engine: seals and opens.
             settings: tunnels' knobs; from the lab's profile when there are none.
             on_drop: called with reason, count and mark for everything dropped, after it was counted.
+            first_port: of its own attempts, as :class:`~dtls_emu.tunnel.ports.PortAllocator` says.
         """
         self.host = identity.name
         self.engine = engine
@@ -106,7 +108,7 @@ class Card:
         self._generation = 0
         self._due = inf
         self._fast_path: FastPath | None = None
-        ports = PortAllocator()
+        ports = PortAllocator(first_port)
         half_open = HalfOpen()
         profile = topology.profile
         settings = settings or TunnelSettings(

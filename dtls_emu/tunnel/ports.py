@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 
-__all__ = ["PortAllocator"]
+__all__ = ["DYNAMIC_PORTS", "PortAllocator"]
 
 _FIRST: Final = 49_152
 _LAST: Final = 65_535
+DYNAMIC_PORTS: Final = range(_FIRST, _LAST + 1)
 """The dynamic range (RFC 6335 6)."""
 
 
@@ -17,7 +18,8 @@ class PortAllocator:
 
     Args:
         first: where to begin. A card that restarts does well to begin elsewhere, so that its old associations
-            and its new ones do not meet on one 4-tuple; they may, it only takes longer.
+            and its new ones do not meet on one 4-tuple (they may, it only takes longer), and so that nobody off
+            the path can tell where its attempts are to be found (RFC 6056).
     """
 
     def __init__(self, first: int = _FIRST) -> None:

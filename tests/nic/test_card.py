@@ -1,11 +1,15 @@
 """The card's pipeline, both ways, over a wire that the test watches."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.testing.wire import make_topology
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 
@@ -43,6 +47,25 @@ def test_both_ip_versions_and_both_directions_share_one_tunnel(make_wire):
     assert wire.delivered == {"b": [there], "a": [back]}
     assert wire.cards["h1"].tunnels["h2"].handshakes == 1
     assert wire.cards["h2"].tunnels["h1"].handshakes == 1
+
+
+def test_a_card_begins_its_own_ports_where_it_is_told_to():
+    """And goes round: a host on a real fabric begins somewhere that nobody can guess (RFC 6056)."""
+    topology = make_topology()
+    credentials = issue_credentials(topology, datetime.now(UTC))["h1"]
+    card = make_card(
+        topology,
+        "h1",
+        credentials,
+        {"test": credentials.ca_certificate},
+        engine=choose_engine("null"),
+        wall_start=datetime.now(UTC),
+        first_port=50_000,
+    )
+    (hello,) = card.from_guest("a", Burst.from_packets([udp()]), 0.0)
+    assert hello.source_port == 50_000
+    allocator = PortAllocator(65_535)
+    assert [allocator.take() for _ in range(2)] == [65_535, DYNAMIC_PORTS.start]
 
 
 def test_vms_on_one_host_need_no_tunnel(make_wire):
