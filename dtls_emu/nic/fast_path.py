@@ -221,11 +221,12 @@ class FastPath:
             if located is None:
                 continue
             index, flow = located
-            if flow.generation != self._ingress.generation or flow.refused is not None:
-                continue
+            peer = self._peers.get(flow.source_host)
+            if flow.generation != self._ingress.generation or flow.refused is not None or peer is None:
+                continue  # a flow between VMs of this host has no peer: whoever sends it over the fabric forges it
             facts = flows.facts[index]
             facts[FACT_VM] = self._vms[flow.vm]
-            facts[FACT_WAY] = self._peers[flow.source_host]
+            facts[FACT_WAY] = peer
             facts[FACT_LIMIT] = flow.accepts_clear
             facts[FACT_GENERATION] = flow.generation + 1
 
