@@ -30,7 +30,7 @@ from dtls_emu.wire.virtio import NO_OFFLOAD, VNET_FIELDS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from dtls_emu.tunnel.tunnel import Tunnel
 
@@ -123,6 +123,7 @@ class Rig:
         link: settings of all links.
         backend: seals and opens.
         compiled: as :class:`~dtls_emu.host.agent.Agent` takes it.
+        time: seconds, of the agents instead of the clock's: loops that sleep need the monotonic one.
         broken: VMs whose device is broken.
         options: of :func:`~dtls_emu.testing.wire.make_topology`.
     """
@@ -133,6 +134,7 @@ class Rig:
         link: Mapping[str, Any] | None = None,
         backend: str = "cryptography",
         compiled: bool = True,
+        time: Callable[[], float] | None = None,
         broken: Collection[str] = (),
         **options: Any,
     ) -> None:
@@ -148,6 +150,7 @@ class Rig:
         self.agents: dict[str, Agent] = {}
         self.fabrics: dict[str, UdpFabric] = {}
         self._compiled = compiled
+        self._time = time or self.clock
         self._credentials = issue_credentials(self.topology, datetime.now(UTC))
         for name in ("h1", "h2"):
             self.start(name)
@@ -170,7 +173,7 @@ class Rig:
         fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay)
         devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
         self.agents[name] = Agent(
-            card, fabric, devices, self.topology, ports=PORTS, clock=self.clock, compiled=self._compiled
+            card, fabric, devices, self.topology, ports=PORTS, clock=self._time, compiled=self._compiled
         )
 
     def kill(self, name: str) -> None:

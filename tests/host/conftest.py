@@ -49,14 +49,22 @@ def native_backend():
     return "ipsec-mb" if choose_engine("ipsec-mb").backend.name == "ipsec-mb" else "null"
 
 
-@pytest.fixture(params=["interpreted", "compiled"])
-def make_rig(request):
-    """Make a rig; its books are checked and everything is closed at the end.
+@pytest.fixture
+def rigs():
+    """Rigs of a test; their books are checked and everything is closed at the end."""
+    rigs = []
+    yield rigs
+    for rig in rigs:
+        rig.close()
 
-    With a backend that compiled code can call, and with one that it cannot: it must not make a difference.
+
+@pytest.fixture(params=["interpreted", "compiled"])
+def make_rig(request, rigs):
+    """Make a rig with a backend that compiled code can call, and one with a backend that it cannot.
+
+    It must not make a difference.
     """
     is_compiled = request.param == "compiled"
-    rigs = []
 
     def make(**options):
         rig = Rig(**{"backend": native_backend() if is_compiled else "cryptography"} | options)
@@ -65,6 +73,16 @@ def make_rig(request):
         assert compiled == [is_compiled or not rig.encrypts] * 2
         return rig
 
-    yield make
-    for rig in rigs:
-        rig.close()
+    return make
+
+
+@pytest.fixture
+def make_compiled_rig(rigs):
+    """Make a rig whose loops are compiled."""
+
+    def make(**options):
+        rigs.append(Rig(**{"backend": native_backend()} | options))
+        assert [agent.interpreted for agent in rigs[-1].agents.values()] == ["", ""]
+        return rigs[-1]
+
+    return make
