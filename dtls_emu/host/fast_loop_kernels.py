@@ -61,6 +61,7 @@ from dtls_emu.wire.memory import (
     load_u32_be,
     load_u32_native,
     load_u64_be,
+    store_u8,
     store_u16_native,
     store_u64_be,
 )
@@ -309,15 +310,18 @@ def _take_packet(
     gso_size = 0
     if load_u8(memory, header + 1) != GSO_NONE:
         gso_size = load_u16_native(memory, header + 4)
+    flags = load_u8(memory, header)
+    if gso_size == 0 and flags & NEEDS_CHECKSUM:
+        # Before the packet is looked at: the guest says where the sum is written, and that may be any field.
+        begin, field = load_u16_native(memory, header + 6), load_u16_native(memory, header + 8)
+        complete_checksum(memory, HEADROOM, length, begin, field)
+        store_u8(memory, header, flags & ~NEEDS_CHECKSUM)
     if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size):
         return False
     way, rows, size, last = plan[PLAN_WAY], plan[PLAN_ROWS], plan[PLAN_SIZE], plan[PLAN_LAST]
     total = (rows - 1) * size + last
     if state.ways[way, SOCKET] < 0 or total > MAX_SEND_BYTES:
         return False
-    if gso_size == 0 and load_u8(memory, header) & NEEDS_CHECKSUM:
-        begin, field = load_u16_native(memory, header + 6), load_u16_native(memory, header + 8)
-        complete_checksum(memory, HEADROOM, length, begin, field)
     if numbers[COUNT] and (
         # The rows have one size; a shorter one can only be the last.
         (size != numbers[SIZE] and (size > numbers[SIZE] or rows > 1))
