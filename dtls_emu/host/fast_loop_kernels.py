@@ -52,7 +52,7 @@ from dtls_emu.nic.fast_kernels import (
     plan_out,
     seal_out,
 )
-from dtls_emu.wire.headers import TCP
+from dtls_emu.wire.headers import MAX_PACKET, TCP
 from dtls_emu.wire.memory import (
     kernel,
     load_u8,
@@ -66,7 +66,7 @@ from dtls_emu.wire.memory import (
     store_u64_be,
 )
 from dtls_emu.wire.merge import merge_rows
-from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
+from dtls_emu.wire.overhead import ENCAPSULATION, IPV6_HEADER, RECORD_OVERHEAD, RECORD_PREFIX
 from dtls_emu.wire.virtio import (
     GSO_NONE,
     NEEDS_CHECKSUM,
@@ -161,7 +161,7 @@ NAME_SPACE: Final = 32
 MAX_EVENTS: Final = 64
 
 _HEADER: Final = VNET_FIELDS.size
-_ROW: Final = 65_536
+_ROW: Final = IPV6_HEADER + MAX_PACKET
 _CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dtls_emu.lab.vocabulary import DropReason
@@ -9,6 +10,8 @@ from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.rig import PORTS, ping
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
+from dtls_emu.wire.headers import MAX_PACKET
+from dtls_emu.wire.packet import tcp_packet
 from dtls_emu.wire.virtio import NEEDS_CHECKSUM, VNET_FIELDS
 
 
@@ -75,3 +78,15 @@ def test_a_begun_checksum_is_finished_once(make_rig):
         rig.guests["a"].send(bytes(packet), VNET_FIELDS.pack(NEEDS_CHECKSUM, 0, 0, 0, 20, 6))
         rig.settle()
     assert rig.guests["b"].received() == [whole] * 4
+
+
+def test_the_longest_super_packet_of_ipv6_is_not_cut_off(make_rig):
+    """Its length field counts from behind the header: 40 bytes more than IPv4 can have."""
+    rig = make_rig()
+    payload = np.arange((MAX_PACKET - 20) // 2 + 1, dtype=np.uint16).tobytes()[: MAX_PACKET - 20]
+    packet = tcp_packet("fd00::4", "fd00::6", 1000, 2000, payload)
+    for _ in range(3):
+        rig.guests["a"].send(packet, VNET_FIELDS.pack(NEEDS_CHECKSUM, 4, 60, 1400, 40, 16))
+        rig.settle()
+    assert rig.agents["h1"].card.egress.counters.dropped == {}
+    assert b"".join(part[60:] for part in rig.guests["b"].received()) == payload * 3
