@@ -153,7 +153,9 @@ GSO_REFUSED: Final = 19  # by which error, for good
 GSO_REFUSALS: Final = 20
 READY: Final = 21  # events of this pass, and the next of them
 NEXT: Final = 22
-LOOP_WORDS: Final = 23
+READY_PORTS: Final = 23  # likewise of ports
+NEXT_PORT: Final = 24
+LOOP_WORDS: Final = 25
 
 ERRORS: Final = 256  # numbers of errors: Linux has about 133
 CONTROL_SPACE: Final = 64
@@ -412,18 +414,23 @@ def _send(state: LoopState, start: int, length: int, segment: int) -> int:
 
 @kernel
 def _from_fabric(state: LoopState, now: float) -> int:
+    """Reads of ready ports, in turn. Those behind an exception come first at the next call, or one would starve all."""
     numbers = state.numbers
     for _ in range(READS_PER_PORT):
-        ready = epoll_wait(numbers[FABRIC_EPOLL], state.port_events.ctypes.data, MAX_EVENTS, 0)
-        for event in range(ready):
-            file = load_u32_native(state.port_events, event * EVENT_SIZE + EVENT_DATA)
+        if numbers[NEXT_PORT] >= numbers[READY_PORTS]:
+            ready = epoll_wait(numbers[FABRIC_EPOLL], state.port_events.ctypes.data, MAX_EVENTS, 0)
+            if ready <= 0:
+                break
+            numbers[READY_PORTS] = ready
+            numbers[NEXT_PORT] = 0
+        while numbers[NEXT_PORT] < numbers[READY_PORTS]:
+            file = load_u32_native(state.port_events, numbers[NEXT_PORT] * EVENT_SIZE + EVENT_DATA)
+            numbers[NEXT_PORT] += 1
             if file >= len(state.kinds) or state.kinds[file] != PORT:
-                continue
+                continue  # closed since
             code = _from_port(state, file, state.places[file], now)
             if code != DONE:
                 return code
-        if ready <= 0:
-            break
     return DONE
 
 

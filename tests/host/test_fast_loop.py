@@ -90,3 +90,24 @@ def test_the_longest_super_packet_of_ipv6_is_not_cut_off(make_rig):
         rig.settle()
     assert rig.agents["h1"].card.egress.counters.dropped == {}
     assert b"".join(part[60:] for part in rig.guests["b"].received()) == payload * 3
+
+
+# -------------------------------------------------------------------------------------------- fairness
+
+
+def test_a_flood_of_one_port_does_not_starve_another(make_rig):
+    """Although each of its datagrams is an exception: after two turns the other port has had one."""
+    rig = make_rig()
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    rig.guests["b"].received()
+    for _ in range(100):
+        throw(rig, [b"\x17" + bytes(50)])
+    rig.guests["b"].send(ping("b", "a"))
+    while rig.agents["h2"].turn(wait=False):
+        pass
+    for _ in range(2):
+        rig.agents["h1"].turn(wait=False)
+    assert rig.guests["a"].received() == [ping("b", "a")]
+    assert rig.agents["h1"].card.ingress.counters.dropped.total() < 100
+    rig.settle()
