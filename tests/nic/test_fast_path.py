@@ -8,7 +8,9 @@ import pytest
 
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.protocol import MAX_PLAINTEXT
 from dtls_emu.wire.vxlan import encapsulation_header
 
 
@@ -27,6 +29,23 @@ def frame(packet, vni=5001):
     """A VXLAN frame, with the MAC addresses of nobody."""
     version = packet[0] >> 4
     return encapsulation_header(vni, bytes(6), bytes(6), version).tobytes() + packet
+
+
+# ---------------------------------------------------------------------------------------- from a VM
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_packet_that_no_record_can_hold_is_too_big_on_either_path(make_offloaded_wire, backend):
+    """On a link that would carry it: 2^14 bytes of plaintext is the most (RFC 5246 6.2.1)."""
+    wire = make_offloaded_wire(backend, mtu=65_535)
+    most = MAX_PLAINTEXT - ENCAPSULATION - 28
+    wire.send("a", udp(payload=bytes(most + 1)))
+    for _ in range(3):
+        wire.send("a", udp(payload=bytes(most)))
+    wire.send("a", udp(payload=bytes(most + 1)))
+    assert wire.delivered == {"a": wire.delivered["a"], "b": [udp(payload=bytes(most))] * 3}
+    assert wire.drops == [("h1", DropReason.TOO_BIG, 1, 0)] * 2
+    assert wire.cards["h1"].carried_out == 1
 
 
 # ------------------------------------------------------------------------------------ from the fabric
