@@ -7,13 +7,19 @@ hundred milliseconds, which would otherwise be those of the first packets, and s
 from __future__ import annotations
 
 import logging
+import select
 from collections import deque
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dtls_emu.fabric.offload import FabricUnavailableError
+from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.cards import build_cards
+from dtls_emu.host.fast_loop import FastLoop
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.lab.vocabulary import Enforcement
@@ -37,8 +43,13 @@ _ROWS: Final = 8
 
 
 def warm_up(engine: Engine) -> bool:
-    """Send packets and a super-packet from card to card, sealed and in clear. Whether they arrived."""
+    """Send packets and a super-packet from card to card, sealed and in clear. Whether they arrived.
+
+    Where the engine can be offloaded, the compiled loop is loaded, too.
+    """
     arrived = [_rehearse(engine, encrypted=encrypted) for encrypted in (True, False)]
+    if engine.is_native:
+        _load_loop(engine)
     if not all(arrived):
         logger.warning("the rehearsal of the datapath lost packets")
     return all(arrived)
@@ -59,6 +70,14 @@ def _rehearse(engine: Engine, *, encrypted: bool) -> bool:
     for card in cards.values():
         card.abort()
     return stage.delivered == 1 + 2 + _ROWS + 1
+
+
+def _load_loop(engine: Engine) -> None:
+    """One pass of the compiled loop, without anything to do."""
+    topology = _two_hosts(encrypted=True)
+    card = build_cards(topology, engines=dict.fromkeys(topology.hosts, engine))["near"]
+    with suppress(FabricUnavailableError), UdpFabric("127.0.0.1") as fabric, select.epoll() as epoll:
+        FastLoop(card, fabric, {}, topology, epoll.fileno()).run(0.0, inf, forever=False)
 
 
 class _Stage:

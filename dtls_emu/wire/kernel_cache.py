@@ -15,15 +15,28 @@ from typing import Final
 
 __all__ = ["kernel_cache"]
 
-_FLOORS_WITH_KERNELS: Final = ("wire", "crypto", "nic")
+SOURCES: Final = (
+    "wire/*.py",
+    "crypto/*.py",
+    "nic/*.py",
+    "tunnel/association.py",
+    "tunnel/liveness.py",
+    "fabric/offload.py",
+    "fabric/udp.py",
+    "host/fast_loop_kernels.py",
+    "host/outbox.py",
+    "host/syscalls.py",
+    "host/tun.py",
+)
+"""Where kernels are, and the constants that are compiled into them."""
 
 
 def kernel_cache() -> Path:
     """The folder for this state of the sources, below the user's cache folder (XDG base directories)."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256(str(package).encode())
-    for floor in _FLOORS_WITH_KERNELS:
-        for source in sorted((package / floor).glob("*.py")):
+    for pattern in SOURCES:
+        for source in sorted(package.glob(pattern)):
             state = source.stat()
             digest.update(f"{source.name} {state.st_size} {state.st_mtime_ns}\n".encode())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
