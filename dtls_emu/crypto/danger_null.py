@@ -42,6 +42,8 @@ DANGER_CONSTANT_TAG: Final = b"danger_null: tag"
 _KNOWN_DIGEST: Final = "b7beed002e659a8e578d55daf0f5d6de10016165717759bf2f2048ff8341a820"
 _TAG_HIGH: Final = int.from_bytes(DANGER_CONSTANT_TAG[:8], "big")
 _TAG_LOW: Final = int.from_bytes(DANGER_CONSTANT_TAG[8:], "big")
+_OPEN_AT: Final = CELLS_SIZE
+_STATE_SIZE: Final = CELLS_SIZE + 1
 _OK: Final = int(RowStatus.OK)
 _AUTH_FAILED: Final = int(RowStatus.AUTH_FAILED)
 
@@ -68,12 +70,17 @@ class DangerNullBackend:
 
 
 class _End:
+    """One direction: cells that no cipher looks at, and behind them a byte that says whether it is open."""
+
     def __init__(self) -> None:
-        self._cells = np.zeros(CELLS_SIZE, np.uint8)
+        self._memory = np.zeros(_STATE_SIZE, np.uint8)
+        self._memory[_OPEN_AT] = 1
+        self._cells = self._memory[:CELLS_SIZE]
         self._closed = False
 
     def close(self) -> None:
         self._closed = True
+        self._memory.fill(0)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -88,7 +95,7 @@ class _Sealer(_End):
     @property
     def native(self) -> NativeEnd:
         """For :mod:`dtls_emu.crypto.native`."""
-        return NativeEnd(_native_functions()[0], self._cells.ctypes.data)
+        return NativeEnd(_native_functions()[0], self._memory.ctypes.data)
 
     def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
         self._require_open()
@@ -112,7 +119,7 @@ class _Opener(_End):
     @property
     def native(self) -> NativeEnd:
         """For :mod:`dtls_emu.crypto.native`."""
-        return NativeEnd(_native_functions()[1], self._cells.ctypes.data)
+        return NativeEnd(_native_functions()[1], self._memory.ctypes.data)
 
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         self._require_open()
@@ -182,11 +189,18 @@ def _seal_native(
     epoch: int,
     first_sequence: int,
 ) -> None:
+    memory = carray(state, _STATE_SIZE)
     buffer = carray(rows, (count - 1) * stride + RECORD_PREFIX + last + TAG)
-    cells = carray(state, CELLS_SIZE)
-    _seal_rows(buffer, 0, stride, size, count, last, epoch, first_sequence, APPLICATION_DATA, cells)
+    if not memory[_OPEN_AT]:  # closed: nothing may be left to be sent
+        buffer[:] = 0
+        return
+    _seal_rows(buffer, 0, stride, size, count, last, epoch, first_sequence, APPLICATION_DATA, memory)
 
 
 def _open_native(state: Any, rows: Any, stride: int, size: int, count: int, last: int, status: Any) -> None:
+    memory, verdicts = carray(state, _STATE_SIZE), carray(status, count)
+    if not memory[_OPEN_AT]:  # closed
+        verdicts[:] = _AUTH_FAILED
+        return
     buffer = carray(rows, (count - 1) * stride + last)
-    _open_rows(buffer, 0, stride, size, count, last, carray(status, count), carray(state, CELLS_SIZE))
+    _open_rows(buffer, 0, stride, size, count, last, verdicts, memory)
