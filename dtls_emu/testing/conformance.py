@@ -6,13 +6,15 @@
 
 proves the named backend, alone and against every other that works on this machine; without the option, all
 that are installed. Needs pytest, and PyPI `cryptography-vectors` for the NIST vectors. Tests are handed what a
-backend claims to be (does it protect, does it need the connection); what it does not claim is not asked.
+backend claims to be (does it protect, does it need the connection, has it functions for compiled code); what it
+does not claim is not asked.
 
 Keys come from a real handshake in memory, but for the vectors. Payloads are fixed, so a failure repeats.
 """
 
 from __future__ import annotations
 
+import ctypes
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -33,6 +35,7 @@ from dtls_emu.crypto.backend import (
     TrafficKeys,
 )
 from dtls_emu.crypto.loopback import LoopbackEnd, loopback_handshake
+from dtls_emu.crypto.native import has_native_ends, native_end
 from dtls_emu.crypto.registry import available
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.nist import DECRYPT_FILE, ENCRYPT_FILE, load_vectors
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-__all__ = ["TestContract", "TestForgeries", "TestPeers", "TestVectors", "pytest_generate_tests"]
+__all__ = ["TestContract", "TestForgeries", "TestNative", "TestPeers", "TestVectors", "pytest_generate_tests"]
 
 GUARD: Final = 0xA5
 """Fills the room around a record; a backend that writes there writes into other packets."""
@@ -89,6 +92,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     _parametrize(metafunc, "protecting", protecting)
     _parametrize(metafunc, "free", [backend for backend in mine if not backend.needs_connection])
     _parametrize(metafunc, "keyed", [backend for backend in protecting if not backend.needs_connection])
+    _parametrize(metafunc, "native", [backend for backend in mine if has_native_ends(backend)])
     _parametrize(metafunc, "pair", pairs)
     _parametrize(metafunc, "protecting_pair", [pair for pair in pairs if pair.opening.protects])
     _parametrize(metafunc, "free_pair", [pair for pair in pairs if not pair.sealing.needs_connection])
@@ -378,6 +382,104 @@ class TestPeers:
         assert client.connection.recv(MAX_PLAINTEXT) == payload(100)
 
 
+class TestNative:
+    """The functions for compiled code (:mod:`dtls_emu.crypto.native`) do what `seal` and `open` do, to the byte."""
+
+    @pytest.mark.parametrize("size", [1, 15, 16, 17, 64, 1399, 1400, 8900, MAX_PLAINTEXT])
+    def test_seals_as_seal_does(self, native: Backend, size: int) -> None:
+        """Bursts of 1 to 64 rows, the last one short or not, with room around the rows left as it is."""
+        sealer, _ = native.attach(known(epoch=7))
+        for count in (1, 2, 3, 63, MAX_ROWS):
+            for last in {1, (size + 1) // 2, size}:
+                packets = [payload(size)] * (count - 1) + [payload(last)]
+                expected, burst = guarded(packets), guarded(packets)
+                sealer.seal(expected, 0x0102030405FE)
+                native_seal(sealer, burst, 7, 0x0102030405FE)
+                assert burst.buffer.tobytes() == expected.buffer.tobytes()
+
+    @pytest.mark.parametrize("first", [0, 1, 0xFFFFFF - 3, 0xFFFFFFFF - 3, MAX_SEQUENCE - 7])
+    @pytest.mark.parametrize("epoch", [1, 0xFFFF])
+    def test_seals_under_the_number_and_epoch_that_it_is_told(
+        self, native: Backend, first: int, epoch: int
+    ) -> None:
+        """Whatever was sealed before: there is no count of its own."""
+        sealer, _ = native.attach(known(epoch=epoch))
+        packets = [payload(100)] * 8
+        expected = guarded(packets)
+        sealer.seal(expected, first)
+        for _ in range(2):
+            burst = guarded(packets)
+            native_seal(sealer, burst, epoch, first)
+            assert burst.buffer.tobytes() == expected.buffer.tobytes()
+
+    def test_opens_as_open_does(self, native: Backend) -> None:
+        """Good rows, forged rows and rows that the record layer has judged, in bursts of 1 to 64."""
+        association = associate(native, native)
+        sequence = association.next_sequence
+        for count in range(1, MAX_ROWS + 1):
+            expected = guarded([payload(300)] * (count - 1) + [payload(1 + 4 * count)])
+            association.sealer.seal(expected, sequence)
+            sequence += count
+            for row in range(0, count, 3):
+                expected.row(row)[-1] ^= 0x80
+            judged = [RowStatus.REPLAYED if row % 5 == 1 else RowStatus.OK for row in range(count)]
+            burst = copied(expected)
+            status = native_open(association.opener, burst, judged)
+            assert status == open_burst(association.opener, expected, judged)
+            assert burst.buffer.tobytes() == expected.buffer.tobytes()
+
+    def test_leaves_no_plaintext_of_a_forgery(self, native: Backend) -> None:
+        """Row by row: the good ones beside it are opened."""
+        association = associate(native, native)
+        packets = [MARKER * 4] * 9 + [MARKER]
+        burst = guarded(packets)
+        association.sealer.seal(burst, association.next_sequence)
+        bad = {0, 4, 9}
+        for row in bad:
+            burst.row(row)[-1] ^= 1
+        status = native_open(association.opener, burst)
+        assert {row for row, known in enumerate(status) if known == RowStatus.AUTH_FAILED} == bad
+        assert [row.tobytes() for row in burst.rows()] == [
+            bytes(len(packet)) if row in bad else packet for row, packet in enumerate(packets)
+        ]
+        assert_guards(burst)
+
+    def test_takes_turns_with_seal_and_open(self, native: Backend) -> None:
+        """One direction has one key, whoever calls: each opens what the other has sealed."""
+        association = associate(native, native)
+        packets = [payload(200)] * 3 + [payload(50)]
+        for turn in range(4):
+            burst = guarded(packets)
+            first = association.next_sequence + turn * len(packets)
+            if turn % 2:
+                native_seal(association.sealer, burst, 1, first)
+            else:
+                association.sealer.seal(burst, first)
+            if turn in {1, 2}:
+                assert open_burst(association.opener, burst) == [RowStatus.OK] * 4
+            else:
+                assert native_open(association.opener, burst) == [RowStatus.OK] * 4
+            assert [row.tobytes() for row in burst.rows()] == packets
+
+    def test_does_no_harm_after_close(self, native: Backend) -> None:
+        """A call that comes too late leaves nothing that could be sent, and opens nothing."""
+        association = associate(native, native)
+        late, record = guarded([MARKER * 3] * 3), guarded([MARKER * 3] * 3)
+        association.sealer.seal(record, association.next_sequence)
+        sealed = record.buffer.tobytes()
+        ends = association.sealer, association.opener
+        addresses = [native_end(end) for end in ends]
+        for end in ends:
+            end.close()
+            end.close()
+        assert [native_end(end) for end in ends] == addresses
+        native_seal(association.sealer, late, 1, association.next_sequence + 3)
+        assert MARKER not in late.buffer.tobytes()
+        assert RowStatus.OK not in native_open(association.opener, record)
+        if native.protects:
+            assert record.buffer.tobytes() == sealed or MARKER not in record.buffer.tobytes()
+
+
 @cache
 def _found() -> list[tuple[str, Backend | str]]:
     return available()
@@ -458,6 +560,43 @@ def open_burst(opener: Opener, burst: Burst, judged: Iterable[RowStatus] = ()) -
         status[row] = value
     opener.open(burst, status)
     return [int(value) for value in status]
+
+
+def native_seal(sealer: Sealer, burst: Burst, epoch: int, first_sequence: int) -> None:
+    """Seal by address, as compiled code does."""
+    end = native_end(sealer)
+    assert end is not None
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 6)(end.function)
+    rows = burst.buffer.ctypes.data + burst.offset - RECORD_PREFIX
+    function(end.state, rows, burst.stride, burst.size, burst.count, burst.last, epoch, first_sequence)
+    burst.offset -= RECORD_PREFIX
+    burst.size += RECORD_OVERHEAD
+    burst.last += RECORD_OVERHEAD
+
+
+def native_open(opener: Opener, burst: Burst, judged: Iterable[RowStatus] = ()) -> list[int]:
+    """Likewise open, and return the statuses."""
+    end = native_end(opener)
+    assert end is not None
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 4, ctypes.c_void_p)(
+        end.function
+    )
+    status = np.zeros(burst.count, np.uint8)
+    for row, value in enumerate(judged):
+        status[row] = value
+    rows = burst.buffer.ctypes.data + burst.offset
+    function(end.state, rows, burst.stride, burst.size, burst.count, burst.last, status.ctypes.data)
+    burst.offset += RECORD_PREFIX
+    burst.size = max(burst.size - RECORD_OVERHEAD, 0)
+    burst.last = max(burst.last - RECORD_OVERHEAD, 0)
+    return [int(value) for value in status]
+
+
+def copied(burst: Burst) -> Burst:
+    """The same burst in memory of its own."""
+    copy = burst.slice(0, burst.count)
+    copy.buffer = burst.buffer.copy()
+    return copy
 
 
 def sealed(association: Association, packets: Sequence[bytes], sequence: int) -> list[bytes]:

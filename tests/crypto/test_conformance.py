@@ -6,13 +6,14 @@ from dtls_emu.testing import conformance
 from dtls_emu.testing.conformance import (
     TestContract,
     TestForgeries,
+    TestNative,
     TestPeers,
     TestVectors,
     pytest_generate_tests,
 )
 
 
-__all__ = ["TestContract", "TestForgeries", "TestPeers", "TestVectors", "pytest_generate_tests"]
+__all__ = ["TestContract", "TestForgeries", "TestNative", "TestPeers", "TestVectors", "pytest_generate_tests"]
 
 
 def test_the_whole_suite_is_pulled_in():

@@ -1,5 +1,6 @@
 """The conformance suite fails backends that are wrong, each in a way that somebody has been wrong before."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -9,14 +10,36 @@ import pytest
 from OpenSSL import SSL
 
 from dtls_emu.crypto.backend import APPLICATION_DATA, MAX_SEQUENCE, Established, RowStatus, TrafficKeys
+from dtls_emu.crypto.native import NativeEnd
 from dtls_emu.crypto.pyca import CryptographyBackend
-from dtls_emu.testing.conformance import Pair, TestContract, TestForgeries, TestPeers, TestVectors
+from dtls_emu.testing.conformance import (
+    Pair,
+    TestContract,
+    TestForgeries,
+    TestNative,
+    TestPeers,
+    TestVectors,
+)
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 
 
 __all__: list[str] = []  # the suite's classes are material here; test_conformance.py runs them
 
-SUITE = {"contract": TestContract, "forgeries": TestForgeries, "peers": TestPeers, "vectors": TestVectors}
-del TestContract, TestForgeries, TestPeers, TestVectors  # or pytest would collect them a second time
+SUITE = {
+    "contract": TestContract,
+    "forgeries": TestForgeries,
+    "native": TestNative,
+    "peers": TestPeers,
+    "vectors": TestVectors,
+}
+del (
+    TestContract,
+    TestForgeries,
+    TestNative,
+    TestPeers,
+    TestVectors,
+)  # or pytest would collect them a second time
 
 
 class Good(CryptographyBackend):
@@ -154,6 +177,111 @@ class DropsShortRows(Good):
             status[burst.count - 1] = RowStatus.AUTH_FAILED
 
 
+class GoodNative(Good):
+    """Functions that can be called by address; Python in truth, and slow. A state is the number of an end."""
+
+    def __init__(self):
+        super().__init__()
+        seal = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 6)
+        opens = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 4, ctypes.c_void_p)
+        self.functions = seal(self.called_to_seal), opens(self.called_to_open)
+        self.ends = {}
+        self.closed = set()
+
+    def attach(self, established):
+        ends = super().attach(established)
+        for end, function in zip(ends, self.functions, strict=True):
+            number = len(self.ends) + 1
+            self.ends[number] = end
+            end.native = NativeEnd(ctypes.cast(function, ctypes.c_void_p).value, number)
+        return ends
+
+    def close(self, sealer, opener):
+        super().close(sealer, opener)
+        self.closed |= {number for number, end in self.ends.items() if end.inner_sealer is sealer}
+
+    def called_to_seal(self, state, rows, stride, size, count, last, _epoch, first_sequence):
+        length = (count - 1) * stride + RECORD_PREFIX + last + TAG
+        memory = bytes_at(rows, length)
+        if state in self.closed:
+            memory[:] = 0
+            return
+        whole = np.zeros(count * stride, np.uint8)
+        whole[:length] = memory
+        burst = Burst(whole, stride=stride, offset=RECORD_PREFIX, size=size, count=count, last=last)
+        self.ends[state].seal(burst, first_sequence)
+        memory[:] = whole[:length]
+
+    def called_to_open(self, state, rows, stride, size, count, last, status):
+        memory, verdicts = bytes_at(rows, (count - 1) * stride + last), bytes_at(status, count)
+        if state in self.closed:
+            verdicts[:] = RowStatus.AUTH_FAILED
+            return
+        burst = Burst(memory, stride=stride, offset=0, size=size, count=count, last=last)
+        self.ends[state].open(burst, verdicts)
+
+
+def bytes_at(address, length):
+    return np.ctypeslib.as_array((ctypes.c_uint8 * length).from_address(address))
+
+
+class NativeCountsFromOne(GoodNative):
+    def called_to_seal(self, *arguments):
+        super().called_to_seal(*arguments[:-1], 1)
+
+
+class NativeKnowsOneEpoch(GoodNative):
+    """That of all associations but one after a renegotiation, which is nearly always right."""
+
+    def called_to_seal(self, state, rows, *arguments):
+        super().called_to_seal(state, rows, *arguments)
+        for row in range(arguments[2]):
+            bytes_at(rows + row * arguments[0], 5)[3:] = (0, 1)
+
+
+class NativeFillsTheLastRow(GoodNative):
+    def called_to_seal(self, state, rows, stride, size, count, last, *numbers):
+        super().called_to_seal(state, rows, stride, size, count, max(last, size - 1), *numbers)
+
+
+class NativeLeavesForgeries(GoodNative):
+    def called_to_open(self, state, rows, stride, size, count, last, status):
+        memory = bytes_at(rows, (count - 1) * stride + last)
+        before = memory.copy()
+        super().called_to_open(state, rows, stride, size, count, last, status)
+        if bytes_at(status, count).any():
+            memory[:] = before
+
+
+class NativeOpensJudgedRows(GoodNative):
+    def called_to_open(self, state, rows, stride, size, count, last, status):
+        verdicts = bytes_at(status, count)
+        judged = verdicts.copy()
+        verdicts[:] = RowStatus.OK
+        super().called_to_open(state, rows, stride, size, count, last, status)
+        np.maximum(verdicts, judged, out=verdicts)
+
+
+class NativeBelievesEveryTag(GoodNative):
+    def called_to_open(self, state, rows, stride, size, count, last, status):
+        super().called_to_open(state, rows, stride, size, count, last, status)
+        bytes_at(status, count)[:] = RowStatus.OK
+
+
+class NativeGivesUpSilently(GoodNative):
+    """Once closed it does nothing: what was to be sealed goes out as it is."""
+
+    def called_to_seal(self, state, *arguments):
+        if state not in self.closed:
+            super().called_to_seal(state, *arguments)
+
+
+class NativeOpensWhenClosed(GoodNative):
+    def called_to_open(self, state, *arguments):
+        if state not in self.closed:
+            super().called_to_open(state, *arguments)
+
+
 WRONG = [
     (RecomputesTheNonce, "peers", "test_opens_any_explicit_nonce", ()),
     (RecomputesTheNonce, "peers", "test_opens_what_openssl_sealed", (True,)),
@@ -174,6 +302,17 @@ WRONG = [
     (TakesHalfTheKey, "vectors", "test_seals_as_nist_says", ()),
     (TakesHalfTheKey, "vectors", "test_opens_as_nist_says", ()),
     (DropsShortRows, "contract", "test_each_opens_what_the_other_sealed", ()),
+    (NativeCountsFromOne, "native", "test_seals_as_seal_does", (64,)),
+    (NativeCountsFromOne, "native", "test_seals_under_the_number_and_epoch_that_it_is_told", (0xFFFFFF, 1)),
+    (NativeKnowsOneEpoch, "native", "test_seals_under_the_number_and_epoch_that_it_is_told", (1, 0xFFFF)),
+    (NativeFillsTheLastRow, "native", "test_seals_as_seal_does", (64,)),
+    (NativeFillsTheLastRow, "native", "test_takes_turns_with_seal_and_open", ()),
+    (NativeLeavesForgeries, "native", "test_opens_as_open_does", ()),
+    (NativeLeavesForgeries, "native", "test_leaves_no_plaintext_of_a_forgery", ()),
+    (NativeOpensJudgedRows, "native", "test_opens_as_open_does", ()),
+    (NativeBelievesEveryTag, "native", "test_leaves_no_plaintext_of_a_forgery", ()),
+    (NativeGivesUpSilently, "native", "test_does_no_harm_after_close", ()),
+    (NativeOpensWhenClosed, "native", "test_does_no_harm_after_close", ()),
 ]
 
 
@@ -195,7 +334,7 @@ def run(backend, group, test, arguments):
 def test_a_wrong_backend_fails_and_a_good_one_passes(monkeypatch, wrong, group, test, arguments):
     """The same test on both. The self-test at construction is out of the way, it would catch some."""
     monkeypatch.setattr(CryptographyBackend, "__init__", lambda _self: None)
-    run(Good(), group, test, arguments)
+    run(GoodNative() if group == "native" else Good(), group, test, arguments)
     with pytest.raises((AssertionError, pytest.fail.Exception, SSL.WantReadError)):
         run(wrong(), group, test, arguments)
 
