@@ -2,7 +2,9 @@
 
 Two hosts in one process: real cards and real UDP sockets on loopback, and pairs of sockets in the place of TUN
 devices, so no root is needed. Each stage is timed alone and warm, the lower decile of many runs; a real host pays
-more, because the guests' TCP and other programs share its caches::
+more, because the guests' TCP and other programs share its caches. Then whole turns of the loop, interpreted and
+compiled; a compiled one is entered from Python each time, which under load it is not, so what a turn with nothing
+to do takes can be subtracted from it::
 
     python bench/stages.py [--backend NAME]
 """
@@ -52,7 +54,9 @@ OFFLOADS = ("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_us
 class Side:
     """One host, and its VM's end of the device."""
 
-    def __init__(self, topology: Any, host: str, vm: str, credentials: Any, engine: Any) -> None:
+    def __init__(
+        self, topology: Any, host: str, vm: str, credentials: Any, engine: Any, *, compiled: bool
+    ) -> None:
         near, self.guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (near, self.guest):
             end.setblocking(False)
@@ -65,7 +69,9 @@ class Side:
             topology, host, credentials[host], authorities, engine=engine, wall_start=datetime.now(UTC)
         )
         self.fabric = UdpFabric(topology.hosts[host].underlay)
-        self.agent = Agent(self.card, self.fabric, {vm: self.device}, topology, ports=(4433, 4789))
+        self.agent = Agent(
+            self.card, self.fabric, {vm: self.device}, topology, ports=(4433, 4789), compiled=compiled
+        )
 
     def close(self) -> None:
         """Let go of everything."""
@@ -76,41 +82,90 @@ class Side:
 
 
 def main() -> None:
-    """Print the stages with encryption on and off, side by side."""
+    """Print stages and turns with encryption on and off, side by side."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backend", default="auto")
     engine = choose_engine(parser.parse_args().backend)
-    on, off = (stages(engine, encrypted=encrypted) for encrypted in ("true", "false"))
     print(f"us for a super-packet of {ROWS} x {PAYLOAD} bytes; {engine.backend.detail}")
-    print(f"{'':44}{'on':>7}{'off':>7}")
-    for name, value in on.items():
-        print(f"{name:44}{value:7.1f}{off[name]:7.1f}")
+    columns = {name: between(engine, name == "on", stages, compiled=False) for name in ("on", "off")}
+    print_columns(columns)
+    columns = {
+        f"{kind} {name}": between(engine, name == "on", turns, compiled=kind == "compiled")
+        for kind in ("interpreted", "compiled")
+        for name in ("on", "off")
+    }
+    print_columns(columns)
 
 
-def stages(engine: Any, *, encrypted: str) -> dict[str, float]:
-    """Microseconds of each stage."""
-    topology = compile_lab(parse_lab(LAB.format(encrypted=encrypted), "stages.yaml"))
+def print_columns(columns: dict[str, dict[str, float]]) -> None:
+    """A line for each thing that was timed."""
+    print(f"\n{'':44}" + "".join(f"{name:>16}" for name in columns))
+    for line in next(iter(columns.values())):
+        print(f"{line:44}" + "".join(f"{values[line]:16.1f}" for values in columns.values()))
+
+
+def between(
+    engine: Any, encrypted: bool, timer: Callable[[Side, Side], dict[str, float]], *, compiled: bool
+) -> dict[str, float]:
+    """What is timed between two hosts."""
+    topology = compile_lab(parse_lab(LAB.format(encrypted=str(encrypted).lower()), "stages.yaml"))
     credentials = issue_credentials(topology, datetime.now(UTC))
-    near = Side(topology, "h1", "a", credentials, engine)
-    far = Side(topology, "h2", "b", credentials, engine)
+    near = Side(topology, "h1", "a", credentials, engine, compiled=compiled)
+    far = Side(topology, "h2", "b", credentials, engine, compiled=compiled)
     try:
-        return measure(near, far)
+        return timer(near, far)
     finally:
         near.close()
         far.close()
 
 
-def measure(near: Side, far: Side) -> dict[str, float]:
-    """Bring the tunnel up, then time each stage with what the one before it hands on."""
+def packets(near: Side, far: Side) -> tuple[bytes, bytes]:
+    """A super-packet and an acknowledgement as their guests send them; the tunnel is up, the flows are known."""
     data = tcp_packet("10.0.0.4", "10.0.0.5", 1, 2, os.urandom(ROWS * PAYLOAD), options=OPTIONS)
     data = VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 52, PAYLOAD, 20, 16) + data
     answer = NO_OFFLOAD + tcp_packet("10.0.0.5", "10.0.0.4", 2, 1, b"", options=OPTIONS)
-    near.guest.send(data)
-    settle(near, far)
-    far.guest.send(answer)
-    settle(near, far)
+    for _ in range(3):
+        near.guest.send(data)
+        settle(near, far)
+        far.guest.send(answer)
+        settle(near, far)
+    return data, answer
+
+
+def turns(near: Side, far: Side) -> dict[str, float]:
+    """Microseconds of whole turns."""
+    data, answer = packets(near, far)
+
+    def send(guest: socket.socket, packet: bytes, side: Side) -> None:
+        guest.send(packet)
+        side.agent.turn(wait=False)
+
+    def turn(side: Side) -> Callable[[], object]:
+        return lambda: side.agent.turn(wait=False)
+
+    def take(side: Side) -> Callable[[], object]:
+        return lambda: (side.agent.turn(wait=False), drain(side.guest))
+
+    return {
+        "super-packet: its sender": timed(turn(near), before=lambda: near.guest.send(data), after=take(far)),
+        "super-packet: its receiver": timed(
+            turn(far), before=lambda: send(near.guest, data, near), after=lambda: drain(far.guest)
+        ),
+        "acknowledgement: its sender": timed(
+            turn(far), before=lambda: far.guest.send(answer), after=take(near)
+        ),
+        "acknowledgement: its receiver": timed(
+            turn(near), before=lambda: send(far.guest, answer, far), after=lambda: drain(near.guest)
+        ),
+        "nothing to do": timed(turn(near)),
+    }
+
+
+def stages(near: Side, far: Side) -> dict[str, float]:
+    """Microseconds of each stage, with what the one before it hands on."""
+    data, _ = packets(near, far)
     now = time.monotonic()
     kept: list[Any] = []
     near.guest.send(data)
@@ -160,12 +215,6 @@ def measure(near: Side, far: Side) -> dict[str, float]:
         "receiver: write to the device": timed(
             lambda: far.device.write(joined), after=lambda: drain(far.guest)
         ),
-        "acknowledgement: whole turn of its sender": timed(
-            lambda: far.agent.turn(wait=False),
-            before=lambda: far.guest.send(answer),
-            after=lambda: near.fabric.receive(ignore, now),
-        ),
-        "a turn with nothing to do": timed(lambda: near.agent.turn(wait=False)),
     }
 
 
