@@ -315,7 +315,9 @@ class UdpFabric:
         return sent
 
     def stop_segmenting(self, error: int) -> None:
-        """Send datagrams one by one from now on: the kernel or a device refuses, with this error."""
+        """Send datagrams one by one from now on: the kernel or a device refuses, with this error. Said once."""
+        if not self._segments:
+            return
         self._segments = False
         reason = f"refused at run time: {os.strerror(error)}"
         self._offloads["udp_gso"] = {"state": "off", "reason": reason}
