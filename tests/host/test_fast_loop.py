@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
+import threading
+import time
+from collections import Counter
 from contextlib import contextmanager, suppress
+from functools import partial
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +22,11 @@ from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.host.tun import DeviceDrop
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.testing.rig import ADDRESSES, PORTS, ping
+from dtls_emu.testing.rig import ADDRESSES, PORTS, ping, with_link
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.headers import MAX_PACKET
-from dtls_emu.wire.packet import tcp_packet
+from dtls_emu.wire.packet import fragments, tcp_packet
 from dtls_emu.wire.virtio import NEEDS_CHECKSUM, VNET_FIELDS
 
 
@@ -123,6 +129,197 @@ def test_a_flood_of_one_port_does_not_starve_another(make_rig):
     assert rig.guests["a"].received() == [ping("b", "a")]
     assert rig.agents["h1"].card.ingress.counters.dropped.total() < 100
     rig.settle()
+
+
+def test_an_exception_amid_a_pass_starves_no_other_file(make_compiled_rig):
+    """Every device and the fabric have had their turn before the pass is over, whoever brought exceptions."""
+    rig = make_compiled_rig()
+    warm(rig, ("a", "b"), ("a2", "b"), ("b", "a"))
+    for number in range(300):
+        rig.guests["a"].send(fragments(ping("a", "b", number, size=100), size=64)[number % 3])
+    for source, destination in (("a2", "b"), ("b", "a")):
+        rig.guests[source].send(ping(source, destination))
+    while rig.agents["h2"].turn(wait=False):
+        pass
+    throw(rig, [b"junk"])
+    rig.agents["h1"].turn(wait=False)
+    assert 0 < rig.agents["h1"].card.egress.counters.dropped[DropReason.FRAGMENT] < 300
+    rig.agents["h2"].turn(wait=False)
+    assert rig.guests["b"].received() == [ping("a2", "b")]
+    rig.agents["h1"].turn(wait=False)
+    assert rig.guests["a"].received() == [ping("b", "a")]
+    rig.settle()
+
+
+@pytest.mark.parametrize("is_used_again", [False, True])
+def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_again):
+    """Its number may be another port's by then; nothing is read twice, and nothing raises."""
+    rig = make_compiled_rig()
+    warm(rig)
+    agent, fabric, port = rig.agents["h1"], rig.fabrics["h1"], own_port(rig, "h1")
+    number = fabric.ports[port]
+    receive = agent.card.from_fabric
+
+    def close_another(*arguments):
+        fabric.close_port(port)
+        if is_used_again:
+            fabric.open_port(50_000)
+            assert fabric.ports[50_000] == number
+        return receive(*arguments)
+
+    throw(rig, [b"junk"])  # comes first, and is an exception
+    rig.guests["b"].send(ping("b", "a"))
+    while rig.agents["h2"].turn(wait=False):
+        pass
+    agent.card.from_fabric = close_another
+    agent.turn(wait=False)
+    agent.card.from_fabric = receive
+    loop = agent._fast_loop._numbers
+    assert loop[kernels.NEXT_PORT] < loop[kernels.READY_PORTS]
+    rig.settle()
+    assert rig.guests["a"].received() == []
+    assert fabric.statistics().errors == {}
+    assert sum(agent.card.ingress.counters.dropped.values()) == 1
+
+
+# ---------------------------------------------------------------------------------------- sleep and wake
+
+
+def test_an_idle_loop_returns_only_when_something_is_there(make_compiled_rig):
+    """Not before it is rung; a file of somebody else, readable or not, does not make it spin."""
+    rig = make_compiled_rig(time=time.monotonic)
+    loop = rig.agents["h1"]._fast_loop
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(loop.run(time.monotonic(), inf, forever=True)))
+    thread.start()
+    os.write(rig.agents["h1"].alarm, b"\0")
+    thread.join(10)
+    assert codes == [kernels.ATTENTION]
+    assert loop.take_attention()
+    assert not loop.take_attention()
+    rig.settle()
+
+
+@pytest.mark.parametrize("who", ["the caller", "compiled code"])
+def test_a_loop_that_sleeps_wakes_for_a_timer(make_compiled_rig, who):
+    """Whoever set it."""
+    rig = make_compiled_rig(time=time.monotonic)
+    warm(rig)
+    loop = rig.agents["h1"]._fast_loop
+    due = time.monotonic() + 0.002
+    if who == "compiled code":
+        loop._fast_path.state.due[0] = due
+    code = loop.run(time.monotonic(), due if who == "the caller" else inf, forever=True)
+    assert code == kernels.TIMERS
+    assert time.monotonic() >= due
+
+
+def test_stop_from_another_thread_wakes_a_compiled_loop(make_compiled_rig):
+    """Asleep or about to be; with an association up, whose timers are seconds away."""
+    rig = make_compiled_rig(time=time.monotonic)
+    warm(rig)
+    agent = rig.agents["h1"]
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    agent.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_signal_wakes_a_compiled_loop(make_compiled_rig):
+    """Python's handler runs although compiled code has not looked at Python since it fell asleep."""
+    rig = make_compiled_rig(time=time.monotonic)
+    agent = rig.agents["h1"]
+    was_rung_in_vain = threading.Event()
+    watchdog = threading.Timer(10, lambda: (was_rung_in_vain.set(), agent.stop()))
+    before = signal.signal(signal.SIGUSR1, lambda *_: agent.stop())
+    wakeup = signal.set_wakeup_fd(agent.alarm)
+    try:
+        watchdog.start()
+        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGUSR1)).start()
+        agent.run()
+    finally:
+        watchdog.cancel()
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGUSR1, before)
+    assert not was_rung_in_vain.is_set()
+
+
+# ------------------------------------------------------------------------------------- what Python takes
+
+
+def counted_calls(rig, host):
+    """Names of the card's methods that packets of guests and the fabric go through, as they are called."""
+    calls = Counter()
+    card = rig.agents[host].card
+
+    def count(name, method, *arguments):
+        calls[name] += 1
+        return method(*arguments)
+
+    for name in ("from_guest", "from_fabric", "from_opened"):
+        setattr(card, name, partial(count, name, getattr(card, name)))
+    return calls
+
+
+def test_packets_of_an_offloaded_flow_do_not_come_by_python(make_compiled_rig):
+    """Neither out nor in; nor do they after a pause, or when others are exceptions."""
+    rig = make_compiled_rig()
+    warm(rig)
+    calls = {host: counted_calls(rig, host) for host in rig.agents}
+    for number in range(10):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.guests["b"].send(ping("b", "a", number))
+        rig.settle()
+    assert calls == {"h1": {}, "h2": {}}
+    assert rig.guests["b"].received() == [ping("a", "b", number) for number in range(10)]
+    assert rig.guests["a"].received() == [ping("b", "a", number) for number in range(10)]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_an_impaired_link_takes_the_way_back_and_returns_it(make_compiled_rig, encrypted):
+    """What is sent over it is Python's meanwhile, and is late by its delay; then compiled code's again."""
+    rig = make_compiled_rig(encrypted=encrypted)
+    warm(rig)
+    agent = rig.agents["h1"]
+    calls = counted_calls(rig, "h1")
+    agent.reconfigure(with_link(rig.topology, delay=0.05))
+    rig.guests["a"].send(ping("a", "b", 1))
+    rig.settle()
+    rig.guests["a"].send(ping("a", "b", 2))
+    rig.settle()
+    assert rig.guests["b"].received() == []
+    assert (calls["from_guest"], agent.links.statistics()["h2"].in_flight) == (2, 2)
+    agent.reconfigure(rig.topology)
+    for number in (3, 4, 5):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+    assert calls["from_guest"] == 3  # the first after a change is decided anew
+    assert rig.guests["b"].received() == [ping("a", "b", number) for number in (3, 4, 5)]
+    rig.pass_time(0.06)
+    assert rig.guests["b"].received() == [ping("a", "b", 1), ping("a", "b", 2)]
+
+
+def test_a_killed_peer_that_comes_back_gets_a_way_of_its_own(make_compiled_rig):
+    """The old one is not used for a packet more once the new association stands."""
+    rig = make_compiled_rig()
+    warm(rig)
+    rig.kill("h2")
+    rig.start("h2")
+    for number in range(3):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+        rig.pass_time(1, step=0.5)
+    rig.guests["b"].received()
+    warm(rig)
+    calls = counted_calls(rig, "h1")
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b")]
+    assert calls == {}
+    loop = rig.agents["h1"]._fast_loop
+    (way,) = [way for way in range(loop._fast_path.ways // 2) if loop._fast_path.local_port(way)]
+    assert loop._ways[way, kernels.SOCKET] == rig.fabrics["h1"].ports[rig.tunnel("h1").active.local_port]
 
 
 # ------------------------------------------------------------------------------------- sends that fail
