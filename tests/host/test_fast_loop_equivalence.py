@@ -170,10 +170,11 @@ def invented(rng):
 
 
 class Player:
-    """Carries out a script on a rig, and keeps what guests got."""
+    """Carries out a script on a rig, and keeps what guests got. What is caught is shown to the watch."""
 
-    def __init__(self, rig):
+    def __init__(self, rig, watch):
         self.rig = rig
+        self.watch = watch
         self.history = []
         self.got = {vm: [] for vm in ADDRESSES}
 
@@ -184,6 +185,7 @@ class Player:
             self.collect()
 
     def send(self, vm, sent):
+        self.watch.offer(whole for _, whole in sent)
         for header, whole in sent:
             self.rig.guests[vm].send(whole, header)
 
@@ -232,6 +234,9 @@ class Player:
                     break
                 size = segment_size(control) or len(data)
                 caught += [(source[1], port, data[at : at + size]) for at in range(0, len(data), size)]
+        for source, port, data in caught:
+            if self.rig.engine.backend.protects and port != PORTS[1]:
+                self.watch.see(((receiver, source), port), data, port=source)
         return caught
 
     def put(self, sender, receiver, datagrams, *, is_merged):
@@ -325,7 +330,7 @@ def script(rng):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backend", [pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"])
-def test_the_same_script_has_the_same_outcome(backend, mode):
+def test_the_same_script_has_the_same_outcome(wire_watch, backend, mode):
     """Through loops that are interpreted, and compiled. Another seed each time; a failure names it."""
     seed = secrets.token_hex(4)
     print(f"seed {seed}")
@@ -334,7 +339,7 @@ def test_the_same_script_has_the_same_outcome(backend, mode):
         rig = Rig(backend=backend, compiled=compiled, mtu=MTU, replay_window=64, **MODES[mode])
         try:
             assert [not agent.interpreted for agent in rig.agents.values()] == [compiled] * 2
-            player = Player(rig)
+            player = Player(rig, wire_watch)
             player.play(script(Random(seed)))
             outcomes.append(player.outcome())
         finally:
