@@ -117,6 +117,17 @@ class OffloadedCard:
         self.card.settle()
         return effects
 
+    def plans(self, packet: bytes, vm: str = "", gso_size: int = 0, vni: int = 0) -> bool:
+        """Whether kernels would take a packet of a VM: of the first, in its own network, unless said."""
+        number = self.vms.index(vm) if vm else 0
+        own_vni = self.card._vms[self.vms[number]][1]  # noqa: SLF001  # as above
+        data = np.frombuffer(bytearray(packet), np.uint8)
+        before = self.memory()
+        planned = plan_out(self.fast.state, number, vni or own_vni, data, 0, len(data), gso_size)
+        assert self.memory() == before
+        assert data.tobytes() == packet
+        return planned
+
     def memory(self) -> dict[str, bytes]:
         """All that kernels work on and that outlives a call: tables, books, timers, records' numbers, windows."""
         state = self.fast.state
