@@ -44,8 +44,6 @@ _WORKSPACE: Final = 1 << 17
 _CONTROL: Final = struct.Struct("=QiiH6x")
 """A control message with a 16-bit number (``struct cmsghdr`` of 64-bit Linux), filled up to eight bytes."""
 
-_MOST_FILES: Final = 1 << 16
-
 
 def why_not(card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology) -> str:
     """Why a host's packets cannot be carried by compiled code; "" when they can."""
@@ -126,6 +124,8 @@ class FastLoop:
             np.zeros(4, np.int64),
         )
         vectors[1] = self._arrived.ctypes.data, RECEIVE_BYTES
+        for way in range(fast_path.ways):
+            self._lead(way)
         for words, device, vm in zip(self._device_words, self._devices, self._vms, strict=True):
             words[kernels.FILE] = device.fileno()
             words[kernels.VNI] = topology.networks[topology.vms[vm].network].vni
@@ -245,7 +245,7 @@ class FastLoop:
         self._ports_seen = self._fabric.ports_changed
         self._files = dict(self._fabric.ports)
         files = [self._fabric.fileno(), *(each.fileno() for each in self._devices), *self._files.values()]
-        kinds = np.zeros(min(max(files) + 1, _MOST_FILES), np.int8)
+        kinds = np.zeros(max(files) + 1, np.int8)
         places = np.zeros(len(kinds), np.int32)
         kinds[self._fabric.fileno()] = kernels.FABRIC
         for place, device in enumerate(self._devices):
@@ -257,17 +257,19 @@ class FastLoop:
             places[file] = place
         ports = np.fromiter(self._files, np.int64, len(self._files))
         self._state = self._state._replace(kinds=kinds, places=places, ports=ports)
-        for way in range(self._fast_path.ways):
-            self._lead(way)
+        ways = range(self._fast_path.ways)
+        self._ways[: len(ways), kernels.SOCKET] = [self._socket(way) for way in ways]
 
     def _lead(self, way: int) -> None:
-        """Find the socket and the address of a way."""
-        address, port = self._fast_path.addresses[way]
-        local_port = self._fast_path.local_port(way)
-        file = -1 if address in self._impaired else self._files.get(local_port, -1)
-        name = _socket_name(address, port)
+        """Find the socket and the address of a way that has changed."""
+        name = _socket_name(*self._fast_path.addresses[way])
         self._names[way, : len(name)] = np.frombuffer(name, np.uint8)
-        self._ways[way] = file, self._names[way].ctypes.data, len(name)
+        self._ways[way] = self._socket(way), self._names[way].ctypes.data, len(name)
+
+    def _socket(self, way: int) -> int:
+        """File number of the port that a way leaves from, or -1."""
+        impaired = self._fast_path.addresses[way][0] in self._impaired
+        return -1 if impaired else self._files.get(self._fast_path.local_port(way), -1)
 
     def _port(self) -> int:
         return int(self._state.ports[self._numbers[kernels.PLACE]])
