@@ -61,6 +61,7 @@ from dtls_emu.host.run_state import (
     require_root,
 )
 from dtls_emu.lab.topology import compile_lab
+from dtls_emu.wire.kernel_cache import kernels_are_compiled
 
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["restart_card", "start_run", "stop_run"]
+
+FIRST_START: Final = ": for the first time, so kernels are compiled, which takes half a minute"
 
 _TUN: Final = Path("/dev/net/tun")
 
@@ -219,9 +222,11 @@ def _start_all(steps: Sequence[StartCard], topology: Topology, folder: RunFolder
     cards = [CardProcess(host=step.host, socket=step.socket) for step in steps]
     folder.add(*cards)
     # The first goes ahead where they would only be in each other's way: it compiles what the others then load.
-    ahead = 1 if len(cards) > (os.cpu_count() or 1) else len(cards)
+    compiled = kernels_are_compiled()
+    ahead = len(cards) if compiled and len(cards) <= (os.cpu_count() or 1) else 1
     for part in filter(None, (cards[:ahead], cards[ahead:])):
-        report(f"starting the cards of {', '.join(card.host for card in part)}")
+        note = FIRST_START if not compiled and part[0] is cards[0] else ""
+        report(f"starting the cards of {', '.join(card.host for card in part)}{note}")
         await_ready([_start(card, topology, folder) for card in part], folder.path)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 
-__all__ = ["kernel_cache"]
+__all__ = ["kernel_cache", "kernels_are_compiled"]
 
 SOURCES: Final = (
     "wire/*.py",
@@ -41,3 +41,9 @@ def kernel_cache() -> Path:
             digest.update(f"{source.name} {state.st_size} {state.st_mtime_ns}\n".encode())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "dtls-emu" / "kernels" / digest.hexdigest()[:16]
+
+
+def kernels_are_compiled() -> bool:
+    """Whether the largest of them is, the loop of a real host, which takes longer than all others together."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or kernel_cache())
+    return any(folder.glob("**/fast_loop_kernels.run_loop-*.nbi"))

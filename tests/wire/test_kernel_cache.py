@@ -2,10 +2,12 @@
 
 import ast
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import dtls_emu.wire.kernel_cache as module
-from dtls_emu.wire.kernel_cache import SOURCES, kernel_cache
+from dtls_emu.wire.kernel_cache import SOURCES, kernel_cache, kernels_are_compiled
 
 
 def test_a_changed_source_means_another_folder(monkeypatch, tmp_path):
@@ -48,3 +50,18 @@ def test_every_source_of_a_kernel_counts():
     without_kernels = {package / "errors.py", package / "lab" / "vocabulary.py"}
     assert found - counted - without_kernels == set()
     assert len(found) > 20
+
+
+def test_whether_kernels_are_compiled_is_known_before_they_are_needed(monkeypatch, tmp_path):
+    """A first start says that it takes longer; the loop's index file is what tells."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not kernels_are_compiled()
+    subprocess.run([sys.executable, "-c", LOAD_LOOP], check=True, timeout=600)
+    assert kernels_are_compiled()
+
+
+LOAD_LOOP = """
+from dtls_emu.host.cards import choose_engine
+from dtls_emu.host.warming import warm_up
+assert warm_up(choose_engine("null"))
+"""
