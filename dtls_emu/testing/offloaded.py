@@ -131,12 +131,14 @@ class OffloadedCard:
     def memory(self) -> dict[str, bytes]:
         """All that kernels work on and that outlives a call: tables, books, timers, records' numbers, windows."""
         state = self.fast.state
+        flows = {"out": len(self.card.egress.flows), "in": len(self.card.ingress.flows)}
+        used = {f"{way}_{what}": count for way, count in flows.items() for what in ("keys", "facts")}
+        used["numbers"] = DELIVERED_BYTES + 1
         memory = {
-            name: getattr(state, name).tobytes()
+            name: getattr(state, name)[: used.get(name)].tobytes()
             for name in state._fields
-            if name not in {"numbers", "keys", "classes", "runs", "status", "flows"}
+            if name not in {"keys", "classes", "runs", "status", "flows"}
         }
-        memory["numbers"] = state.numbers[: DELIVERED_BYTES + 1].tobytes()
         for peer, tunnel in self.card.tunnels.items():
             memory |= {f"{what} of {peer}": data for what, data in _tunnel_memory(tunnel)}
         return memory

@@ -5,7 +5,7 @@ The fuzzer is a man in the middle who can also use h1's keys: a peer that went b
 
 from __future__ import annotations
 
-from packets import packet
+from packets import offload, packet
 from script import Script, blob, edits
 from testbed import HOSTS, datagram_burst, make_testbed
 
@@ -27,10 +27,12 @@ def run(data: bytes) -> None:
     """Carry out a script."""
     script = Script(data)
     with watching() as watch:
-        testbed = make_testbed(script.below(3))
-        testbed.cards["h2"].merges_for.update({"b"} if script.below(2) else ())
+        mode, options = script.below(3), script.below(4)
+        testbed = make_testbed(mode, is_offloaded=options > 1)
+        testbed.cards["h2"].merges_for.update({"b"} if options % 2 else ())
         watch.follow(testbed.cards.values())
         testbed.talk("a", "b")
+        offload(testbed)
         testbed.holds = "h2"
         testbed.talk("a", "b")
         testbed.carry_out("h1", testbed.cards["h1"].rekey("h2", testbed.now))
@@ -161,7 +163,12 @@ def seeds():
         b"".join(renew + bytes((n,)) for n in range(3)) + everything,
         everything + b"".join(renew + bytes((n,)) for n in range(3)) + wait + b"\xff",
     ]
-    return [bytes((mode, n % 2)) + each for mode in range(3) for n, each in enumerate(plain)]
+    return [
+        bytes((mode, n % 2 + 2 * fast)) + each
+        for mode in range(3)
+        for fast in range(2)
+        for n, each in enumerate(plain)
+    ]
 
 
 def _receive(testbed, source, port, data, segment_size=0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from packets import SOUND, packet
+from packets import SOUND, offload, packet
 from script import Script, blob, edits
 from testbed import ADDRESSES, make_testbed
 
@@ -22,11 +22,12 @@ def run(data: bytes) -> None:
     """Carry out a script."""
     script = Script(data)
     with watching() as watch:
-        testbed = make_testbed(script.below(3))
-        merging = script.below(2)
+        mode, options = script.below(3), script.below(4)
+        testbed = make_testbed(mode, is_offloaded=options > 1)
         for card in testbed.cards.values():
-            card.merges_for.update(ADDRESSES if merging else ())
+            card.merges_for.update(ADDRESSES if options % 2 else ())
         watch.follow(testbed.cards.values())
+        offload(testbed)
         for _ in range(STEPS):
             if script.is_over:
                 break
@@ -93,7 +94,7 @@ def seeds():
             cut_up + b"\0" + stream + make + length + b"\0\0" + gso
             for make in (b"\0\x10", b"\1")
             for length in (b"\0\0", b"\4\0", b"\xf0\0")
-            for gso in (b"\0\1", b"\5\x78", b"\xff\xff")
+            for gso in (b"\0\x10", b"\5\x78", b"\xff\xff")
         ),
         send + b"\1" + b"\2" + blob(b"\x45" + bytes(30)) + b"\0" + as_it_is,
         talk
@@ -114,4 +115,6 @@ def seeds():
         talk + b"\0" + renew + b"\0" + renew + b"\1" + wait + b"\xff" + talk + b"\0",
         b"".join(talk + bytes((n,)) for n in range(5)),
     ]
-    return [bytes((mode, mode % 2)) + each for mode in range(3) for each in plain]
+    return [
+        bytes((mode, mode % 2 + 2 * fast)) + each for mode in range(3) for fast in range(2) for each in plain
+    ]

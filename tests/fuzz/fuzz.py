@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -39,12 +40,24 @@ def main(arguments: list[str]) -> int:
     chosen.findings.mkdir(parents=True, exist_ok=True)
     harness = import_module(chosen.harness)
     for file in chosen.files:
-        harness.run(file.read_bytes())
+        run(harness, file.read_bytes())
     if chosen.seconds:
         return guided(harness, chosen)
     if chosen.rounds:
         return plain(harness, chosen)
     return 0
+
+
+def run(harness, data: bytes) -> None:
+    """Carry out a script. A kernel that is called by address cannot raise; what it meets comes by a hook."""
+    unraised = []
+    before, sys.unraisablehook = sys.unraisablehook, unraised.append
+    try:
+        harness.run(data)
+    finally:
+        sys.unraisablehook = before
+    for each in unraised:
+        raise each.exc_value
 
 
 def plain(harness, chosen) -> int:
@@ -54,7 +67,7 @@ def plain(harness, chosen) -> int:
         rng = Random(f"{chosen.seed}-{number}")
         data = seeds[number] if number < len(seeds) else changed(rng, seeds)
         try:
-            harness.run(data)
+            run(harness, data)
         except Exception:
             path = keep(data, chosen)
             print(f"failed: {chosen.harness}, seed {chosen.seed}, round {number}: {path}", file=sys.stderr)
@@ -99,7 +112,7 @@ def guided(harness, chosen) -> int:
         f"-artifact_prefix={chosen.findings}/{chosen.harness}-",
         "-print_final_stats=1",
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], harness.run)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], partial(run, harness))
     atheris.Fuzz()
     return 0
 

@@ -4,6 +4,7 @@
 does not get beyond the seeds, and it is not there for every Python and processor that this package is.
 """
 
+import ctypes
 import secrets
 import subprocess
 import sys
@@ -11,15 +12,20 @@ from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dtls_emu.lab.vocabulary import FirstPacket
+from dtls_emu.nic import fast_kernels as kernels
+from dtls_emu.nic.fast_path import FastPath
+from dtls_emu.nic.flow_table import FACT_LIMIT, FACT_VM, FACT_WAY
 from dtls_emu.nic.flows import IngressFlow
+from dtls_emu.tunnel.association import NEXT_SEQUENCE, WORDS
 
 
 HERE = Path(__file__).parent
-ROUNDS = {"card_datagrams": 200, "card_frames": 250, "tunnel_datagrams": 200, "lab_files": 300}
-"""One to two seconds each, beside the compilation of kernels with bounds checks when they have changed."""
+ROUNDS = {"card_datagrams": 250, "card_frames": 450, "tunnel_datagrams": 200, "lab_files": 300}
+"""One to four seconds each, beside the compilation of kernels with bounds checks when they have changed."""
 
 
 @pytest.mark.parametrize("harness", ROUNDS)
@@ -40,6 +46,38 @@ def raises(*_arguments, **_options):
 def nothing(*_arguments, **_options):
     """What was to be done is left undone."""
 
+
+def spends_a_number_twice(*arguments):
+    """A fast path that seals, and does not say so."""
+    state = arguments[0]
+    sealed = seal_out(*arguments)
+    about = state.ways[state.numbers[kernels.PLAN_WAY]]
+    if sealed and about[kernels.WAY_SEALED]:
+        words = np.frombuffer((ctypes.c_int64 * WORDS).from_address(about[kernels.WAY_WORDS]), np.int64)
+        words[NEXT_SEQUENCE] -= 1
+    return sealed
+
+
+def offloads_to_the_way_in_clear(fast_path):
+    """A flow that is to be encrypted, to a way that is not."""
+    offload_out(fast_path)
+    fast_path._egress.flows.facts[:, FACT_WAY] |= len(fast_path.peers) // 2
+
+
+def believes_whatever_is_in_clear(fast_path):
+    """And whoever has sent it."""
+    offload_in(fast_path)
+    fast_path._ingress.flows.facts[:, FACT_LIMIT] = 1
+
+
+def delivers_without_counting(state, flow, *_):
+    """What was received is in the books, and what became of it is not."""
+    return int(state.in_facts[flow, FACT_VM])
+
+
+seal_out = kernels.seal_out
+offload_out, offload_in = FastPath.offload_out, FastPath.offload_in
+native = pytest.mark.ipsec_mb
 
 FAULTS = [
     (
@@ -65,6 +103,10 @@ FAULTS = [
     ),
     ("card_frames", "dtls_emu.nic.egress.packet_too_big", raises),
     ("card_frames", "dtls_emu.tunnel.tunnel.Tunnel._fail", nothing),
+    ("card_datagrams", "dtls_emu.testing.offloaded.count_delivery", delivers_without_counting),
+    pytest.param("card_frames", "dtls_emu.testing.offloaded.seal_out", spends_a_number_twice, marks=native),
+    ("card_frames", "dtls_emu.nic.fast_path.FastPath.offload_out", offloads_to_the_way_in_clear),
+    ("card_datagrams", "dtls_emu.nic.fast_path.FastPath.offload_in", believes_whatever_is_in_clear),
     ("tunnel_datagrams", "dtls_emu.tunnel.tunnel.Tunnel._fail", nothing),
     ("tunnel_datagrams", "dtls_emu.tunnel.handshake.Handshake._are_plausible", lambda *_: True),
     ("tunnel_datagrams", "dtls_emu.tunnel.handshake._openssl_reason", raises),

@@ -15,6 +15,7 @@ from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.nic.card import Card
 from dtls_emu.nic.effects import Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.testing.offloaded import OffloadedCard
 from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
@@ -42,12 +43,14 @@ class Testbed(Wire):
     Fields:
         may_arrive: packets that somebody has sent and that have not been delivered yet.
         clear_is_believed: the lab accepts packets in clear, so whoever can send from a host's address is.
+        is_offloaded: kernels carry packets of known flows, as in a host's loop.
         holds: the host whose datagrams are held, or "".
         held: sender's address, local port, and bytes of each.
     """
 
     may_arrive: Counter[bytes] = field(default_factory=Counter)
     clear_is_believed: bool = False
+    is_offloaded: bool = False
     holds: str = ""
     held: list[tuple[tuple[str, int], int, bytes]] = field(default_factory=list)
     number: int = 0
@@ -65,6 +68,8 @@ class Testbed(Wire):
             )
             for name in self.topology.hosts
         }
+        if self.is_offloaded:
+            self.cards = {name: OffloadedCard(card) for name, card in self.cards.items()}
         self._address = HOSTS
 
     def carry_out(self, host, effects):
@@ -165,9 +170,9 @@ def topology(mode: int):
     return make_topology(**MODES[mode])
 
 
-def make_testbed(mode: int) -> Testbed:
+def make_testbed(mode: int, *, is_offloaded: bool = False) -> Testbed:
     """Cards with one of the modes."""
-    return Testbed(topology(mode), clear_is_believed=mode > 0)
+    return Testbed(topology(mode), clear_is_believed=mode > 0, is_offloaded=is_offloaded)
 
 
 @cache
