@@ -8,8 +8,11 @@ each VM got, flow by flow, and the books, numbers of records, replay windows and
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 import socket
+import subprocess
+import sys
 from random import Random
 
 import numpy as np
@@ -21,6 +24,7 @@ from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.rig import ADDRESSES, PORTS, Rig, with_link
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.inspect import key_of
+from dtls_emu.wire.kernel_cache import kernel_cache
 from dtls_emu.wire.packet import fragments, icmp_echo, tcp_packet, udp_packet
 from dtls_emu.wire.protocol import APPLICATION_DATA
 from dtls_emu.wire.segment import segment
@@ -349,3 +353,25 @@ def test_the_same_script_has_the_same_outcome(wire_watch, backend, mode):
         what: (interpreted[what], told) for what, told in compiled.items() if told != interpreted[what]
     } == {}
     assert compiled.keys() == interpreted.keys()
+
+
+BOUNDS_CHECKED = """
+import sys
+import pytest
+from numba.core import config
+assert config.BOUNDSCHECK
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "same_script", sys.argv[1]]))
+"""
+
+
+def test_the_loop_stays_inside_its_arrays():
+    """The same once more, each access of each kernel checked; the kernels have a cache of their own then."""
+    environment = os.environ | {
+        "NUMBA_BOUNDSCHECK": "1",
+        "NUMBA_CACHE_DIR": f"{kernel_cache()}-with-bounds-checks",
+    }
+    command = [sys.executable, "-c", BOUNDS_CHECKED, __file__]
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    print(outcome.stdout, outcome.stderr)
+    assert outcome.returncode == 0
+    assert " passed" in outcome.stdout
