@@ -18,7 +18,6 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from dtls_emu.crypto.native import call_open, call_seal
 from dtls_emu.nic.flow_table import (
     FACT_BYTES,
     FACT_GENERATION,
@@ -30,22 +29,21 @@ from dtls_emu.nic.flow_table import (
     FACT_WAY,
     find_key,
 )
-from dtls_emu.tunnel.association import (
+from dtls_emu.tunnel.liveness import TIMES, note_heard, note_sent
+from dtls_emu.tunnel.record_kernels import (
     CLOSED,
     NEXT_SEQUENCE,
-    OPENED_BYTES,
-    OPENED_RECORDS,
     SEALED_BYTES,
-    SEALED_RECORDS,
+    UNFIT,
     WORDS,
+    open_burst,
+    seal_burst,
 )
-from dtls_emu.tunnel.liveness import TIMES, note_heard, note_sent
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.inspect import PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import copy_bytes, kernel
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
-from dtls_emu.wire.record import check_records, commit_records
 from dtls_emu.wire.segment import segment_packet
 
 
@@ -305,23 +303,20 @@ def seal_out(
     total = (rows - 1) * size + last
     if sealed:
         words = words_at(about[WAY_WORDS], WORDS)
-        first = words[NEXT_SEQUENCE]
-        words[NEXT_SEQUENCE] = first + rows
-        words[SEALED_RECORDS] += rows
-        words[SEALED_BYTES] += total
-        call_seal(
+        if not seal_burst(
+            words,
+            about[WAY_SEQUENCE],
             about[WAY_SEAL],
-            (
-                about[WAY_SEAL_STATE],
-                wire.ctypes.data + at,
-                stride,
-                size,
-                rows,
-                last,
-                about[WAY_EPOCH],
-                first,
-            ),
-        )
+            about[WAY_SEAL_STATE],
+            wire[at : at + rows * stride],
+            RECORD_PREFIX,
+            stride,
+            size,
+            rows,
+            last,
+            about[WAY_EPOCH],
+        ):
+            return False
         times = times_at(about[WAY_TIMES], TIMES)
         state.due[0] = min(state.due[0], note_sent(times, now))
         numbers[ENCRYPTED] += rows
@@ -370,24 +365,23 @@ def open_in(
         return runs
     words = words_at(about[WAY_WORDS], WORDS)
     window = words_at(about[WAY_WINDOW], about[WAY_WINDOW_WORDS])
-    if words[CLOSED]:
-        return NOT_OPENED
-    candidates = check_records(buffer, size, count, size, last, about[WAY_EPOCH], window, state.status)
-    if candidates != count:
-        return NOT_OPENED
-    call_open(
+    found = open_burst(
+        words,
+        window,
         about[WAY_OPEN],
-        (
-            about[WAY_OPEN_STATE],
-            buffer.ctypes.data,
-            size,
-            size,
-            count,
-            last,
-            state.status.ctypes.data,
-        ),
+        about[WAY_OPEN_STATE],
+        buffer,
+        size,
+        size,
+        count,
+        last,
+        about[WAY_EPOCH],
+        state.status,
+        True,
     )
-    opened = commit_records(buffer, size, count, window, state.status)
+    if found == UNFIT or found >> 8 != count:
+        return NOT_OPENED
+    opened = found & 0xFF
     numbers[OPENED_ROWS] = opened
     if opened != count:
         return EXCEPTION
@@ -397,8 +391,6 @@ def open_in(
     )
     if runs < 0:
         return EXCEPTION
-    words[OPENED_RECORDS] += count
-    words[OPENED_BYTES] += (count - 1) * packet + shortest
     times = times_at(about[WAY_TIMES], TIMES)
     state.due[0] = min(state.due[0], note_heard(times, now))
     numbers[RECEIVED] += count

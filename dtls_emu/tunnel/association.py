@@ -3,21 +3,32 @@
 Out: number the rows, seal them. In: check headers and the replay window, open, and only then move the
 window (RFC 6347 4.1.2.6); the two are separate so that a forgery never moves it.
 
-What changes with every burst is in `words`, memory that the card's fast path works on too: there is one number of
-the next record, wherever it is sealed, so no nonce can be used twice. ``int64``::
-
-    [0] number of the next record   [1] records and [2] bytes sealed   [3] records and [4] bytes opened
-    [5] 1 once the keys are gone
+What changes with every burst is in `words`, memory that the card's fast path works on too
+(:mod:`dtls_emu.tunnel.record_kernels`).
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dtls_emu.crypto.framing import grow_to_records, shrink_to_packets
+from dtls_emu.crypto.native import native_end
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.tunnel.record_kernels import (
+    CLOSED,
+    NEXT_SEQUENCE,
+    OPENED_BYTES,
+    OPENED_RECORDS,
+    SEALED_BYTES,
+    SEALED_RECORDS,
+    UNFIT,
+    WORDS,
+    open_burst,
+    seal_burst,
+)
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.record import (
@@ -42,27 +53,10 @@ if TYPE_CHECKING:
     from dtls_emu.tunnel.settings import TunnelSettings
 
 
-__all__ = [
-    "CLOSED",
-    "NEXT_SEQUENCE",
-    "OPENED_BYTES",
-    "OPENED_RECORDS",
-    "SEALED_BYTES",
-    "SEALED_RECORDS",
-    "WORDS",
-    "Association",
-]
+__all__ = ["Association"]
 
 CLOSE_NOTIFY = b"\x01\x00"
 """Warning level, description 0 (RFC 5246 7.2.1)."""
-
-NEXT_SEQUENCE: Final = 0
-SEALED_RECORDS: Final = 1
-SEALED_BYTES: Final = 2
-OPENED_RECORDS: Final = 3
-OPENED_BYTES: Final = 4
-CLOSED: Final = 5
-WORDS: Final = 6
 
 
 class Association:
@@ -78,7 +72,7 @@ class Association:
         epoch: of every record.
         window: of the records that came.
         worn_from, worn_bytes: number of a record, and bytes sealed, at which it is worn.
-        words: see the module.
+        words: as in :mod:`dtls_emu.tunnel.record_kernels`.
     """
 
     def __init__(
@@ -94,6 +88,7 @@ class Association:
     ) -> None:
         self._established = established
         self.sealer, self.opener = backend.attach(established)
+        self._native_sealer, self._native_opener = native_end(self.sealer), native_end(self.opener)
         self._finished = finished
         self.epoch = established.epoch
         self._numbers_itself = backend.needs_connection
@@ -135,21 +130,28 @@ class Association:
         """Seal every row in place under the next record numbers.
 
         Raises:
-            LocalProtocolError: closed, or past the last record number.
+            LocalProtocolError: closed, or past the last record number; or what the sealer raises.
         """
-        first = self.next_sequence
-        if self.closed or burst.count > self._end - first:
-            raise LocalProtocolError(
-                "no record numbers left" if not self.closed else "the association is closed"
-            )
-        # Taken before the sealer runs: a number whose record half-failed must not be used again.
-        self.next_sequence = first + burst.count
+        native = self._native_sealer
+        if native is not None and seal_burst(
+            self.words,
+            self._end,
+            native.function,
+            native.state,
+            burst.buffer,
+            burst.offset,
+            burst.stride,
+            burst.size,
+            burst.count,
+            burst.last,
+            self.epoch,
+        ):
+            grow_to_records(burst)
+        else:
+            self._seal_by_call(burst)
         view = self._view
-        view[SEALED_RECORDS] += burst.count
-        view[SEALED_BYTES] += burst.nbytes
-        if first + burst.count >= self.worn_from or view[SEALED_BYTES] >= self.worn_bytes:
+        if view[NEXT_SEQUENCE] >= self.worn_from or view[SEALED_BYTES] >= self.worn_bytes:
             self.worn = True
-        self.sealer.seal(burst, first)
 
     def open(self, burst: Burst) -> tuple[NDArray[np.uint8], int]:
         """Open every row that is one authentic, fresh application record, in place.
@@ -157,31 +159,64 @@ class Association:
         Returns:
             ``RowStatus`` of each row, and how many are OK. Rows of status CONTROL are untouched.
         """
+        native = self._native_opener
         status = np.empty(burst.count, np.uint8)
-        candidates = check_records(
-            burst.buffer,
-            burst.stride,
-            burst.count,
-            burst.size,
-            burst.last,
-            self.epoch,
-            self.window.state,
-            status,
-        )
-        if not candidates:
-            return status, 0
-        buffer, stride, count = burst.buffer, burst.stride, burst.count
-        self.opener.open(burst, status)
-        opened = commit_records(buffer, stride, count, self.window.state, status)
-        self.count_opened(burst, status, opened, candidates)
+        found = UNFIT
+        if native is not None:
+            found = open_burst(
+                self.words,
+                self.window.state,
+                native.function,
+                native.state,
+                burst.buffer,
+                burst.stride,
+                burst.size,
+                burst.count,
+                burst.last,
+                self.epoch,
+                status,
+                False,
+            )
+        if found == UNFIT:
+            return status, self._open_by_call(burst, status)
+        candidates, opened = found >> 8, found & 0xFF
+        if candidates:
+            shrink_to_packets(burst)
+            if opened != candidates:
+                self.count_failures(status)
         return status, opened
 
-    def count_opened(self, burst: Burst, status: NDArray[np.uint8], opened: int, candidates: int) -> None:
-        """Enter in the books that so many of so many candidates were opened."""
+    def count_failures(self, status: NDArray[np.uint8]) -> None:
+        """Enter in the books that records did not verify."""
+        self.failed_authentications += int(np.count_nonzero(status == RowStatus.AUTH_FAILED))
+
+    def _seal_by_call(self, burst: Burst) -> None:
+        """With a backend that is called from Python; or to say what is wrong."""
+        first = self.next_sequence
+        if self.closed or burst.count > self._end - first:
+            raise LocalProtocolError(
+                "no record numbers left" if not self.closed else "the association is closed"
+            )
+        # Taken before the sealer runs: a number whose record half-failed must not be used again.
+        self.next_sequence = first + burst.count
+        self._view[SEALED_RECORDS] += burst.count
+        self._view[SEALED_BYTES] += burst.nbytes
+        self.sealer.seal(burst, first)
+
+    def _open_by_call(self, burst: Burst, status: NDArray[np.uint8]) -> int:
+        """Likewise. How many rows are OK."""
+        buffer, stride, count = burst.buffer, burst.stride, burst.count
+        window = self.window.state
+        candidates = check_records(buffer, stride, count, burst.size, burst.last, self.epoch, window, status)
+        if not candidates:
+            return 0
+        self.opener.open(burst, status)
+        opened = commit_records(buffer, stride, count, window, status)
         if opened != candidates:
-            self.failed_authentications += int(np.count_nonzero(status == RowStatus.AUTH_FAILED))
+            self.count_failures(status)
         self._view[OPENED_RECORDS] += opened
-        self._view[OPENED_BYTES] += burst.nbytes if opened == burst.count else opened * burst.size
+        self._view[OPENED_BYTES] += burst.nbytes if opened == count else opened * burst.size
+        return opened
 
     def open_control(self, record: bytes) -> tuple[RowStatus, bytes]:
         """Verify one whole protected record of any type and return its plaintext.

@@ -260,7 +260,8 @@ class Tunnel:
         association = self.active
         if association is None:
             raise LocalProtocolError(f"a tunnel that is {self.state} opens nothing")
-        association.count_opened(burst, status, ok, burst.count)
+        if ok != burst.count:
+            association.count_failures(status)
         opened: list[Opened] = []
         lengths = burst.size + RECORD_OVERHEAD, burst.last + RECORD_OVERHEAD
         self._receive_opened(association, burst, lengths, status, ok, opened, now)

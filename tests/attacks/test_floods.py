@@ -43,7 +43,7 @@ def with_cookie(hello, cookie):
 def attempts_alive():
     """Handshakes that take memory right now."""
     gc.collect()
-    return sum(isinstance(each, Handshake) for each in gc.get_objects())
+    return sum(type(each) is Handshake for each in gc.get_objects())
 
 
 def flood(target, datagrams, chat_every=50):
