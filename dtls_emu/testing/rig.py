@@ -125,6 +125,7 @@ class Rig:
         compiled: as :class:`~dtls_emu.host.agent.Agent` takes it.
         time: seconds, of the agents instead of the clock's: loops that sleep need the monotonic one.
         broken: VMs whose device is broken.
+        underlays: addresses of the hosts, by name; by default loopback ones that no other process has.
         options: of :func:`~dtls_emu.testing.wire.make_topology`.
     """
 
@@ -136,13 +137,15 @@ class Rig:
         compiled: bool = True,
         time: Callable[[], float] | None = None,
         broken: Collection[str] = (),
+        underlays: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         self.clock = Clock()
-        # Of this process alone: other tests may run on the machine.
-        net = f"127.{1 + os.getpid() % 200}.{os.getpid() // 200 % 250}"
         topology = make_topology(**options)
-        hosts = [replace(host, underlay=f"{net}.{host.name[1:]}") for host in topology.hosts.values()]
+        # Other tests may run on the machine.
+        net = f"127.{1 + os.getpid() % 200}.{os.getpid() // 200 % 250}"
+        own = underlays or {name: f"{net}.{name.removeprefix('h')}" for name in topology.hosts}
+        hosts = [replace(host, underlay=own[host.name]) for host in topology.hosts.values()]
         default = replace(topology.link("h1", "h2"), **{"delay": DEFAULT_DELAY, **(link or {})})
         self.topology = rebuilt(topology, hosts=hosts, default_link=default)
         self.engine = choose_engine(backend)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ import pytest
 
 from dtls_emu.fabric.offload import UDP_SEGMENT
 from dtls_emu.host import fast_loop_kernels as kernels
+from dtls_emu.host.netns import entered
 from dtls_emu.host.tun import DeviceDrop
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
@@ -325,6 +327,21 @@ def test_a_killed_peer_that_comes_back_gets_a_way_of_its_own(make_compiled_rig):
 # ------------------------------------------------------------------------------------- sends that fail
 
 
+@pytest.fixture
+def namespace():
+    """A network namespace of its own, with a loopback device."""
+    name = f"loop-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    ip(name, "link set lo up")
+    yield name
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def ip(namespace, words):
+    """A command of iproute2 in a namespace."""
+    subprocess.run(["ip", "-netns", namespace, *words.split()], check=True)
+
+
 def super_packet(rows, source="a", destination="b", size=1000):
     """TCP payload for so many packets, behind the header that asks for cutting."""
     payload = np.arange(rows * size // 2, dtype=np.uint16).tobytes()
@@ -443,6 +460,26 @@ def leading_to(rig, fileno):
     ways[0, kernels.SOCKET] = before
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_datagram_that_the_link_does_not_carry_is_counted(make_rig, namespace, rows):
+    """The lab says 9,000 bytes, the device has 1,500. Each is tried singly; segments are not to blame."""
+    ip(namespace, "link set lo mtu 1500")
+    with entered(namespace):
+        rig = make_rig(mtu=9000)
+        for _ in range(3):
+            rig.guests["a"].send(*super_packet(2))
+            rig.settle()
+        for _ in range(2):
+            rig.guests["a"].send(*super_packet(rows, size=1460))
+            rig.settle()
+    statistics = rig.fabrics["h1"].statistics()
+    assert statistics.dropped == {DropReason.LINK_MTU: 2 * rows}
+    assert set(statistics.errors) <= {"EMSGSIZE", "EINVAL"}
+    assert rig.fabrics["h1"].offloads()["udp_gso"]["state"] == "on"
+    assert len(rig.guests["b"].received()) == 3
+
+
 # ----------------------------------------------------------------------------------- devices that fail
 
 
@@ -489,6 +526,31 @@ def test_an_empty_datagram_is_counted_and_nothing_else(make_compiled_rig):
     rig.settle()
     assert difference(rig.fabrics["h1"].statistics(), before) == {"received": 3, "rejected": 3}
     assert rig.agents["h1"].card.ingress.counters.dropped == {}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_hosts_may_have_addresses_of_ipv6(make_compiled_rig, namespace, encrypted):
+    """Ways lead there, senders are known by them, and strangers are strangers."""
+    for number in (1, 2, 3, 9):
+        ip(namespace, f"address add fd00:10::{number}/128 dev lo nodad")
+    underlays = {f"h{number}": f"fd00:10::{number}" for number in (1, 2, 3)}
+    with entered(namespace):
+        rig = make_compiled_rig(underlays=underlays, encrypted=encrypted)
+        warm(rig)
+        calls = {host: counted_calls(rig, host) for host in rig.agents}
+        for source, destination in (("a", "b"), ("b", "a")):
+            rig.guests[source].send(ping(source, destination))
+            rig.settle()
+            assert rig.guests[destination].received() == [ping(source, destination)]
+        assert calls == {"h1": {}, "h2": {}}
+        for number, port in ((3, 4789), (9, 4433), (9, 4789)):
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as stranger:
+                stranger.bind((f"fd00:10::{number}", 0))
+                stranger.sendto(b"\x17" * 50, (underlays["h1"], port))
+        rig.settle()
+    expected = {DropReason.MALFORMED: 1, DropReason.UNKNOWN_PEER: 2}
+    assert rig.agents["h1"].card.ingress.counters.dropped == expected
 
 
 @pytest.mark.parametrize("rows", [64, 65, 100, 128])
