@@ -124,7 +124,8 @@ class Association:
 
     def room(self) -> int:
         """How many more packets may be sealed: up to the key's limit, and never past number 2^48 - 1."""
-        return 0 if self.closed else max(self._end - self.next_sequence, 0)
+        view = self._view
+        return 0 if view[CLOSED] else max(self._end - view[NEXT_SEQUENCE], 0)
 
     def seal(self, burst: Burst) -> None:
         """Seal every row in place under the next record numbers.

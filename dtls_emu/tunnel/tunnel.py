@@ -209,7 +209,8 @@ class Tunnel:
 
     def room(self) -> int:
         """How many packets may be sealed right now."""
-        return 0 if self.active is None else self.active.room()
+        association = self._associations.active
+        return 0 if association is None else association.room()
 
     def seal(self, burst: Burst, now: float) -> Association:
         """Seal every row; the ports to send from and to are those of the association returned.
@@ -217,7 +218,7 @@ class Tunnel:
         Raises:
             LocalProtocolError: no association, or no room.
         """
-        association = self.active
+        association = self._associations.active
         if association is None:
             raise LocalProtocolError(f"a tunnel that is {self.state} seals nothing")
         association.seal(burst)
