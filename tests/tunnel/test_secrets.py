@@ -45,12 +45,12 @@ def keys(monkeypatch):
 
 def spellings(secret):
     """The ways in which bytes are printed, whole; and 8 bytes of them in the middle, in hex."""
-    inner = repr(secret)[2:-1]
     return {
         secret.hex(),
         secret.hex().upper(),
         secret.hex(" "),
-        inner,
+        repr(secret)[2:-1],
+        repr(bytearray(secret))[len("bytearray(b'") : -2],  # escapes an apostrophe where bytes need not
         base64.b64encode(secret).decode(),
         str(list(secret))[1:-1],
         str(int.from_bytes(secret, "big")),
