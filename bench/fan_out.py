@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-RUN = "bench-fan-out"
+RUN = f"fan-out-{os.getpid()}"
 MTU = 1400
 
 
@@ -66,7 +67,7 @@ def main() -> int:
     parser.add_argument("--tunnels", default="1,4,16", help="numbers of tunnels, such as 1,4,16")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of each run, whole: iperf3 takes no others")
     parser.add_argument("--json", help="file for everything that was measured")
     options = parser.parse_args()
     numbers = sorted({int(each) for each in options.tunnels.split(",")})
@@ -143,7 +144,7 @@ def lab_up(spokes: int, backend: str) -> Iterator[str]:
         yield f"{spokes} hosts around one; {status['card']['backend_detail']}; {status['io_path']}"
 
 
-def measure(tunnels: int, seconds: float, number: int) -> Sample:
+def measure(tunnels: int, seconds: int, number: int) -> Sample:
     """One run of iperf3 to each of so many hosts, at the same time."""
     client = namespace_name(RUN, "client")
     runs = [

@@ -124,7 +124,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--arms", default="relay,ipsec-mb,cryptography,off")
     parser.add_argument("--flows", default="1", help="numbers of parallel TCP flows, such as 1,8,64")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of each run, whole: iperf3 takes no others")
     parser.add_argument("--json", help="file for everything that was measured")
     return parser.parse_args()
 
@@ -183,7 +183,7 @@ def cards_up(name: str, folder: Path) -> Iterator[Arm]:
         run(COMMAND, "down", run_name)
 
 
-def measure(arm: Arm, flows: int, seconds: float, number: int) -> Sample:
+def measure(arm: Arm, flows: int, seconds: int, number: int) -> Sample:
     """One run of iperf3, client to server."""
     server = subprocess.Popen(
         inside(arm.server, "iperf3", "-s", "-1", "--forceflush"), stdout=subprocess.PIPE, text=True
