@@ -404,6 +404,7 @@ def test_up_that_is_interrupted_leaves_nothing(name, number):
             assert up.poll() is None
         while not (state := read_state(RUNS / name)).of(CardProcess) or state.made[-1].pid is None:
             time.sleep(0.01)
+        os.kill(state.made[-1].pid, signal.SIGSTOP)  # so that it is still being waited for
         up.send_signal(number)
         said = up.stderr.read()
     assert up.returncode == 130
