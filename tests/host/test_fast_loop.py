@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -24,11 +26,13 @@ from dtls_emu.host.netns import entered
 from dtls_emu.host.tun import DeviceDrop
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
+from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.rig import ADDRESSES, PORTS, ping, with_link
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
-from dtls_emu.wire.headers import MAX_PACKET
-from dtls_emu.wire.packet import fragments, tcp_packet
+from dtls_emu.wire.headers import MAX_PACKET, TCP, UDP
+from dtls_emu.wire.overhead import ENCAPSULATION
+from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 from dtls_emu.wire.virtio import NEEDS_CHECKSUM, VNET_FIELDS
 
 
@@ -322,6 +326,97 @@ def test_a_killed_peer_that_comes_back_gets_a_way_of_its_own(make_compiled_rig):
     loop = rig.agents["h1"]._fast_loop
     (way,) = [way for way in range(loop._fast_path.ways // 2) if loop._fast_path.local_port(way)]
     assert loop._ways[way, kernels.SOCKET] == rig.fabrics["h1"].ports[rig.tunnel("h1").active.local_port]
+
+
+def test_a_port_that_is_missing_is_the_slow_paths_to_open(make_compiled_rig):
+    """Then the way leads somewhere again."""
+    rig = make_compiled_rig()
+    warm(rig)
+    calls, port = counted_calls(rig, "h1"), own_port(rig, "h1")
+    rig.fabrics["h1"].close_port(port)
+    for number in range(3):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b", number) for number in range(3)]
+    assert calls == {"from_guest": 1}
+    assert own_port(rig, "h1") == port
+
+
+# -------------------------------------------------------------------------------- what leaves together
+
+
+def test_packets_of_a_turn_leave_together_at_most_64_at_once(make_compiled_rig):
+    """As any kernel takes them; and a receive of as many is no exception."""
+    rig = make_compiled_rig()
+    warm(rig)
+    before = rig.fabrics["h1"].statistics()
+    calls = counted_calls(rig, "h2")
+    for number in range(120):
+        rig.guests["a"].send(ping("a", "b", number))
+    rig.settle()
+    joined = b"".join(packet[28:] for packet in rig.guests["b"].received())
+    assert joined == b"".join(ping("a", "b", number)[28:] for number in range(120))
+    assert difference(rig.fabrics["h1"].statistics(), before) == {"offered": 120, "sent": 120, "sends": 2}
+    assert calls == {}
+
+
+def test_what_is_too_much_for_one_send_goes_in_two(make_compiled_rig):
+    """A super-packet whose rows have 65,536 bytes on the wire, headers included: no error is met on the way."""
+    rig = offloaded(make_compiled_rig)
+    for size in (65_507 // 64 - 99, 65_507 // 64 - 98):
+        rig.guests["a"].send(*super_packet(64, size=size))
+        rig.settle()
+        joined = b"".join(packet[40:] for packet in rig.guests["b"].received())
+        assert joined == super_packet(64, size=size)[0][40:]
+    assert rig.fabrics["h1"].statistics().errors == {}
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_what_leaves_together_arrives_apart(make_compiled_rig, encrypted):
+    """Packets and super-packets of all sizes in one turn: rows of one send have one size, but the last."""
+    seed = secrets.token_hex(4)
+    print(f"seed {seed}")
+    rng = Random(seed)
+    rig = offloaded(make_compiled_rig, encrypted=encrypted)
+    warm(rig)
+    for _ in range(20):
+        sent, supers = [], b""
+        for number in range(rng.randrange(1, 30)):
+            if rng.random() < 0.3:
+                packet, header = super_packet(
+                    rng.choice((1, 2, 5, 60)), size=rng.choice((20, 100, 500, 1000))
+                )
+                rig.guests["a"].send(packet, header)
+                supers += packet[40:]
+            else:
+                sent.append(ping("a", "b", number, size=rng.choice((20, 20, 32, 112, 512, 1012, 1200))))
+                rig.guests["a"].send(sent[-1])
+        rig.settle()
+        received = rig.guests["b"].received()
+        assert b"".join(packet[40:] for packet in received if packet[9] == TCP) == supers
+        pings = b"".join(packet[28:] for packet in received if packet[9] == UDP)
+        assert pings == b"".join(packet[28:] for packet in sent)
+
+
+def test_what_leaves_together_has_one_destination(make_compiled_rig):
+    """Packets of one size by turns to two hosts: nobody gets what is another's."""
+    rig = make_compiled_rig(encrypted=False)
+    warm(rig)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as third:
+        third.bind((rig.topology.hosts["h3"].underlay, VXLAN_PORT))
+        third.setblocking(False)
+        to_c = udp_packet(ADDRESSES["a"], "10.0.0.7", 1000, 2000, bytes(20))
+        for _ in range(3):
+            rig.guests["a"].send(to_c)
+            rig.settle()
+        calls = counted_calls(rig, "h1")
+        for number in range(10):
+            rig.guests["a"].send(ping("a", "b", number))
+            rig.guests["a"].send(to_c)
+        rig.settle()
+        assert calls == {}
+        assert rig.guests["b"].received() == [ping("a", "b", number) for number in range(10)]
+        assert [third.recv(2000)[ENCAPSULATION:] for _ in range(13)] == [to_c] * 13
 
 
 # ------------------------------------------------------------------------------------- sends that fail

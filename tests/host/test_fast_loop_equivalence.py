@@ -282,6 +282,7 @@ class Player:
             told[f"{host} in"] = {what: into[what] for what in ("delivered", "delivered_bytes", "dropped")}
             books = self.rig.fabrics[host].statistics()
             told[f"fabric of {host}"] = books.offered, books.sent, dict(books.dropped), books.rejected
+            told[f"errors of {host}"] = dict(books.errors)
             tunnel = self.rig.tunnel(host)
             told[f"tunnel of {host}"] = str(tunnel.state), tunnel.forgeries, tunnel.times.tolist()
             told[f"timer of {host}"] = agent.card.next_timeout()
@@ -295,6 +296,7 @@ def cut(header, whole):
     """The packets that a guest's kernel makes of what it got."""
     flags, kind, _, gso_size, *_ = VNET_FIELDS.unpack(header)
     if kind == GSO_NONE:
+        assert header == NO_OFFLOAD
         return [whole]
     assert flags == NEEDS_CHECKSUM
     parts = segment(np.frombuffer(bytearray(whole), np.uint8), gso_size)
