@@ -398,7 +398,9 @@ def test_a_wrong_lab_is_refused_before_anything_is_made(name, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_up_that_is_interrupted_leaves_nothing(name, number):
     """While cards are being waited for, which is when most is there. Exit code 130, no traceback."""
-    up = subprocess.Popen([*COMMAND, "up", "two-vms", "--name", name], stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background may have had this signal ignored, and that is inherited.
+    command = ["env", f"--default-signal={number}", *COMMAND, "up", "two-vms", "--name", name]
+    up = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with up:
         while not up.stderr.readline().startswith("starting the cards"):
             assert up.poll() is None
