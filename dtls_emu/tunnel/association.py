@@ -134,18 +134,23 @@ class Association:
             LocalProtocolError: closed, or past the last record number; or what the sealer raises.
         """
         native = self._native_sealer
-        if native is not None and seal_burst(
-            self.words,
-            self._end,
-            native.function,
-            native.state,
-            burst.buffer,
-            burst.offset,
-            burst.stride,
-            burst.size,
-            burst.count,
-            burst.last,
-            self.epoch,
+        # Compiled code writes to an address; it would not notice that the memory may not be changed.
+        if (
+            native is not None
+            and burst.buffer.flags.writeable
+            and seal_burst(
+                self.words,
+                self._end,
+                native.function,
+                native.state,
+                burst.buffer,
+                burst.offset,
+                burst.stride,
+                burst.size,
+                burst.count,
+                burst.last,
+                self.epoch,
+            )
         ):
             grow_to_records(burst)
         else:
@@ -163,7 +168,7 @@ class Association:
         native = self._native_opener
         status = np.empty(burst.count, np.uint8)
         found = UNFIT
-        if native is not None:
+        if native is not None and burst.buffer.flags.writeable:
             found = open_burst(
                 self.words,
                 self.window.state,
