@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.fabric.offload import Offload
@@ -25,8 +27,8 @@ from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.host.tun import TunDevice
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
 from dtls_emu.testing.wire import make_topology
-from dtls_emu.wire.packet import udp_packet
-from dtls_emu.wire.virtio import NO_OFFLOAD, VNET_FIELDS
+from dtls_emu.wire.packet import tcp_packet, udp_packet
+from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
 
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
-__all__ = ["ADDRESSES", "PORTS", "Clock", "Guest", "Rig", "ping", "rebuilt", "with_link"]
+__all__ = ["ADDRESSES", "PORTS", "Clock", "Guest", "Rig", "ping", "rebuilt", "super_packet", "with_link"]
 
 ADDRESSES: Final = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6"}
 """Of the VMs: a and a2 live on host h1, b on h2."""
@@ -203,6 +205,36 @@ class Rig:
         """Of a host, to the other."""
         return self.agents[name].card.tunnels["h2" if name == "h1" else "h1"]
 
+    def warm(self, *ways: tuple[str, str]) -> None:
+        """Have flows of pings offloaded at both ends: from a to b and back, or those that are named.
+
+        Raises:
+            AssertionError: a ping did not arrive.
+        """
+        for source, destination in ways or (("a", "b"), ("b", "a")):
+            for _ in range(3):
+                self.guests[source].send(ping(source, destination))
+                self.settle()
+            assert len(self.guests[destination].received()) == 3
+
+    def own_port(self, host: str) -> int:
+        """The port of a host's own association, where there is one."""
+        (port,) = set(self.fabrics[host].ports) - set(PORTS)
+        return port
+
+    def count_calls(self, host: str) -> Counter[str]:
+        """Methods of a card that packets of guests and of the fabric go through, as they are called from now on."""
+        calls: Counter[str] = Counter()
+        card = self.agents[host].card
+
+        def count(name: str, method: Callable[..., Any], *arguments: Any) -> Any:
+            calls[name] += 1
+            return method(*arguments)
+
+        for name in ("from_guest", "from_fabric", "from_opened"):
+            setattr(card, name, partial(count, name, getattr(card, name)))
+        return calls
+
     def close(self) -> None:
         """Close everything.
 
@@ -226,6 +258,15 @@ class Rig:
 def ping(source: str, destination: str, number: int = 0, size: int = 20) -> bytes:
     """A packet from one VM to another, by name; its payload is the number, over and over."""
     return udp_packet(ADDRESSES[source], ADDRESSES[destination], 1000, 2000, bytes([number % 256]) * size)
+
+
+def super_packet(
+    rows: int, source: str = "a", destination: str = "b", size: int = 1000
+) -> tuple[bytes, bytes]:
+    """TCP payload for so many packets of so many bytes, and the virtio header that asks for cutting."""
+    payload = b"".join(number.to_bytes(2, "little") for number in range(rows * size // 2))
+    packet = tcp_packet(ADDRESSES[source], ADDRESSES[destination], 1000, 2000, payload)
+    return packet, VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 40, size, 20, 16)
 
 
 def rebuilt(topology: Topology, **changes: Any) -> Topology:

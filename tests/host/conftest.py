@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from dtls_emu.host.cards import choose_engine
@@ -47,6 +50,20 @@ def make_lab(tmp_path_factory):
 def native_backend():
     """The fastest backend that compiled code can call."""
     return "ipsec-mb" if choose_engine("ipsec-mb").backend.name == "ipsec-mb" else "null"
+
+
+@pytest.fixture
+def namespace():
+    """A network namespace of its own with a loopback device: its name, and what iproute2 does in it."""
+    name = f"loop-{os.getpid()}"
+
+    def ip(words):
+        subprocess.run(["ip", "-netns", name, *words.split()], check=True)
+
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    ip("link set lo up")
+    yield name, ip
+    subprocess.run(["ip", "netns", "del", name], check=True)
 
 
 @pytest.fixture
