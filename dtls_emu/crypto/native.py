@@ -50,6 +50,8 @@ _SEAL: Any = types.void(_POINTER, _POINTER, *[types.int64] * 6)
 _OPEN: Any = types.void(_POINTER, _POINTER, *[types.int64] * 4, _POINTER)
 
 
+_COMPILED: list[Any] = []
+
 carray: Any = _carray
 """``carray(pointer, count)``: an array of what a C pointer leads to, in a kernel."""
 
@@ -75,6 +77,7 @@ def native_end(end: object) -> NativeEnd | None:
 def compile_ends(seal: Callable[..., None], opener: Callable[..., None]) -> tuple[int, int]:
     """Addresses of two Python functions of the signatures above, compiled, and cached as kernels are."""
     ends = cfunc(_SEAL, cache=True)(seal), cfunc(_OPEN, cache=True)(opener)
+    _COMPILED.append(ends)  # their code lives as long as they do
     return int(ends[0].address or 0), int(ends[1].address or 0)
 
 
