@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from dtls_emu.wire.record import HandshakeHeader, RecordView
 
 
-__all__ = ["Finished", "Handshake", "Hello"]
+__all__ = ["Finished", "Handshake", "Hello", "may_meet"]
 
 _MESSAGE_TYPES: Final = frozenset({0, 1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 20})
 """HandshakeType of RFC 6347 4.3.2 and of the extensions that OpenSSL may answer."""
@@ -102,6 +102,15 @@ class Finished:
 
     message: bytes
     next_plain_sequence: int
+
+
+def may_meet(nonce: bytes, records: int) -> bool:
+    """Whether an explicit nonce of OpenSSL's, random, may be one of ours: epoch 1 and a number that we shall use.
+
+    Those are as many as a key may have records, and as many again for alerts and keepalives behind them. Of 2^64 that is
+    one of 2^38; all of epoch 1 would end one handshake of 32,000.
+    """
+    return 0 <= int.from_bytes(nonce, "big") - (1 << 48) < min(2 * records, 1 << 48)
 
 
 class Handshake:
@@ -417,7 +426,7 @@ class Handshake:
                 secret, client_random, server_random, is_client=self._is_client
             )
         nonce = bytes(record.fragment[:EXPLICIT_NONCE])
-        if not self._keep_connection and int.from_bytes(nonce, "big") >> 48 == 1:
+        if not self._keep_connection and may_meet(nonce, self._settings.rekey_records):
             raise RemoteProtocolError("OpenSSL's nonces would meet ours; handshake again")
         length = len(record.fragment) - EXPLICIT_NONCE - TAG
         additional = bytes(record.record[3:11]) + bytes(record.record[0:3]) + length.to_bytes(2, "big")

@@ -278,3 +278,21 @@ def test_combinations_of_two_losses_are_recovered():
         pair.connect()
         pair.run(until=20)
         assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP), lost
+
+
+def test_a_nonce_of_openssls_is_refused_where_ours_may_be_and_nowhere_else():
+    """It is random: refusing all of epoch 1 would end one handshake of 32,000."""
+    records = TunnelSettings().rekey_records
+    for epoch, number, refused in (
+        (1, 0, True),
+        (1, records, True),
+        (1, 2 * records - 1, True),
+        (1, 2 * records, False),
+        (1, 2**48 - 1, False),
+        (0, 5, False),
+        (2, 5, False),
+        (0xFFFF, 5, False),
+    ):
+        nonce = epoch.to_bytes(2, "big") + number.to_bytes(6, "big")
+        assert handshake.may_meet(nonce, records) == refused, (epoch, number)
+    assert handshake.may_meet(b"\x00\x01" + b"\xff" * 6, 2**48)
