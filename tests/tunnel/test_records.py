@@ -154,7 +154,9 @@ def test_records_that_share_a_datagram_are_judged_one_by_one(foreign):
 
 def test_no_record_spans_two_datagrams(foreign):
     """The halves of a record are two pieces of junk (RFC 6347 4.1.1)."""
-    record = foreign.forge(b"cut in two", 10)
+    records = (foreign.forge(b"cut in two", number) for number in range(10, 100))
+    # One of fifty has a second half that begins like a record, of no version that there is.
+    record = next(each for each in records if not CHANGE_CIPHER_SPEC <= each[30] <= HEARTBEAT)
     foreign.inject(record[:30])
     foreign.inject(record[30:])
     assert foreign.received == []
