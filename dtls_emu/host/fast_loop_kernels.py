@@ -46,14 +46,15 @@ from dtls_emu.nic.fast_kernels import (
     PLAN_WAY,
     WAY_SEALED,
     FastState,
-    bytes_at,
     count_delivery,
     open_in,
     plan_out,
     seal_out,
 )
 from dtls_emu.wire.headers import MAX_PACKET, TCP
+from dtls_emu.wire.inspect import MAPPED
 from dtls_emu.wire.memory import (
+    bytes_at,
     kernel,
     load_u8,
     load_u16_be,
@@ -65,10 +66,23 @@ from dtls_emu.wire.memory import (
     store_u16_native,
     store_u64_be,
 )
-from dtls_emu.wire.merge import merge_rows
+from dtls_emu.wire.merge import (
+    GROUP_GSO_SIZE,
+    GROUP_LAYOUT,
+    GROUP_LENGTH,
+    GROUP_POSITION,
+    GROUP_ROWS,
+    GROUP_START,
+    merge_rows,
+)
 from dtls_emu.wire.overhead import ENCAPSULATION, IPV6_HEADER, RECORD_OVERHEAD, RECORD_PREFIX
 from dtls_emu.wire.virtio import (
+    CSUM_OFFSET_AT,
+    CSUM_START_AT,
+    FLAGS_AT,
     GSO_NONE,
+    GSO_SIZE_AT,
+    GSO_TYPE_AT,
     NEEDS_CHECKSUM,
     VNET_FIELDS,
     complete_checksum,
@@ -167,7 +181,6 @@ _ROW: Final = IPV6_HEADER + MAX_PACKET
 _CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
-_MAPPED: Final = 0xFFFF00000000
 _CONTROL_HEADER: Final = 16  # struct cmsghdr
 _EAGAIN: Final = errno.EAGAIN
 _EINTR: Final = errno.EINTR
@@ -310,12 +323,13 @@ def _take_packet(
     numbers, plan = state.numbers, state.card.numbers
     header = HEADROOM - _HEADER
     gso_size = 0
-    if load_u8(memory, header + 1) != GSO_NONE:
-        gso_size = load_u16_native(memory, header + 4)
-    flags = load_u8(memory, header)
+    if load_u8(memory, header + GSO_TYPE_AT) != GSO_NONE:
+        gso_size = load_u16_native(memory, header + GSO_SIZE_AT)
+    flags = load_u8(memory, header + FLAGS_AT)
     if gso_size == 0 and flags & NEEDS_CHECKSUM:
         # Before the packet is looked at: the guest says where the sum is written, and that may be any field.
-        begin, field = load_u16_native(memory, header + 6), load_u16_native(memory, header + 8)
+        begin = load_u16_native(memory, header + CSUM_START_AT)
+        field = load_u16_native(memory, header + CSUM_OFFSET_AT)
         complete_checksum(memory, HEADROOM, length, begin, field)
         store_u8(memory, header, flags & ~NEEDS_CHECKSUM)
     if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size):
@@ -496,7 +510,7 @@ def _name_key(state: LoopState, local_port: int) -> bool:
     remote_port = 0 if local_port == VXLAN_PORT else load_u16_be(name, 2)
     if family == _INET:
         keys[0, 1] = 0
-        keys[0, 2] = _MAPPED | load_u32_be(name, 4)
+        keys[0, 2] = MAPPED | load_u32_be(name, 4)
     elif family == _INET6:
         keys[0, 1] = load_u64_be(name, 8)
         keys[0, 2] = load_u64_be(name, 16)
@@ -533,13 +547,16 @@ def _deliver(state: LoopState, stride: int, count: int, last: int, runs: int, no
         )
         for index in range(groups):
             group = state.groups[index]
-            if group[4] == 0:  # as they are
-                end = shortest if group[0] + group[1] == rows else size
-                _write_rows(state, number, first + group[0] * stride, stride, size, group[1], end)
+            row, joined = group[GROUP_START], group[GROUP_ROWS]
+            if group[GROUP_GSO_SIZE] == 0:  # as they are
+                end = shortest if row + joined == rows else size
+                _write_rows(state, number, first + row * stride, stride, size, joined, end)
             else:
-                at = group[2] - _HEADER
-                fill_super_packet_header(state.joined, group[2], group[5], group[4], state.joined, at)
-                _write(state, number, state.joined.ctypes.data + at, group[3], group[1])
+                packet = group[GROUP_POSITION]
+                at = packet - _HEADER
+                layout, gso_size = group[GROUP_LAYOUT], group[GROUP_GSO_SIZE]
+                fill_super_packet_header(state.joined, packet, layout, gso_size, state.joined, at)
+                _write(state, number, state.joined.ctypes.data + at, group[GROUP_LENGTH], joined)
 
 
 @kernel

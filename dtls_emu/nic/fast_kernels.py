@@ -11,12 +11,7 @@ the flow of each row; the caller delivers them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from numba import types
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dtls_emu.nic.flow_table import (
     FACT_BYTES,
@@ -42,7 +37,7 @@ from dtls_emu.tunnel.record_kernels import (
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.inspect import PacketClass, inspect_frames, inspect_packets
-from dtls_emu.wire.memory import copy_bytes, kernel
+from dtls_emu.wire.memory import bytes_at, copy_bytes, kernel, times_at, words_at
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
 from dtls_emu.wire.segment import segment_packet
 
@@ -61,6 +56,7 @@ __all__ = [
     "IN_CLEAR",
     "KEYED_ROWS",
     "NOT_OPENED",
+    "NUMBERS",
     "OFFERED",
     "OFFERED_BYTES",
     "OPENED_ROWS",
@@ -73,6 +69,7 @@ __all__ = [
     "RECEIVED",
     "WAY_BYTES",
     "WAY_EPOCH",
+    "WAY_LENGTH",
     "WAY_LOCAL_PORT",
     "WAY_OPEN",
     "WAY_OPEN_STATE",
@@ -87,13 +84,10 @@ __all__ = [
     "WAY_WINDOW_WORDS",
     "WAY_WORDS",
     "FastState",
-    "bytes_at",
     "count_delivery",
     "open_in",
     "plan_out",
     "seal_out",
-    "times_at",
-    "words_at",
 ]
 
 # A way: how to another host, sealed or in clear.
@@ -113,6 +107,7 @@ WAY_WINDOW: Final = 12
 WAY_WINDOW_WORDS: Final = 13
 WAY_TIMES: Final = 14
 PEER: Final = 15  # number of the host at the other end
+WAY_LENGTH: Final = 16
 
 # Numbers of the card: the generation that flows must have, counters, and what one call tells the next.
 GENERATION: Final = 0
@@ -130,9 +125,10 @@ PLAN_SIZE: Final = 11  # of a row on the wire, in bytes
 PLAN_LAST: Final = 12
 OPENED_ROWS: Final = 13
 KEYED_ROWS: Final = 14  # rows whose keys are in `keys`
+NUMBERS: Final = 15
 
 EXCEPTION: Final = -1
-"""The slow path must look at it; nothing has happened yet. Of `open_in`: rows are opened, not all can be delivered."""
+"""Of `open_in`: the slow path must go on with it. Rows are opened; not all of them can be delivered from here."""
 
 NOT_OPENED: Final = -2
 """Of `open_in`: the slow path must look at it; nothing has happened yet."""
@@ -171,40 +167,6 @@ class FastState(NamedTuple):
     runs: NDArray[np.int64]
     status: NDArray[np.uint8]
     flows: NDArray[np.int64]
-
-
-def _at(name: str, kind: Any) -> Any:
-    """An intrinsic that makes an array of so many elements of a kind of what is at an address."""
-    array = types.Array(kind, 1, "C")
-
-    def define(_typing: Any, address: Any, count: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            place, length = (
-                context.cast(builder, value, given, types.intp)
-                for value, given in zip(args, signature.args, strict=True)
-            )
-            width = context.get_constant(types.intp, kind.bitwidth // 8)
-            made = context.make_array(array)(context, builder)
-            data = builder.inttoptr(place, made.data.type)
-            populate_array(made, data, (length,), (width,), width, None)  # type: ignore[no-untyped-call]
-            return made._getvalue()  # noqa: SLF001  # as Numba's own makers of arrays do
-
-        return array(address, count), generate
-
-    define.__name__ = define.__qualname__ = name
-    return intrinsic(define)
-
-
-Maker = Callable[[int, int], "NDArray[Any]"]
-
-bytes_at: Maker = _at("bytes_at", types.uint8)
-"""``bytes_at(address, count)``, in a kernel. Whoever calls it keeps what is there alive."""
-
-words_at: Maker = _at("words_at", types.int64)
-"""Likewise ``int64``."""
-
-times_at: Maker = _at("times_at", types.float64)
-"""Likewise ``float64``."""
 
 
 @kernel
@@ -344,7 +306,8 @@ def open_in(
     Returns:
         The number of runs of rows of one flow: ``runs[i]`` to ``runs[i + 1]`` go to the VM of flow ``flows[i]``;
         packets begin behind the record's and the encapsulation's headers. Or :data:`NOT_OPENED`; or
-        :data:`EXCEPTION`: ``status`` and ``numbers[OPENED_ROWS]`` say what was opened, nothing is in the books.
+        :data:`EXCEPTION`: ``status`` and ``numbers[OPENED_ROWS]`` say what was opened; of the books only the
+        association's words know.
     """
     numbers = state.numbers
     numbers[KEYED_ROWS] = 0

@@ -11,7 +11,6 @@ on, so they may take turns at any time. What only counts is entered in the card'
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -27,12 +26,14 @@ from dtls_emu.nic.fast_kernels import (
     GENERATION,
     IN_CLEAR,
     KEYED_ROWS,
+    NUMBERS,
     OFFERED,
     OFFERED_BYTES,
     PEER,
     RECEIVED,
     WAY_BYTES,
     WAY_EPOCH,
+    WAY_LENGTH,
     WAY_LOCAL_PORT,
     WAY_OPEN,
     WAY_OPEN_STATE,
@@ -57,7 +58,7 @@ from dtls_emu.nic.flow_table import (
     place_key,
 )
 from dtls_emu.wire.burst import MAX_ROWS
-from dtls_emu.wire.inspect import KEY_WORDS, PacketClass
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, address_words
 
 
 if TYPE_CHECKING:
@@ -73,11 +74,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FastPath"]
 
-_WAY_WORDS: Final = 16
-_NUMBERS: Final = 16
 _NEVER: Final = 1 << 62
 _WHOLE: Final = int(PacketClass.WHOLE)
-_MAPPED: Final = 0xFFFF00000000  # ::ffff:0:0, as in the flow's keys
 
 
 class FastPath:
@@ -111,10 +109,10 @@ class FastPath:
         self.peers = [*tunnels, *tunnels]
         self.addresses = [(tunnel.peer.address, 0) for tunnel in tunnels.values()] * 2
         self.on_way: Callable[[int], None] = lambda _way: None
-        self._table: NDArray[np.int64] = np.zeros((max(self.ways, 1), _WAY_WORDS), np.int64)
-        self._numbers: NDArray[np.int64] = np.zeros(_NUMBERS, np.int64)
+        self._table: NDArray[np.int64] = np.zeros((max(self.ways, 1), WAY_LENGTH), np.int64)
+        self._numbers: NDArray[np.int64] = np.zeros(NUMBERS, np.int64)
         self._due = np.full(1, inf)
-        words = [_address_words(tunnel.peer.address) for tunnel in tunnels.values()]
+        words = [address_words(tunnel.peer.address) for tunnel in tunnels.values()]
         self._words: NDArray[np.uint64] = np.array(words, np.uint64).reshape(-1, 2)
         self._keys: NDArray[np.uint64] = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes: NDArray[np.uint8] = np.zeros(MAX_ROWS, np.uint8)
@@ -259,10 +257,3 @@ class FastPath:
         for row in range(len(keys)):
             place_key(slots, keys, row)
         return slots, keys, usable
-
-
-def _address_words(address: str) -> tuple[int, int]:
-    """Two words of an underlay address, IPv4 as ``::ffff:a.b.c.d``."""
-    parsed = ip_address(address)
-    number = int(parsed) | (_MAPPED if parsed.version == 4 else 0)
-    return number >> 64, number & (1 << 64) - 1

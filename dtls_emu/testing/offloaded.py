@@ -13,9 +13,8 @@ What kernels leave must be as it was: that is checked each time.
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +37,7 @@ from dtls_emu.nic.fast_kernels import (
     seal_out,
 )
 from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.inspect import address_words
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
 
 
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["OffloadedCard"]
-
-_MAPPED: Final = 0xFFFF00000000
 
 
 class OffloadedCard:
@@ -96,7 +94,7 @@ class OffloadedCard:
         state = self.fast.state
         remote_port = 0 if local_port == VXLAN_PORT else source[1]
         ports = local_port << 16 | remote_port
-        state.keys[0] = np.array((ports, *_address_words(source[0]), 0, 0, 0), np.uint64)
+        state.keys[0] = np.array((ports, *address_words(source[0]), 0, 0, 0), np.uint64)
         before = self.memory()
         runs = open_in(state, arrived, size, count, last, now)
         whole = Burst.from_datagrams(arrived, size, burst.mark)
@@ -234,9 +232,3 @@ def _copy(burst: Burst) -> Burst:
         gso_size=burst.gso_size,
         packets=burst.packets,
     )
-
-
-def _address_words(address: str) -> tuple[int, int]:
-    parsed = ip_address(address)
-    number = int(parsed) | (_MAPPED if parsed.version == 4 else 0)
-    return number >> 64, number & (1 << 64) - 1

@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEY_WORDS",
+    "MAPPED",
     "FlowKey",
     "PacketClass",
+    "address_words",
     "inspect_frames",
     "inspect_packets",
     "key_of",
@@ -93,7 +95,8 @@ _MALFORMED: Final = int(PacketClass.MALFORMED)
 _NONE: Final = int(PacketClass.NONE)
 
 _FRAGMENT_FLAG: Final = 1
-_MAPPED: Final = 0xFFFF00000000  # ::ffff:0:0, RFC 4291 2.5.5.2
+MAPPED: Final = 0xFFFF00000000
+"""``::ffff:0:0``, under which IPv4 addresses stand in keys (RFC 4291 2.5.5.2)."""
 
 
 def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClass, tuple[int, ...]]:
@@ -120,6 +123,13 @@ def unpack_key(words: Sequence[int] | NDArray[np.uint64]) -> FlowKey:
         is_fragment=bool(flags & _FRAGMENT_FLAG),
         version=version,
     )
+
+
+def address_words(address: str) -> tuple[int, int]:
+    """An address as two words of a key."""
+    parsed = ip_address(address)
+    number = int(parsed) | (MAPPED if parsed.version == 4 else 0)
+    return number >> 64, number & (1 << 64) - 1
 
 
 @kernel
@@ -226,9 +236,9 @@ def _inspect_ipv4(
             return _MALFORMED
     keys[row, 0] = (vni << 40) | (protocol << 32) | ports
     keys[row, 1] = 0
-    keys[row, 2] = _MAPPED | load_u32_be(buffer, start + 12)
+    keys[row, 2] = MAPPED | load_u32_be(buffer, start + 12)
     keys[row, 3] = 0
-    keys[row, 4] = _MAPPED | load_u32_be(buffer, start + 16)
+    keys[row, 4] = MAPPED | load_u32_be(buffer, start + 16)
     keys[row, 5] = flags
     return verdict
 

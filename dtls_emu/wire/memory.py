@@ -1,8 +1,8 @@
 """Bytes at native speed: what a kernel is, and its copies, loads and stores in network byte order.
 
 Each function but :func:`kernel` is a Numba ``@intrinsic``: it exists only inside a kernel and becomes one or
-two instructions there. They take a one-dimensional, C-contiguous ``uint8`` array and a byte offset and are
-the only place of the package that touches memory without Numba's own index check, so the rule is: check
+two instructions there. They take a one-dimensional, C-contiguous ``uint8`` array and a byte offset, or make an
+array of what is at an address, and are the only place of the package that touches memory without Numba's own index check, so the rule is: check
 lengths first. Under ``NUMBA_BOUNDSCHECK=1`` each access is checked and raises ``IndexError``; the fuzz tests
 run so. (Numba's cache does not know of that variable: give such a run its own ``NUMBA_CACHE_DIR``.)
 
@@ -21,12 +21,14 @@ from numba import njit, types
 from numba.core import cgutils, config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
 from dtls_emu.wire.kernel_cache import kernel_cache
 
 
 __all__ = [
+    "bytes_at",
     "copy_bytes",
     "kernel",
     "load_u8",
@@ -43,11 +45,14 @@ __all__ = [
     "store_u32_be",
     "store_u48_be",
     "store_u64_be",
+    "times_at",
+    "words_at",
 ]
 
 Bytes = NDArray[np.uint8]
 Load = Callable[[Bytes, int], int]
 Store = Callable[[Bytes, int, int], None]
+Maker = Callable[[int, int], NDArray[Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # A mapping, because Numba's type hints do not know `_nrt`, which its documentation of extensions uses.
@@ -134,6 +139,27 @@ def _store(name: str, *parts: int, swap: bool = True) -> Any:
     return _named(define, name)
 
 
+def _array_at(name: str, kind: Any) -> Any:
+    """An intrinsic that makes an array of so many elements of a kind of what is at an address."""
+    array = types.Array(kind, 1, "C")
+
+    def define(_typing: Any, address: Any, count: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place, length = (
+                context.cast(builder, value, given, types.intp)
+                for value, given in zip(args, signature.args, strict=True)
+            )
+            width = context.get_constant(types.intp, kind.bitwidth // 8)
+            made = context.make_array(array)(context, builder)
+            data = builder.inttoptr(place, made.data.type)
+            populate_array(made, data, (length,), (width,), width, None)  # type: ignore[no-untyped-call]
+            return made._getvalue()  # noqa: SLF001  # as Numba's own makers of arrays do
+
+        return array(address, count), generate
+
+    return _named(define, name)
+
+
 def _named(define: Callable[..., Any], name: str) -> Any:
     """Make the intrinsic under its public name, which is the one that compile errors print."""
     define.__name__ = define.__qualname__ = name
@@ -189,3 +215,12 @@ store_u16_native: Store = _store("store_u16_native", 16, swap=False)
 store_u32_be: Store = _store("store_u32_be", 32)
 store_u48_be: Store = _store("store_u48_be", 16, 32)
 store_u64_be: Store = _store("store_u64_be", 64)
+
+bytes_at: Maker = _array_at("bytes_at", types.uint8)
+"""``bytes_at(address, count)``. Whoever calls it keeps what is there alive."""
+
+words_at: Maker = _array_at("words_at", types.int64)
+"""Likewise ``int64``."""
+
+times_at: Maker = _array_at("times_at", types.float64)
+"""Likewise ``float64``."""

@@ -56,17 +56,28 @@ if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
 
 
-__all__ = ["GROUP_WORDS", "Merged", "merge", "merge_rows"]
+__all__ = [
+    "GROUP_GSO_SIZE",
+    "GROUP_LAYOUT",
+    "GROUP_LENGTH",
+    "GROUP_POSITION",
+    "GROUP_ROWS",
+    "GROUP_START",
+    "GROUP_WORDS",
+    "Merged",
+    "merge",
+    "merge_rows",
+]
 
 GROUP_WORDS: Final = 6
 """Words of a group: first row, rows, position and length of the packet, ``gso_size``, layout of its headers."""
 
-_START: Final = 0
-_ROWS: Final = 1
-_POSITION: Final = 2
-_LENGTH: Final = 3
-_GSO_SIZE: Final = 4
-_LAYOUT: Final = 5
+GROUP_START: Final = 0
+GROUP_ROWS: Final = 1
+GROUP_POSITION: Final = 2
+GROUP_LENGTH: Final = 3
+GROUP_GSO_SIZE: Final = 4
+GROUP_LAYOUT: Final = 5
 
 
 class Merged(NamedTuple):
@@ -177,20 +188,20 @@ def merge_rows(
         if end - row > 1:
             position += d_offset
             _join(buffer, stride, offset, row, end, layout, gso_size, total, destination, position)
-            groups[found, _START] = row
-            groups[found, _ROWS] = end - row
-            groups[found, _POSITION] = position
-            groups[found, _LENGTH] = total
-            groups[found, _GSO_SIZE] = gso_size
-            groups[found, _LAYOUT] = layout
+            groups[found, GROUP_START] = row
+            groups[found, GROUP_ROWS] = end - row
+            groups[found, GROUP_POSITION] = position
+            groups[found, GROUP_LENGTH] = total
+            groups[found, GROUP_GSO_SIZE] = gso_size
+            groups[found, GROUP_LAYOUT] = layout
             position += total
             found += 1
-        elif found > 0 and groups[found - 1, _GSO_SIZE] == 0:
-            groups[found - 1, _ROWS] += 1
+        elif found > 0 and groups[found - 1, GROUP_GSO_SIZE] == 0:
+            groups[found - 1, GROUP_ROWS] += 1
         else:
-            groups[found, _START] = row
-            groups[found, _ROWS] = 1
-            for word in range(_POSITION, GROUP_WORDS):
+            groups[found, GROUP_START] = row
+            groups[found, GROUP_ROWS] = 1
+            for word in range(GROUP_POSITION, GROUP_WORDS):
                 groups[found, word] = 0
             found += 1
         row = end

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "CSUM_OFFSET_AT",
+    "CSUM_START_AT",
+    "FLAGS_AT",
     "GSO_ECN",
     "GSO_NONE",
+    "GSO_SIZE_AT",
     "GSO_TCPV4",
     "GSO_TCPV6",
+    "GSO_TYPE_AT",
     "GSO_UDP_L4",
+    "HDR_LEN_AT",
     "NEEDS_CHECKSUM",
     "NO_OFFLOAD",
     "VNET_FIELDS",
@@ -37,6 +43,14 @@ __all__ = [
 
 VNET_FIELDS: Final = Struct("=BBHHHH")
 """``flags``, ``gso_type``, ``hdr_len``, ``gso_size``, ``csum_start``, ``csum_offset``: 10 bytes."""
+
+# Where they are, in bytes.
+FLAGS_AT: Final = 0
+GSO_TYPE_AT: Final = 1
+HDR_LEN_AT: Final = 2
+GSO_SIZE_AT: Final = 4
+CSUM_START_AT: Final = 6
+CSUM_OFFSET_AT: Final = 8
 
 NEEDS_CHECKSUM: Final = 0x01  # VIRTIO_NET_HDR_F_NEEDS_CSUM
 
@@ -102,9 +116,9 @@ def fill_super_packet_header(
         field = TCP_CHECKSUM
         if load_u8(buffer, packet + transport + 13) & TCP_CWR:
             kind |= GSO_ECN
-    store_u8(destination, at, NEEDS_CHECKSUM)
-    store_u8(destination, at + 1, kind)
-    store_u16_native(destination, at + 2, payload)
-    store_u16_native(destination, at + 4, gso_size)
-    store_u16_native(destination, at + 6, transport)
-    store_u16_native(destination, at + 8, field)
+    store_u8(destination, at + FLAGS_AT, NEEDS_CHECKSUM)
+    store_u8(destination, at + GSO_TYPE_AT, kind)
+    store_u16_native(destination, at + HDR_LEN_AT, payload)
+    store_u16_native(destination, at + GSO_SIZE_AT, gso_size)
+    store_u16_native(destination, at + CSUM_START_AT, transport)
+    store_u16_native(destination, at + CSUM_OFFSET_AT, field)
