@@ -44,12 +44,14 @@ from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect, UnderlayAddress
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
-__all__ = ["OffloadedCard"]
+__all__ = ["OffloadedCard", "way_to"]
 
 
 class OffloadedCard:
@@ -174,6 +176,12 @@ class OffloadedCard:
             effects.append(Deliver(self.vms[number], part))
             self.carried_in += part.count
         return effects
+
+
+def way_to(card: OffloadedCard, peer: str = "h2") -> NDArray[np.int64]:
+    """What kernels know of the sealed way to a host."""
+    about: NDArray[np.int64] = card.fast.state.ways[card.fast.peers.index(peer)]
+    return about
 
 
 def _tunnel_memory(tunnel: Tunnel) -> Iterable[tuple[str, bytes]]:

@@ -34,10 +34,23 @@ from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIE
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from dtls_emu.fabric.udp import UdpStatistics
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
-__all__ = ["ADDRESSES", "PORTS", "Clock", "Guest", "Rig", "ping", "rebuilt", "super_packet", "with_link"]
+__all__ = [
+    "ADDRESSES",
+    "PORTS",
+    "Clock",
+    "Guest",
+    "Rig",
+    "difference",
+    "ping",
+    "rebuilt",
+    "super_packet",
+    "warmed",
+    "with_link",
+]
 
 ADDRESSES: Final = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6"}
 """Of the VMs: a and a2 live on host h1, b on h2."""
@@ -267,6 +280,25 @@ def super_packet(
     payload = b"".join(number.to_bytes(2, "little") for number in range(rows * size // 2))
     packet = tcp_packet(ADDRESSES[source], ADDRESSES[destination], 1000, 2000, payload)
     return packet, VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 40, size, 20, 16)
+
+
+def warmed(make: Callable[..., Rig], **options: Any) -> Rig:
+    """A rig with the flow of a super-packet from a to b offloaded, where it can be."""
+    rig = make(**options)
+    for _ in range(3):
+        rig.guests["a"].send(*super_packet(2))
+        rig.settle()
+    assert len(rig.guests["b"].received()) == 3
+    return rig
+
+
+def difference(after: UdpStatistics, before: UdpStatistics) -> dict[str, int]:
+    """What a fabric has counted since."""
+    return {
+        name: getattr(after, name) - getattr(before, name)
+        for name in ("offered", "sent", "sends", "received", "delivered", "rejected", "gso_refusals")
+        if getattr(after, name) != getattr(before, name)
+    }
 
 
 def rebuilt(topology: Topology, **changes: Any) -> Topology:

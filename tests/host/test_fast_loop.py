@@ -18,32 +18,13 @@ from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
-from dtls_emu.testing.rig import ADDRESSES, ping, super_packet, with_link
+from dtls_emu.testing.rig import ADDRESSES, difference, ping, super_packet, warmed, with_link
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.headers import MAX_PACKET, TCP, UDP
 from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 from dtls_emu.wire.virtio import NEEDS_CHECKSUM, VNET_FIELDS
-
-
-def warmed(make_compiled_rig, **options):
-    """A rig with a super-packet's flow offloaded from a to b."""
-    rig = make_compiled_rig(**options)
-    for _ in range(3):
-        rig.guests["a"].send(*super_packet(2))
-        rig.settle()
-    assert len(rig.guests["b"].received()) == 3
-    return rig
-
-
-def difference(after, before):
-    """What has been counted since."""
-    return {
-        name: getattr(after, name) - getattr(before, name)
-        for name in ("offered", "sent", "sends", "received", "delivered", "rejected", "gso_refusals")
-        if getattr(after, name) != getattr(before, name)
-    }
 
 
 def throw(rig, datagrams, source_port=4433, port=4433):

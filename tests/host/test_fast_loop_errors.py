@@ -15,29 +15,10 @@ from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.host.netns import entered
 from dtls_emu.host.tun import DeviceDrop
 from dtls_emu.lab.vocabulary import DropReason
-from dtls_emu.testing.rig import PORTS, ping, super_packet
+from dtls_emu.testing.rig import PORTS, difference, ping, super_packet, warmed
 
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
-
-
-def warmed(make_compiled_rig, **options):
-    """A rig with a super-packet's flow offloaded from a to b."""
-    rig = make_compiled_rig(**options)
-    for _ in range(3):
-        rig.guests["a"].send(*super_packet(2))
-        rig.settle()
-    assert len(rig.guests["b"].received()) == 3
-    return rig
-
-
-def difference(after, before):
-    """What has been counted since."""
-    return {
-        name: getattr(after, name) - getattr(before, name)
-        for name in ("offered", "sent", "sends", "received", "delivered", "rejected", "gso_refusals")
-        if getattr(after, name) != getattr(before, name)
-    }
 
 
 # ------------------------------------------------------------------------------------- sends that fail

@@ -8,18 +8,11 @@ import pytest
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
+from dtls_emu.testing.packets import A2, SECRET, A, B, C, udp
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
-
-
-A, A2, B, C = "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7"
-SECRET = bytes(range(64, 192))
-
-
-def udp(source=A, destination=B, payload=SECRET, **options):
-    return udp_packet(source, destination, 40_000, 9, payload, **options)
 
 
 def on_the_fabric(wire):

@@ -12,38 +12,17 @@ from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.nic import fast_kernels as kernels
 from dtls_emu.nic import flow_table as table
 from dtls_emu.nic.fast_kernels import plan_out, seal_out
+from dtls_emu.testing.packets import A2, A6, B6, FLOWS, VNI, A, B, C, as_array, tcp, udp
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
-from dtls_emu.wire.packet import fragments, icmp_echo, tcp_packet, udp_packet
+from dtls_emu.wire.packet import fragments
 from dtls_emu.wire.protocol import MAX_PLAINTEXT, MAX_SEQUENCE
 from dtls_emu.wire.segment import segment
 
 
-A, A2, B, C = "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7"
-A6, B6 = "fd00::4", "fd00::6"
-SECRET = bytes(range(64, 192))
-VNI = 5001
 INNER_MTU = 1650 - 87
 BACKENDS = [pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"]
-
-
-def udp(source=A, destination=B, payload=SECRET, sport=40_000, **options):
-    return udp_packet(source, destination, sport, 9, payload, **options)
-
-
-def tcp(rows=1, size=1000, source=A, destination=B, **options):
-    """A packet with payload for so many rows: a super-packet, if it is one and somebody says so."""
-    payload = np.arange((rows * size + 1) // 2, dtype=np.uint16).tobytes()[: rows * size]
-    return tcp_packet(source, destination, 40_000, 9, payload, **options)
-
-
-FLOWS = (udp(), udp(A6, B6), tcp(), tcp(source=A6, destination=B6), icmp_echo(A, B, 1, 2, SECRET))
-"""Packets of flows that tests offload."""
-
-
-def as_array(data):
-    return np.frombuffer(bytearray(data), np.uint8)
 
 
 # ------------------------------------------------------------------------------------------- from a VM

@@ -12,48 +12,14 @@ from dtls_emu.lab.vocabulary import DropReason, Enforcement
 from dtls_emu.nic import fast_kernels as kernels
 from dtls_emu.nic import flow_table as table
 from dtls_emu.nic.fast_kernels import NOT_OPENED, open_in
+from dtls_emu.testing.offloaded import way_to
+from dtls_emu.testing.packets import A6, B6, FLOWS, HOSTS, A, B, C, as_array, frame, tcp, udp
 from dtls_emu.testing.rig import rebuilt, with_link
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.packet import icmp_echo, tcp_packet, udp_packet
 from dtls_emu.wire.protocol import APPLICATION_DATA
-from dtls_emu.wire.vxlan import encapsulation_header
 
 
-A, A2, B, C = "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7"
-A6, B6 = "fd00::4", "fd00::6"
-HOSTS = {"h1": "10.255.0.1", "h2": "10.255.0.2", "h3": "10.255.0.3"}
-SECRET = bytes(range(64, 192))
-VNI = 5001
 BACKENDS = [pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"]
-
-
-def udp(source=A, destination=B, payload=SECRET, sport=40_000, **options):
-    return udp_packet(source, destination, sport, 9, payload, **options)
-
-
-def tcp(rows=1, size=1000, source=A, destination=B, **options):
-    """A packet with payload for so many rows: a super-packet, if it is one and somebody says so."""
-    payload = np.arange((rows * size + 1) // 2, dtype=np.uint16).tobytes()[: rows * size]
-    return tcp_packet(source, destination, 40_000, 9, payload, **options)
-
-
-def frame(packet, vni=VNI):
-    """A VXLAN frame, with the MAC addresses of nobody."""
-    version = packet[0] >> 4
-    return encapsulation_header(vni, bytes(6), bytes(6), version).tobytes() + packet
-
-
-FLOWS = (udp(), udp(A6, B6), tcp(), tcp(source=A6, destination=B6), icmp_echo(A, B, 1, 2, SECRET))
-"""Packets of flows that tests offload."""
-
-
-def as_array(data):
-    return np.frombuffer(bytearray(data), np.uint8)
-
-
-def way_to(card, peer="h2"):
-    """The row of a sealed way."""
-    return card.fast.state.ways[card.fast.peers.index(peer)]
 
 
 # ----------------------------------------------------------------------------- associations and policy
