@@ -154,9 +154,7 @@ class Backend(Protocol):
         summary: a few words for tables.
         protects: False for `null`, which must never be taken for encryption.
         needs_connection: True when seal and open run on the live pyOpenSSL connection. Such a backend
-            numbers records by itself; ``first_sequence`` must be what it will use. It may refuse
-            (:class:`LocalProtocolError`) to seal anything but application data and close_notify, and empty
-            packets.
+            numbers records by itself; ``first_sequence`` must be what it will use.
 
     Raises on construction:
         BackendUnavailableError: with the reason; also when its self-test fails.

@@ -3,12 +3,12 @@
 It runs on the live connection of the handshake and shares its habits:
 
 * It numbers records by itself, and its explicit nonce is a counter from a random start.
-* It seals application data and close_notify, nothing else, and no empty packet.
 * Its replay window of 64 records stands before ours: what it drops there counts as ``AUTH_FAILED``.
 
-OpenSSL is only ever given application data to open. It would answer some other records (an authentic
-Finished by its last flight, an unknown content type by an alert and its own end), and has no way to tell an
-empty record from a forged one. Those are opened with the traffic keys, and OpenSSL never sees them.
+OpenSSL is only ever given packets to seal and open. It has no call to seal a handshake message or an empty record.
+It would answer some records (an authentic Finished by its last flight, an unknown content type by an alert and
+its own end), and has no way to tell an empty record from a forged one. All those are sealed and opened with the
+traffic keys, under the next number: a record of OpenSSL's own with that number is made first, and thrown away.
 """
 
 from __future__ import annotations
@@ -17,26 +17,23 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import OpenSSL
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL
 
-from dtls_emu.crypto.backend import APPLICATION_DATA, MAX_PLAINTEXT, Established, RowStatus, TrafficKeys
+from dtls_emu.crypto.backend import APPLICATION_DATA, MAX_PLAINTEXT, Established, RowStatus
 from dtls_emu.crypto.framing import grow_to_records, require_openable, require_sealable, shrink_to_packets
 from dtls_emu.crypto.loopback import loopback_handshake
+from dtls_emu.crypto.pyca import PycaOpener, PycaSealer
 from dtls_emu.errors import BackendUnavailableError, LocalProtocolError
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, RECORD_OVERHEAD, RECORD_PREFIX, TAG
-from dtls_emu.wire.protocol import ALERT
+from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_OVERHEAD, RECORD_PREFIX, TAG
 
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["OpenSSLBackend"]
+__all__ = ["OpenSSLBackend", "pass_over"]
 
-_CLOSE_NOTIFY: Final = b"\x01\x00"  # warning, close_notify; RFC 5246 7.2
 _DRAIN: Final = 65_536
 
 
@@ -65,19 +62,32 @@ class OpenSSLBackend:
         if established.connection is None:
             raise LocalProtocolError("the openssl backend needs the connection of the handshake")
         return (
-            _Sealer(established.connection, established.next_sequence),
-            _Opener(established.connection, established.read),
+            _Sealer(
+                established.connection,
+                established.next_sequence,
+                PycaSealer(established.write, established.epoch),
+            ),
+            _Opener(established.connection, PycaOpener(established.read)),
         )
 
 
-class _End:
-    """One direction. OpenSSL overwrites the keys when both ends have let go of the connection."""
+def pass_over(connection: SSL.Connection, count: int) -> None:
+    """Have OpenSSL use so many record numbers for records that are never sent, because they are sealed elsewhere."""
+    for _ in range(count):
+        connection.send(b"\0")
+        connection.bio_read(_DRAIN)
 
-    def __init__(self, connection: SSL.Connection) -> None:
+
+class _End:
+    """One direction. OpenSSL overwrites its keys when both ends have let go of the connection."""
+
+    def __init__(self, connection: SSL.Connection, by_keys: PycaSealer | PycaOpener) -> None:
         self._connection: SSL.Connection | None = connection
+        self._closing = by_keys.close
 
     def close(self) -> None:
         self._connection = None
+        self._closing()
 
     def _require_connection(self) -> SSL.Connection:
         if self._connection is None:
@@ -86,32 +96,33 @@ class _End:
 
 
 class _Sealer(_End):
-    def __init__(self, connection: SSL.Connection, next_sequence: int) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: SSL.Connection, next_sequence: int, by_keys: PycaSealer) -> None:
+        super().__init__(connection, by_keys)
         self._next_sequence = next_sequence
+        self._by_keys = by_keys
 
     def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
         connection = self._require_connection()
         require_sealable(burst, first_sequence)
         if first_sequence != self._next_sequence:
             raise LocalProtocolError(f"OpenSSL's next record is {self._next_sequence}, not {first_sequence}")
-        closing = content_type == ALERT and burst.count == 1 and burst.row(0).tobytes() == _CLOSE_NOTIFY
-        if not closing and (content_type != APPLICATION_DATA or not burst.last):
-            raise LocalProtocolError("OpenSSL seals application data and close_notify, and nothing empty")
+        if content_type != APPLICATION_DATA or not burst.last:
+            for _ in range(burst.count):
+                connection.send(b"\0")
+                self._pull_record(connection, 1)
+            self._by_keys.seal(burst, first_sequence, content_type)
+            return
         for index, packet in enumerate(burst.rows()):
-            if closing:
-                connection.shutdown()
-            else:
-                connection.send(packet.data)
-            record = self._pull_record(connection, len(packet), content_type)
+            connection.send(packet.data)
+            record = self._pull_record(connection, len(packet))
             start = index * burst.stride + burst.offset - RECORD_PREFIX
             burst.buffer[start : start + len(record)] = record
         grow_to_records(burst)
 
-    def _pull_record(self, connection: SSL.Connection, length: int, content_type: int) -> NDArray[np.uint8]:
+    def _pull_record(self, connection: SSL.Connection, length: int) -> NDArray[np.uint8]:
         """What OpenSSL wrote, once it is sure to be the one record that was asked for."""
         record = np.frombuffer(connection.bio_read(_DRAIN), np.uint8)
-        header = bytes([content_type, 0xFE, 0xFD, 0x00, 0x01, *self._next_sequence.to_bytes(6, "big")])
+        header = bytes([APPLICATION_DATA, 0xFE, 0xFD, 0x00, 0x01, *self._next_sequence.to_bytes(6, "big")])
         if len(record) != length + RECORD_OVERHEAD or record[: len(header)].tobytes() != header:
             raise LocalProtocolError("OpenSSL wrote something else than the record that was asked for")
         self._next_sequence += 1
@@ -119,15 +130,9 @@ class _Sealer(_End):
 
 
 class _Opener(_End):
-    def __init__(self, connection: SSL.Connection, keys: TrafficKeys) -> None:
-        super().__init__(connection)
-        self._cipher: AESGCM | None = AESGCM(keys.key)
-        self._salt = bytearray(keys.salt)
-
-    def close(self) -> None:
-        super().close()
-        self._cipher = None
-        self._salt[:] = bytes(len(self._salt))
+    def __init__(self, connection: SSL.Connection, by_keys: PycaOpener) -> None:
+        super().__init__(connection, by_keys)
+        self._by_keys = by_keys
 
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         connection = self._require_connection()
@@ -143,28 +148,14 @@ class _Opener(_End):
                 continue
             start = index * burst.stride + burst.offset
             record = view[start : start + size]
+            if record[0] != APPLICATION_DATA or not length:
+                self._by_keys.open(burst.slice(index, index + 1), status[index : index + 1])
+                continue
             packet = record[RECORD_PREFIX : RECORD_PREFIX + length]
-            if record[0] == APPLICATION_DATA and length:
-                authentic = _open_by_openssl(connection, record, packet)
-            else:
-                authentic = self._open_by_keys(record, packet)
-            if not authentic:
+            if not _open_by_openssl(connection, record, packet):
                 status[index] = RowStatus.AUTH_FAILED
                 packet[:] = bytes(length)
         shrink_to_packets(burst)
-
-    def _open_by_keys(self, record: memoryview, packet: memoryview) -> bool:
-        assert self._cipher is not None  # open() has looked
-        header = record[:RECORD_PREFIX].tobytes()
-        length = (int.from_bytes(header[11:13], "big") - EXPLICIT_NONCE - TAG) & 0xFFFF
-        additional = header[3:11] + header[:3] + length.to_bytes(2, "big")
-        try:
-            packet[:] = self._cipher.decrypt(
-                self._salt + header[RECORD_HEADER:], record[RECORD_PREFIX:], additional
-            )
-        except InvalidTag:
-            return False
-        return True
 
 
 def _open_by_openssl(connection: SSL.Connection, record: memoryview, packet: memoryview) -> bool:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
 
 
-__all__ = ["CryptographyBackend"]
+__all__ = ["CryptographyBackend", "PycaOpener", "PycaSealer"]
 
 _CELL: Final = Struct("12s4x13s3x")  # nonce and additional data of a row, see `framing`
 
@@ -62,9 +62,9 @@ class CryptographyBackend:
         """Versions of `cryptography` and of the OpenSSL inside it."""
         return f"cryptography {cryptography.__version__}, {openssl.openssl_version_text()}"
 
-    def attach(self, established: Established) -> tuple[_Sealer, _Opener]:
+    def attach(self, established: Established) -> tuple[PycaSealer, PycaOpener]:
         """Make the two ends of an association."""
-        return _Sealer(established.write, established.epoch), _Opener(established.read)
+        return PycaSealer(established.write, established.epoch), PycaOpener(established.read)
 
 
 class _End:
@@ -92,7 +92,9 @@ class _End:
         return zip(starts, _CELL.iter_unpack(self._cells.data[: burst.count * CELL]), strict=True)
 
 
-class _Sealer(_End):
+class PycaSealer(_End):
+    """Seals with ``AESGCM``, see :class:`~dtls_emu.crypto.backend.Sealer`."""
+
     def __init__(self, keys: TrafficKeys, epoch: int) -> None:
         super().__init__(keys)
         self._epoch = epoch
@@ -121,7 +123,9 @@ class _Sealer(_End):
         grow_to_records(burst)
 
 
-class _Opener(_End):
+class PycaOpener(_End):
+    """Opens with ``AESGCM``, see :class:`~dtls_emu.crypto.backend.Opener`."""
+
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         decrypt = self._require_cipher().decrypt_into
         require_openable(burst, status)

@@ -36,7 +36,6 @@ from dtls_emu.wire.record import (
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     HANDSHAKE,
-    MAX_SEQUENCE,
     RowStatus,
     check_records,
     commit_records,
@@ -86,17 +85,20 @@ class Association:
         ends: tuple[int, int],
         now: float,
     ) -> None:
-        self._established = established
-        self.sealer, self.opener = backend.attach(established)
+        self.epoch = established.epoch
+        next_sequence = established.next_sequence
+        try:
+            self.sealer, self.opener = backend.attach(established)
+        finally:
+            established.wipe()  # a backend has copied what it needs
         self._native_sealer, self._native_opener = native_end(self.sealer), native_end(self.opener)
         self._finished = finished
-        self.epoch = established.epoch
-        self._numbers_itself = backend.needs_connection
         self.window = ReplayWindow(settings.replay_window)
         self.words: NDArray[np.int64] = np.zeros(WORDS, np.int64)
         self._view = self.words.data  # a memoryview gives plain numbers, three times as fast
         # A record's number counts those before it, so a limit of records is a limit of numbers.
-        self._end = min(settings.rekey_records, MAX_SEQUENCE + 1)
+        self._end = settings.data_end
+        self._control_end = settings.number_end
         # The client begins the next association first, so that not both ends begin at once.
         self.worn_from = self._end - max(self._end // (8 if is_client else 16), 1)
         self.worn_bytes = settings.rekey_bytes or inf
@@ -105,7 +107,7 @@ class Association:
         self.ends = ends
         self.local_port, self.remote_port = ends
         self.established_at = now
-        self.next_sequence = established.next_sequence
+        self.next_sequence = next_sequence
         self.failed_authentications = 0
 
     @property
@@ -248,9 +250,8 @@ class Association:
     def final_flight(self) -> bytes:
         """Our last flight again: ChangeCipherSpec in clear, and our Finished sealed under a new number.
 
-        The peer repeats its flight when it did not get ours (RFC 6347 4.2.4). Empty when OpenSSL numbers the
-        records, as it cannot be asked for this (the peer's attempt then runs into its deadline and starts
-        anew), and for a broker's keys, where there was no flight.
+        The peer repeats its flight when it did not get ours (RFC 6347 4.2.4). Empty for a broker's keys, where
+        there was no flight.
         """
         if not self._finished.message:
             return b""
@@ -274,12 +275,11 @@ class Association:
         self._view[CLOSED] = 1
         self.sealer.close()
         self.opener.close()
-        self._established.wipe()
 
     def _seal_control(self, content_type: int, payload: bytes) -> bytes:
-        """One record of our own; nothing when OpenSSL numbers the records, or no number is left."""
+        """One record of our own; nothing when the keys are gone or no number is left."""
         sequence = self.next_sequence
-        if self.closed or self._numbers_itself or sequence > MAX_SEQUENCE:
+        if self.closed or sequence >= self._control_end:
             return b""
         self.next_sequence += 1
         burst = Burst.allocate(len(payload), headroom=RECORD_PREFIX, tailroom=TAG)

@@ -11,9 +11,9 @@ Flow of a datagram in, and the order of the functions below:
 5. When both Finished are verified: version, suite, ALPN and the peer's name are checked, the traffic keys
    derived, and OpenSSL is let go. It never writes again.
 
-Two issuers of nonces would share one key, OpenSSL for its Finished and we for everything later. OpenSSL
-counts up from a random 64-bit start; ours are ``epoch || sequence``, so they lie in [2^48, 2^49). A
-handshake whose Finished has its nonce there is repeated (probability 2^-16).
+Two issuers of nonces share one key: OpenSSL for its Finished, and with the `openssl` backend for data too; we
+for everything else. OpenSSL counts up from a random 64-bit start, ours are ``epoch || sequence``. A handshake
+after which the two could meet is repeated (:func:`may_meet`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from OpenSSL import SSL
 
 from dtls_emu.crypto.backend import Established, TrafficKeys
 from dtls_emu.crypto.keys import traffic_keys
+from dtls_emu.crypto.openssl import pass_over
 from dtls_emu.errors import RemoteProtocolError
 from dtls_emu.tunnel.context import ALPN, DTLS_1_2
 from dtls_emu.tunnel.flight import SMALLEST_MTU, FlightRecord, pack, refragment
@@ -104,13 +105,15 @@ class Finished:
     next_plain_sequence: int
 
 
-def may_meet(nonce: bytes, records: int) -> bool:
-    """Whether an explicit nonce of OpenSSL's, random, may be one of ours: epoch 1 and a number that we shall use.
+def may_meet(nonce: bytes, number_end: int) -> bool:
+    """Whether OpenSSL, counting up from an explicit nonce of its own, and we can use one nonce both.
 
-    Those are as many as a key may have records, and as many again for alerts and keepalives behind them. Of 2^64 that is
-    one of 2^38; all of epoch 1 would end one handshake of 32,000.
+    Ours are epoch 1 with the record numbers below `number_end`
+    (:attr:`~dtls_emu.tunnel.settings.TunnelSettings.number_end`); OpenSSL seals no more records than that either.
+    With the default limit of a key that ends one handshake of 2^37, each side looking at its own Finished; refusing
+    all of epoch 1 would end one of 2^15.
     """
-    return 0 <= int.from_bytes(nonce, "big") - (1 << 48) < min(2 * records, 1 << 48)
+    return abs(int.from_bytes(nonce, "big") - (1 << 48)) < number_end
 
 
 class Handshake:
@@ -170,6 +173,7 @@ class Handshake:
         self._answered = -1  # highest received message_seq when our current flight was written
         self._next_plain_sequence = 0
         self._next_sequence = 0  # epoch 1
+        self._openssl_sequence = 0  # likewise, but that of OpenSSL's next record
         self._finished_message = b""
         self._write_keys: TrafficKeys | None = None
         self._read_keys: TrafficKeys | None = None
@@ -329,7 +333,7 @@ class Handshake:
             elif complete:
                 self._complete()
         except RemoteProtocolError as error:
-            if complete and self._write_keys is not None and not self._keep_connection:
+            if complete and self._write_keys is not None:
                 # To the peer all is well: without a word it would go on until it presumes us dead.
                 refusal = _seal(self._write_keys, self._next_sequence, ALERT, _HANDSHAKE_FAILURE)
                 self._outgoing.append(refusal)
@@ -346,7 +350,8 @@ class Handshake:
         sent_before = self._highest_sent
         for record in records:
             if record.header.epoch:
-                self._next_sequence = max(self._next_sequence, record.header.sequence + 1)
+                self._openssl_sequence = record.header.sequence + 1
+                self._next_sequence = max(self._next_sequence, self._openssl_sequence)
                 if record.header.content_type == HANDSHAKE and not self._has_finished():
                     self._keep_finished(record)
                     is_new = True
@@ -397,7 +402,7 @@ class Handshake:
         """Retransmit the flight under new record numbers; our Finished is sealed anew under a new nonce."""
         # Whether our timer ran out or the peer repeated itself: our flight may have been too large for the path.
         self._retransmissions += 1
-        if self._next_sequence and not self._keep_connection:
+        if self._next_sequence:
             assert self._write_keys is not None  # a Finished was written
             sealed = _seal(self._write_keys, self._next_sequence, HANDSHAKE, self._finished_message)
             finished = FlightRecord(HANDSHAKE, DTLS_1_2, 1, self._next_sequence, sealed[RECORD_HEADER:])
@@ -426,7 +431,7 @@ class Handshake:
                 secret, client_random, server_random, is_client=self._is_client
             )
         nonce = bytes(record.fragment[:EXPLICIT_NONCE])
-        if not self._keep_connection and may_meet(nonce, self._settings.rekey_records):
+        if may_meet(nonce, self._settings.number_end):
             raise RemoteProtocolError("OpenSSL's nonces would meet ours; handshake again")
         length = len(record.fragment) - EXPLICIT_NONCE - TAG
         additional = bytes(record.record[3:11]) + bytes(record.record[0:3]) + length.to_bytes(2, "big")
@@ -455,6 +460,9 @@ class Handshake:
         self._verify(connection.get_peer_certificate(as_cryptography=True))
         assert self._write_keys is not None  # our Finished was written before the handshake could complete
         assert self._read_keys is not None
+        if self._keep_connection:
+            # OpenSSL goes on numbering records, and knows nothing of the Finished that we have sealed.
+            pass_over(connection, self._next_sequence - self._openssl_sequence)
         self.established = Established(
             self._write_keys,
             self._read_keys,

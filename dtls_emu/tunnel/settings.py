@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from dtls_emu.lab.vocabulary import Keying
+from dtls_emu.wire.protocol import MAX_SEQUENCE
 
 
-__all__ = ["TunnelSettings"]
+__all__ = ["CONTROL_RECORDS", "TunnelSettings"]
+
+CONTROL_RECORDS: Final = 4096
+"""Record numbers behind a key's limit that are left for alerts, keepalives and repeated Finished: eleven hours of
+keepalives, and a six-thousandth of the default limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +84,13 @@ class TunnelSettings:
 
     session_idle: float = 30.0
     """A broker's session without data for so long is over, and its keys are discarded."""
+
+    @property
+    def data_end(self) -> int:
+        """The first record number under which no data are sealed."""
+        return min(self.rekey_records, MAX_SEQUENCE + 1)
+
+    @property
+    def number_end(self) -> int:
+        """The first record number under which nothing at all is sealed: behind the data come control records."""
+        return min(self.rekey_records + CONTROL_RECORDS, MAX_SEQUENCE + 1)

@@ -147,21 +147,34 @@ def test_it_numbers_records_by_itself(client_and_server):
 
 
 @pytest.mark.parametrize(
-    ("packets", "content_type"),
-    [([b""], APPLICATION_DATA), ([b"\x02\x28"], ALERT), ([b"\x01\x00"] * 2, ALERT), ([bytes(24)], HANDSHAKE)],
-    ids=["empty", "fatal alert", "two alerts", "Finished"],
+    ("plaintext", "content_type"),
+    [(b"", APPLICATION_DATA), (b"\x02\x28", ALERT), (b"\x01\x00", ALERT), (bytes(24), HANDSHAKE)],
+    ids=["empty", "fatal alert", "close_notify", "Finished"],
 )
-def test_what_openssl_cannot_seal_is_refused(client_and_server, packets, content_type):
-    """And costs no sequence number."""
-    client, _ = client_and_server
+def test_what_openssl_has_no_call_for_takes_the_next_number_all_the_same(
+    client_and_server, plaintext, content_type
+):
+    """It is sealed with the keys; OpenSSL goes on behind it, and no number or nonce is used twice."""
+    client, server = client_and_server
     sealer, _ = attach(client)
+    _, opener = attach(server)
     following = client.established().next_sequence
-    burst = Burst.allocate(len(packets[0]), len(packets), headroom=21, tailroom=16)
-    for row, packet in zip(burst.rows(), packets, strict=True):
-        row[:] = np.frombuffer(packet, np.uint8)
-    with pytest.raises(LocalProtocolError, match="application data and close_notify"):
-        sealer.seal(burst, following, content_type)
-    sealer.seal(Burst.from_packets([b"data"], headroom=21, tailroom=16), following)
+    records = []
+    for number, (packet, kind) in enumerate(
+        [(b"before", APPLICATION_DATA), (plaintext, content_type), (b"behind", APPLICATION_DATA)]
+    ):
+        burst = Burst.allocate(len(packet), headroom=21, tailroom=16)
+        burst.row(0)[:] = np.frombuffer(packet, np.uint8)
+        sealer.seal(burst, following + number, kind)
+        records.append(burst.row(0).tobytes())
+    assert [int.from_bytes(each[5:11], "big") for each in records] == [following + n for n in range(3)]
+    assert len({each[13:21] for each in records}) == 3
+    assert records[1][13:21] == records[1][3:11]
+    assert opened(opener, *records) == [
+        (RowStatus.OK, b"before"),
+        (RowStatus.OK, plaintext),
+        (RowStatus.OK, b"behind"),
+    ]
 
 
 def test_output_that_nobody_asked_for_is_not_sent_as_a_record(client_and_server):
@@ -180,15 +193,17 @@ def test_it_needs_the_connection():
         OpenSSLBackend().attach(Established(keys, keys))
 
 
-def test_close_lets_go_of_the_connection_and_of_the_salt(client_and_server):
+def test_close_lets_go_of_the_connection_and_of_the_keys(client_and_server):
     """OpenSSL overwrites its keys when the last reference goes."""
     client, _ = client_and_server
     sealer, opener = attach(client)
-    salt = opener._salt
+    by_keys = [end._by_keys for end in (sealer, opener)]
+    assert all(end._cells.any() for end in by_keys)
     sealer.close()
     opener.close()
-    assert (sealer._connection, opener._connection, opener._cipher) == (None, None, None)
-    assert salt == bytearray(4)
+    assert (sealer._connection, opener._connection) == (None, None)
+    assert [end._cipher for end in by_keys] == [None, None]
+    assert not any(end._cells.any() for end in by_keys)
 
 
 def test_a_connection_that_does_not_carry_fails_the_self_test(monkeypatch):

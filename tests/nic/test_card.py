@@ -290,7 +290,7 @@ def test_closing_overwrites_the_keys_and_tells_the_peer(make_wire):
     old = wire.cards["h1"].tunnels["h2"].active
     wire.carry_out("h1", wire.cards["h1"].close(wire.now))
     assert old.closed
-    assert old._established.write.key == bytes(32)
+    assert [end._cipher for end in (old.sealer, old.opener)] == [None, None]
     assert wire.cards["h2"].tunnels["h1"].active is None
 
 

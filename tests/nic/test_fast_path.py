@@ -7,7 +7,6 @@ import random
 import numpy as np
 import pytest
 
-from dtls_emu.crypto.backend import Established, TrafficKeys
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.nic import fast_kernels as kernels
 from dtls_emu.nic import flow_table as table
@@ -199,16 +198,10 @@ def test_packets_that_go_in_clear_while_their_tunnel_is_built_are_the_slow_paths
 # -------------------------------------------------------------------------------------- what is sealed
 
 
-def reference(backend, association, header, rows, first):
-    """What the slow path seals under these numbers: a backend of its own, with the same keys."""
-    established = association._established
-    keys = [
-        TrafficKeys(bytearray(each.key), bytearray(each.salt))
-        for each in (established.write, established.read)
-    ]
-    sealer, _ = backend.attach(Established(*keys, epoch=established.epoch))
+def reference(association, header, rows, first):
+    """What the slow path seals under these numbers."""
     burst = Burst.from_packets([header + row for row in rows], headroom=RECORD_PREFIX, tailroom=TAG)
-    sealer.seal(burst, first)
+    association.sealer.seal(burst, first)
     return [row.tobytes() for row in burst.rows()]
 
 
@@ -245,7 +238,7 @@ def test_what_is_sealed_is_what_the_slow_path_seals_under_the_same_numbers(make_
         assert seal_out(state, data, 3, len(packet), gso_size, memory, at, wire.now)
         parts = segment(data[3:], gso_size) if gso_size else [Burst.from_packets([packet])]
         packets = [row.tobytes() for part in parts for row in part.rows()]
-        expected = reference(card.engine.backend, association, own_header, packets, first)
+        expected = reference(association, own_header, packets, first)
         total = (rows - 1) * size + last
         assert memory[at : at + total].tobytes() == b"".join(expected)
         assert [len(expected[0]), len(expected[-1])] == [size, last]

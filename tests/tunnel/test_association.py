@@ -8,10 +8,15 @@ from random import Random
 import numpy as np
 import pytest
 
+from dtls_emu.crypto.backend import Established, TrafficKeys
 from dtls_emu.crypto.native import native_end
+from dtls_emu.crypto.registry import load
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
+from dtls_emu.tunnel.association import Association
+from dtls_emu.tunnel.handshake import Finished
 from dtls_emu.tunnel.record_kernels import UNFIT, open_burst, seal_burst
+from dtls_emu.tunnel.settings import CONTROL_RECORDS, TunnelSettings
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.protocol import MAX_PLAINTEXT
@@ -24,13 +29,79 @@ BACKENDS = ["cryptography", pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb)
 def make_ends():
     """Make the two associations of a tunnel: the client's, and the server's."""
 
-    def make(backend):
-        pair = Pair(backend=backend)
+    def make(backend, settings=None):
+        pair = Pair(backend=backend, settings=settings)
         pair.connect()
         pair.run(1.0)
         return pair.client.active, pair.server.active
 
     return make
+
+
+class Recorder:
+    """A backend that keeps what it was given, and does its work or refuses it."""
+
+    def __init__(self, name, *, refuses=False):
+        self._backend = load(name)
+        self._refuses = refuses
+        self.given = []
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def attach(self, established):
+        self.given.append((established, bytes(established.write.key), bytes(established.read.salt)))
+        if self._refuses:
+            raise LocalProtocolError("refused")
+        return self._backend.attach(established)
+
+
+@pytest.mark.parametrize("backend", ["openssl", *BACKENDS])
+def test_raw_keys_are_overwritten_as_soon_as_the_backend_has_them(backend):
+    """Invariant 6 of the design; the backend's own copies carry traffic all the same."""
+    recorder = Recorder(backend)
+    pair = Pair(backend=recorder)
+    pair.connect()
+    pair.run(1.0)
+    pair.send("alpha", b"packet")
+    pair.run(2.0)
+    assert pair.received["beta"] == [b"packet"]
+    assert len(recorder.given) == 2
+    for established, key, salt in recorder.given:
+        assert any(key)
+        assert any(salt)
+        for keys in (established.write, established.read):
+            assert (keys.key, keys.salt) == (bytes(32), bytes(4))
+        assert established.connection is None
+
+
+def test_raw_keys_are_overwritten_when_no_backend_takes_them():
+    """A refusal is the caller's to handle; the keys are gone."""
+    recorder = Recorder("cryptography", refuses=True)
+    keys = [TrafficKeys(bytearray(secrets.token_bytes(32)), bytearray(4)) for _ in range(2)]
+    with pytest.raises(LocalProtocolError, match="refused"):
+        Association(
+            Established(*keys),
+            recorder,
+            Finished(b"", 0),
+            TunnelSettings(),
+            is_client=True,
+            ends=(1, 2),
+            now=0.0,
+        )
+    assert [each.key for each in keys] == [bytes(32)] * 2
+
+
+@pytest.mark.parametrize("records", [8, 2**48 - 3, 2**60])
+def test_control_records_end_where_the_proof_of_distinct_nonces_ends(make_ends, records):
+    """Nothing is sealed under a number that `may_meet` does not know of; the last of all is 2^48 - 1."""
+    client, _ = make_ends("cryptography", TunnelSettings(rekey_records=records))
+    end = min(records + CONTROL_RECORDS, 2**48)
+    assert TunnelSettings(rekey_records=records).number_end == end
+    client.next_sequence = end - 3
+    made = [client.empty_record(), client.close_notify(), client.final_flight(), client.empty_record()]
+    assert [bool(each) for each in made] == [True, True, True, False]
+    assert client.next_sequence == end
 
 
 def state(association):
