@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dtls_emu.crypto.authority import verify_peer
 from dtls_emu.lab.vocabulary import DropReason, Keying
@@ -31,6 +31,11 @@ __all__ = ["Attempts", "Ends", "HalfOpen"]
 
 Ends = tuple[int, int]
 """Local and remote UDP port."""
+
+
+_SECOND_HELLO: Final = 1
+"""message_seq of the ClientHello that brings the cookie back; the first has 0 (RFC 6347 4.2.2). A third, after a cookie
+that was a minute old, OpenSSL does not begin with."""
 
 
 @dataclass(slots=True)
@@ -107,7 +112,8 @@ class Attempts:
 
         Returns:
             Why it is dropped; or a datagram to answer with, that asks for a cookie; or the hello to begin an
-            attempt with; or None where our own attempt has precedence and the hello is passed over.
+            attempt with, whole or its first fragment; or None where our own attempt has precedence and the
+            hello is passed over.
         """
         records = pull_records_untrusted(datagram)
         if not records:
@@ -118,6 +124,8 @@ class Attempts:
         is_handshake = record.header.content_type == HANDSHAKE
         hello = pull_client_hello_untrusted(record.fragment) if is_handshake else None
         if hello is None or ends[0] != self._settings.port or self._settings.keying is Keying.BROKER:
+            return DropReason.HANDSHAKE_NOISE
+        if hello.message_seq > (_SECOND_HELLO if hello.cookie else 0):
             return DropReason.HANDSHAKE_NOISE
         address = (self._peer.address, ends[1])
         if not self._identity.cookies.accepts(address, hello, now):
@@ -130,7 +138,7 @@ class Attempts:
             or self._half_open.count >= self._settings.card_half_open_limit
         ):
             return DropReason.HALF_OPEN_LIMIT
-        return Hello(record, hello)
+        return Hello(datagram)
 
     def timeout(self) -> float:
         """When one of them wants `handle_timeout` to be called; infinity when none does."""

@@ -34,9 +34,12 @@ from dtls_emu.errors import RemoteProtocolError
 from dtls_emu.tunnel.context import ALPN, DTLS_1_2
 from dtls_emu.tunnel.flight import SMALLEST_MTU, FlightRecord, pack, refragment
 from dtls_emu.wire.hello import (
+    CLIENT_HELLO,
     EXTENDED_MASTER_SECRET,
     RENEGOTIATION_INFO,
     SERVER_HELLO,
+    HelloFragments,
+    pull_client_extensions_untrusted,
     pull_server_extensions_untrusted,
 )
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
@@ -47,7 +50,7 @@ from dtls_emu.wire.record import (
     HANDSHAKE,
     HANDSHAKE_HEADER,
     MAX_SEQUENCE,
-    pull_handshake_header,
+    pull_handshake_messages_untrusted,
     pull_records_untrusted,
     push_record_header,
 )
@@ -60,7 +63,6 @@ if TYPE_CHECKING:
 
     from dtls_emu.tunnel.context import Contexts
     from dtls_emu.tunnel.settings import TunnelSettings
-    from dtls_emu.wire.hello import ClientHello
     from dtls_emu.wire.record import HandshakeHeader, RecordView
 
 
@@ -86,10 +88,9 @@ _BACKOFF_AFTER: Final = 3
 
 
 class Hello(NamedTuple):
-    """A ClientHello: the record that holds it whole, and what it says."""
+    """A datagram that begins with a ClientHello, or its first fragment, whose cookie was found good."""
 
-    record: RecordView
-    content: ClientHello
+    datagram: bytes
 
 
 @dataclass(slots=True)
@@ -128,6 +129,7 @@ class Handshake:
         noise: records ignored so far (plaintext alerts, junk).
         timeout_at: when `handle_timeout` wants to be called; infinity when it does not.
         started_at: when the attempt began, in the caller's seconds.
+        mtu: UDP payload bytes that the path carries; may change, and the next sending follows it.
     """
 
     def __init__(
@@ -145,7 +147,7 @@ class Handshake:
 
         Args:
             contexts: of the local host.
-            hello: None for a client; for a server the client's, with a cookie that was found good.
+            hello: None for a client; for a server what its client has sent.
             verify: raises RemoteProtocolError unless the certificate is the peer's.
             mtu: UDP payload bytes that the path carries.
             settings: timers and limits.
@@ -155,12 +157,12 @@ class Handshake:
         self._settings = settings
         self._is_client = is_client = hello is None
         self._verify = verify
-        self._mtu = max(mtu, SMALLEST_MTU)
+        self.mtu = mtu
         self._keep_connection = keep_connection
         self._connection: SSL.Connection | None = SSL.Connection(
             contexts.client if is_client else contexts.server
         )
-        self._connection.set_ciphertext_mtu(self._mtu)
+        self._connection.set_ciphertext_mtu(max(mtu, SMALLEST_MTU))
         if is_client:
             self._connection.set_connect_state()
         else:
@@ -181,6 +183,8 @@ class Handshake:
         self._timer = settings.initial_timeout
         self._sent_at = now
         self._alert_hint = ""
+        self._hello = HelloFragments(SERVER_HELLO if is_client else CLIENT_HELLO)  # the peer's
+        self._listens = is_client
         self._peer_extensions: frozenset[int] = frozenset()
 
         self.failure = ""
@@ -194,7 +198,7 @@ class Handshake:
         if hello is None:
             self._advance(now)
         else:
-            self._listen(hello, now)
+            self.receive(hello.datagram, now)
 
     @property
     def is_client(self) -> bool:
@@ -225,16 +229,15 @@ class Handshake:
                 else:
                     self.noise += 1
             elif record.header.content_type == HANDSHAKE and record.header.epoch == 0:
-                messages = _messages(record.fragment)
-                if self._are_plausible(messages):
-                    admitted += record.record
-                    lowest = min(lowest, messages[0].message_seq)
-                    self._highest_received = max(self._highest_received, messages[-1].message_seq)
-                    # The first one only: OpenSSL passes over a repetition, and a forged one must not add to it.
-                    if messages[0].message_type == SERVER_HELLO and not self._peer_extensions:
-                        self._peer_extensions = (
-                            pull_server_extensions_untrusted(record.fragment) or frozenset()
-                        )
+                messages = pull_handshake_messages_untrusted(record.fragment)
+                headers = [header for header, _ in messages]
+                if self._are_plausible(headers):
+                    lowest = min(lowest, headers[0].message_seq)
+                    self._highest_received = max(self._highest_received, headers[-1].message_seq)
+                    if self._hello.message:
+                        admitted += record.record
+                    else:
+                        admitted += self._take_hello(record, [message for _, message in messages])
                 else:
                     self.noise += 1
             elif self._admit(record):
@@ -244,7 +247,10 @@ class Handshake:
         if admitted:
             assert self._connection is not None  # not done
             self._connection.bio_write(admitted)
-            self._advance(now)
+            if not self._listens:
+                self._listen()
+            if not self.done:
+                self._advance(now)
         repeated = lowest <= answered_before
         # The peer repeats itself because our answer was lost (RFC 6347 4.2.4, "read retransmit"). Once a
         # half-timer is often enough: a flight is several datagrams, and each of them arrives here.
@@ -270,21 +276,32 @@ class Handshake:
         if not self.done:
             self._fail(reason)
 
-    def _listen(self, hello: Hello, now: float) -> None:
-        """Begin as the server of a hello whose cookie was good; OpenSSL never saw the one before it."""
+    def _take_hello(self, record: RecordView, messages: list[memoryview]) -> bytes:
+        """The record for OpenSSL, with the peer's hello in one piece; nothing while there is nothing but pieces."""
+        content = self._hello.complete_untrusted(messages)
+        if self._hello.message:
+            # The first one only: OpenSSL passes over a repetition, and a forged one must not add to it.
+            pull = pull_server_extensions_untrusted if self._is_client else pull_client_extensions_untrusted
+            self._peer_extensions = pull(self._hello.message) or frozenset()
+        elif not self._is_client:
+            content = b""  # before the hello there is nothing to listen to
+        if not self._is_client:
+            # OpenSSL would number its ServerHello from 1 (openssl/openssl#32063) and the client, which has seen
+            # our HelloVerifyRequest under that number, take it for a replay.
+            self._next_plain_sequence = max(self._next_plain_sequence, record.header.sequence)
+        if not content:
+            return b""
+        header = record.header
+        return push_record_header(HANDSHAKE, 0, header.sequence, len(content), header.version) + content
+
+    def _listen(self) -> None:
+        """Begin as the server, of a hello with a cookie; OpenSSL never saw the one before it."""
         assert self._connection is not None
-        self._peer_extensions = hello.content.extensions
-        self._highest_received = hello.content.message_seq
-        # OpenSSL would number its ServerHello from 1 (openssl/openssl#32063) and the client, which has seen
-        # our HelloVerifyRequest under that number, take it for a replay.
-        self._next_plain_sequence = hello.record.header.sequence
-        self._connection.bio_write(bytes(hello.record.record))
+        self._listens = True
         try:
             self._connection.DTLSv1_listen()
         except SSL.Error as error:
             self._fail(_openssl_reason(error))
-        else:
-            self._advance(now)
 
     def _are_plausible(self, messages: list[HandshakeHeader]) -> bool:
         """Whether the message fragments of a plaintext record may reach OpenSSL."""
@@ -356,11 +373,11 @@ class Handshake:
                     self._keep_finished(record)
                     is_new = True
             elif record.header.content_type == HANDSHAKE:
-                messages = _messages(record.fragment)
-                if all(header.message_seq <= sent_before for header in messages):
+                headers = [header for header, _ in pull_handshake_messages_untrusted(record.fragment)]
+                if all(header.message_seq <= sent_before for header in headers):
                     continue
                 is_new = True
-                self._highest_sent = max(self._highest_sent, messages[-1].message_seq)
+                self._highest_sent = max(self._highest_sent, headers[-1].message_seq)
             elif record.header.content_type == ALERT:
                 self._outgoing.append(record.record.tobytes())
                 continue
@@ -382,7 +399,7 @@ class Handshake:
         self._send(flight, now)
 
     def _send(self, flight: list[FlightRecord], now: float) -> None:
-        mtu = self._mtu if self._retransmissions < _BACKOFF_AFTER else SMALLEST_MTU
+        mtu = max(self.mtu, SMALLEST_MTU) if self._retransmissions < _BACKOFF_AFTER else SMALLEST_MTU
         self._outgoing += pack(self._encode(flight, mtu), mtu)
         self._sent_at = now
         self.timeout_at = min(now + self._timer, self._deadline)
@@ -495,18 +512,6 @@ def _seal(keys: TrafficKeys, sequence: int, content_type: int, message: bytes) -
     sealed = AESGCM(keys.key).encrypt(bytes(keys.salt) + number, message, additional)
     header = push_record_header(content_type, 1, sequence, EXPLICIT_NONCE + len(sealed))
     return header + number + sealed
-
-
-def _messages(fragment: memoryview) -> list[HandshakeHeader]:
-    """Headers of all message fragments in a record; none at all when one of them lies."""
-    headers: list[HandshakeHeader] = []
-    while len(fragment):
-        header = pull_handshake_header(fragment)
-        if header is None:
-            return []
-        headers.append(header)
-        fragment = fragment[HANDSHAKE_HEADER + header.fragment_length :]
-    return headers
 
 
 def _drain(connection: SSL.Connection) -> bytes:

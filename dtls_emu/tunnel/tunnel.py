@@ -117,7 +117,7 @@ class Tunnel:
             half_open: of the whole card; by default of this tunnel alone.
         """
         self.peer = peer
-        self.path_mtu = path_mtu
+        self._path_mtu = path_mtu
         self.state = TunnelState.IDLE
         self.failure = ""
         self.retry_at = 0.0
@@ -334,6 +334,17 @@ class Tunnel:
             self._start(now)
         if now >= self._session_end() and self.active is not None:
             self._lose(self.active, say_goodbye=True)
+
+    @property
+    def path_mtu(self) -> int:
+        """Largest outer IP packet on the way to the peer, in bytes."""
+        return self._path_mtu
+
+    @path_mtu.setter
+    def path_mtu(self, size: int) -> None:
+        self._path_mtu = size
+        for attempt in self._attempts.running.values():
+            attempt.mtu = size - self._outer_headers
 
     @property
     def active(self) -> Association | None:

@@ -56,6 +56,7 @@ __all__ = [
     "check_records",
     "commit_records",
     "pull_handshake_header",
+    "pull_handshake_messages_untrusted",
     "pull_records_untrusted",
     "push_record_header",
 ]
@@ -170,6 +171,25 @@ def pull_handshake_header(fragment: bytes | bytearray | memoryview) -> Handshake
     if offset + part > length or HANDSHAKE_HEADER + part > len(fragment):
         return None
     return HandshakeHeader(message_type, length, message_seq, offset, part)
+
+
+def pull_handshake_messages_untrusted(
+    fragment: bytes | bytearray | memoryview,
+) -> list[tuple[HandshakeHeader, memoryview]]:
+    """The handshake messages or fragments of messages in a record's plaintext, each with its header and as a view.
+
+    Empty when one of them is malformed.
+    """
+    rest = memoryview(fragment)
+    messages: list[tuple[HandshakeHeader, memoryview]] = []
+    while rest:
+        header = pull_handshake_header(rest)
+        if header is None:
+            return []
+        end = HANDSHAKE_HEADER + header.fragment_length
+        messages.append((header, rest[:end]))
+        rest = rest[end:]
+    return messages
 
 
 @kernel

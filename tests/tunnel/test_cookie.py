@@ -1,10 +1,13 @@
 """The cookie exchange (RFC 6347 4.2.1): nothing is kept, and little is sent, for an address nobody has proven."""
 
+from itertools import pairwise
+
 import pytest
 
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.cookie import CookieJar
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.hello import HELLO_VERIFY_REQUEST, SERVER_HELLO, ClientHello, pull_client_hello_untrusted
 from dtls_emu.wire.protocol import DTLS_1_0, HANDSHAKE
@@ -16,7 +19,7 @@ PORTS = (4433, 49_152)
 
 
 def hello(parameters=b"parameters", cookie=b""):
-    return ClientHello(parameters, cookie, 0, frozenset())
+    return ClientHello(parameters, cookie, 0)
 
 
 def plain_records(pair, name):
@@ -149,15 +152,80 @@ def test_with_a_good_cookie_the_certificate_comes():
     assert next(kind for _, kind in plain_records(pair, "beta")) == SERVER_HELLO
 
 
-def test_a_hello_in_fragments_is_not_read():
-    """To put it together would mean to keep something for a stranger."""
-    first = hellos(Pair())[0]
-    (record,) = pull_records_untrusted(first)
+def pieces(hello, *cuts):
+    """A hello's datagram as one for each of its fragments, numbered one after another."""
+    (record,) = pull_records_untrusted(hello)
     header = pull_handshake_header(record.fragment)
-    half = header.length // 2
-    start = bytes(record.fragment[:6]) + (0).to_bytes(3, "big") + half.to_bytes(3, "big")
-    message = start + bytes(record.fragment[12 : 12 + half])
+    datagrams = []
+    for number, (start, end) in enumerate(pairwise((0, *cuts, header.length))):
+        place = start.to_bytes(3, "big") + (end - start).to_bytes(3, "big")
+        body = bytes(record.fragment[:6]) + place + bytes(record.fragment[12 + start : 12 + end])
+        sequence = record.header.sequence + number
+        datagrams.append(push_record_header(HANDSHAKE, 0, sequence, len(body)) + body)
+    return datagrams
+
+
+def test_of_a_first_hello_in_fragments_nothing_is_kept():
+    """Its first fragment is asked for a cookie when it reaches that far; others are dropped."""
+    first = hellos(Pair())[0]
+    start, rest = pieces(first, 36)
     pair = Pair()
-    pair.inject("beta", *PORTS, push_record_header(HANDSHAKE, 0, 0, len(message)) + message)
-    assert pair.wire == []
-    assert pair.dropped["beta"] == {DropReason.HANDSHAKE_NOISE: 1}
+    pair.inject("beta", *PORTS, rest)
+    pair.inject("beta", *PORTS, start)
+    pair.inject("beta", *PORTS, pieces(first, 35)[0])
+    assert [len(datagram) for *_, datagram in pair.wire] == [60]
+    assert len(start) >= 60, "the answer would be larger than what it answers"
+    assert pair.server._attempts.running == {}
+    assert pair.server.state is TunnelState.IDLE
+    assert pair.dropped["beta"] == {DropReason.HANDSHAKE_NOISE: 2}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (0, 0, 2, 0, 1)])
+def test_a_hello_in_fragments_is_put_together_once_it_has_a_good_cookie(order):
+    """Its ServerHello mirrors the highest number that the hello came under."""
+    pair = Pair()
+    datagrams = pieces(hellos(Pair())[1], 80, 130)
+    for position, index in enumerate(order):
+        assert plain_records(pair, "beta") == []
+        assert len(pair.server._attempts.running) == min(position, 1)
+        pair.inject("beta", *PORTS, datagrams[index])
+    (answer, kind), *_ = plain_records(pair, "beta")
+    assert (kind, answer.sequence) == (SERVER_HELLO, 1 + 2)
+    assert pair.dropped["beta"] == {}
+
+
+def test_a_hello_that_never_becomes_whole_is_given_up():
+    """It is an attempt like any other: counted, limited, and over at its deadline; the next one is as good."""
+    pair = Pair(settings=TunnelSettings(half_open_limit=1))
+    second = hellos(Pair())[1]
+    pair.inject("beta", *PORTS, pieces(second, 100)[0])
+    pair.inject("beta", PORTS[0], PORTS[1] + 1, second)  # a cookie is good for one port
+    pair.run(until=14.9)
+    assert len(pair.server._attempts.running) == 1
+    assert pair.server._attempts._half_open.count == 1
+    pair.run(until=15.1)
+    assert pair.server._attempts.running == {}
+    assert pair.server._attempts._half_open.count == 0
+    pair.inject("beta", *PORTS, second)
+    assert plain_records(pair, "beta")[-1][1] != HELLO_VERIFY_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("cookie", "message_seq", "answered"),
+    [
+        (False, 0, True),
+        (False, 1, False),
+        (False, 7, False),
+        (True, 1, True),
+        (True, 2, False),
+        (True, 7, False),
+    ],
+)
+def test_a_hello_has_the_number_that_its_place_in_the_handshake_gives_it(cookie, message_seq, answered):
+    """0 for the first (RFC 6347 4.2.2), 1 for the one with the cookie."""
+    hello = bytearray(hellos(Pair())[cookie])
+    hello[17:19] = message_seq.to_bytes(2, "big")
+    pair = Pair()
+    pair.inject("beta", *PORTS, bytes(hello))
+    assert bool(pair.wire) == answered
+    assert pair.dropped["beta"] == ({} if answered else {DropReason.HANDSHAKE_NOISE: 1})

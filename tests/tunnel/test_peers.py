@@ -16,10 +16,11 @@ from dtls_emu.wire.hello import (
     EXTENDED_MASTER_SECRET,
     RENEGOTIATION_INFO,
     SERVER_HELLO,
+    pull_client_extensions_untrusted,
     pull_client_hello_untrusted,
     pull_server_extensions_untrusted,
 )
-from dtls_emu.wire.protocol import ALERT, DTLS_1_0, HANDSHAKE
+from dtls_emu.wire.protocol import ALERT, DTLS_1_0, HANDSHAKE, HANDSHAKE_HEADER
 from dtls_emu.wire.record import pull_records_untrusted, push_record_header
 
 
@@ -79,13 +80,15 @@ def test_our_hello_offers_one_suite_and_no_extras():
     pair = Pair()
     pair.connect()
     hello, fragment = hello_of(pair)
-    # parameters: version and random, session id, suites, compression methods, each behind its length.
+    # Version and random, session id, cookie; then suites and compression methods, each behind its length.
     suites = bytes.fromhex("0002 c02c")
     with_scsv = bytes.fromhex("0004 c02c 00ff")
-    assert hello.parameters.endswith((suites + b"\x00\x01\x00", with_scsv + b"\x00\x01\x00"))
-    assert hello.parameters[2:4] == b"\xfe\xfd"
-    assert hello.extensions >= {EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, ALPN}
-    assert not hello.extensions & {SESSION_TICKET, HEARTBEAT, CONNECTION_ID}
+    behind = fragment[HANDSHAKE_HEADER + len(hello.parameters) + 1 :]  # the cookie is empty
+    assert behind.startswith((suites + b"\x01\x00", with_scsv + b"\x01\x00"))
+    assert hello.parameters[:2] == b"\xfe\xfd"
+    extensions = pull_client_extensions_untrusted(fragment)
+    assert extensions >= {EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, ALPN}
+    assert not extensions & {SESSION_TICKET, HEARTBEAT, CONNECTION_ID}
     assert b"dtls-emu/1" in fragment
 
 
