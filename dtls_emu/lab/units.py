@@ -23,6 +23,9 @@ __all__ = [
     "Duration",
     "Probability",
     "Rate",
+    "format_duration",
+    "format_probability",
+    "format_rate",
     "parse_bytes",
     "parse_duration",
     "parse_probability",
@@ -105,6 +108,34 @@ def parse_bytes(value: object) -> int:
     return int(count)
 
 
+def format_duration(seconds: float) -> str:
+    """Seconds as a lab file has them: `50us`, `2.5ms`, `24h`. Parsed again they are the same to the last bit."""
+    return _format(seconds, _SECONDS)
+
+
+def format_probability(share: float) -> str:
+    """A probability as a lab file has it, likewise: `1%`."""
+    return _format(share, _PERCENT)
+
+
+def format_rate(rate: float) -> str:
+    """bit/s as a lab file has them, likewise: `200Mbit/s`."""
+    return _format(rate, _BITS)
+
+
+def _format(value: float, units: Mapping[str, Decimal]) -> str:
+    """In the largest unit of which it has one at least; minutes and hours only where they are whole."""
+    exact = Decimal(repr(value))
+    fitting = [
+        unit
+        for unit, factor in units.items()
+        if factor <= exact and unit.isascii() and not (unit in {"min", "h"} and exact % factor)
+    ]
+    base = next((unit for unit, factor in units.items() if factor == 1), next(iter(units)))
+    unit = max(fitting, key=units.__getitem__, default=base if not value else next(iter(units)))
+    return f"{(exact / units[unit]).normalize():f}{unit}"
+
+
 def _parse(value: object, units: Mapping[str, Decimal], what: str, example: str) -> Decimal:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value == 0:
@@ -142,7 +173,7 @@ def _writer(write: Callable[[Any], str]) -> PlainSerializer:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    _writer(lambda seconds: f"{seconds!r}s"),
+    _writer(format_duration),
     _json_schema(_SECONDS, ["5ms", "20us", "1s", 0]),
 ]
 """Seconds."""
@@ -150,7 +181,7 @@ Duration = Annotated[
 Probability = Annotated[
     float,
     BeforeValidator(parse_probability),
-    _writer(lambda share: f"{Decimal(repr(share)) * 100}%"),
+    _writer(format_probability),
     _json_schema(_PERCENT, ["1%", "0.1%", 0]),
 ]
 """0 to 1."""
@@ -158,7 +189,7 @@ Probability = Annotated[
 Rate = Annotated[
     float,
     BeforeValidator(parse_rate),
-    _writer(lambda rate: f"{rate!r}bit/s"),
+    _writer(format_rate),
     _json_schema(_BITS, ["1Gbit/s", "100Mbit/s", 0]),
 ]
 """bit/s; 0 means unlimited."""
