@@ -18,8 +18,6 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.host.accounts import NOBODY, AccountingError, Accounts
@@ -29,7 +27,6 @@ from dtls_emu.host.guest import Guest
 from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.inspect import key_of
 
 
 if TYPE_CHECKING:
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Host, Topology
     from dtls_emu.nic.card import Card, Engine
     from dtls_emu.nic.effects import Effect, UnderlayAddress
-    from dtls_emu.policy import Decision
 
 
 __all__ = ["INTERNET_DELAY", "Cloud"]
@@ -90,6 +86,7 @@ class Cloud:
             engines=engines,
             key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
+            on_packets=self.accounts.handle,
         )
         self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
         self.internet = Guest(None, INTERNET_MTU)
@@ -203,13 +200,6 @@ class Cloud:
             self._timers[name] = self.clock.call_at(moment, action)
 
     # ------------------------------------------------------------------------------------------------- questions
-
-    def decision(self, vm: str, packet: bytes) -> Decision | None:
-        """What the sender's card holds for the flow of a packet; None when no flow was installed for it."""
-        vni = self.topology.networks[self.topology.vms[vm].network].vni
-        _, words = key_of(packet, vni)
-        flow = self._card_of(vm).egress.flows.find(np.array([words], np.uint64), 0)
-        return flow.decision if flow is not None and flow.vm == vm else None
 
     def account(self, mark: int) -> Account:
         """The account of a mark, with what guests found damaged."""

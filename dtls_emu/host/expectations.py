@@ -26,6 +26,8 @@ def _checks(item: Traffic, outcome: ItemOutcome) -> Iterator[Check]:
     expect = item.expect
     if expect is None:
         return
+    if outcome.stopped:
+        yield Check("sent", "all", outcome.note, holds=False)
     if expect.verdict is not None:
         yield Check("verdict", expect.verdict, outcome.verdicts, outcome.verdict is expect.verdict)
     if expect.encryption is not None:

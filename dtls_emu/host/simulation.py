@@ -18,6 +18,7 @@ from dtls_emu.host.outcome import ItemOutcome, Outcome, RoundTrips, TunnelOutcom
 from dtls_emu.host.traffic import BulkExecutor, make_executor
 from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.lab.schema import Lab
+from dtls_emu.lab.units import format_duration
 from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.tunnel.context import SUITE
 from dtls_emu.tunnel.states import TunnelState
@@ -122,7 +123,7 @@ def _run(cloud: Cloud, executors: Sequence[Executor], deadline: float, progress:
         if moment is None or moment > deadline:
             clock.run_until(deadline)
             for executor in executors:
-                executor.stop(f"stopped after {deadline:g} s")
+                executor.stop(f"stopped after {format_duration(deadline)}")
             break
         clock.run_next()
         events += 1
@@ -164,7 +165,6 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
         kind=item.kind,
         source=item.source,
         destination=str(item.destination or ""),
-        decisions=tuple(executor.decisions()),
         forward=cloud.account(mark),
         reverse=cloud.account(reverse_of(mark)),
         round_trips=RoundTrips.of(executor.round_trips),
@@ -172,6 +172,7 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
         payload_bytes=payload_bytes,
         duration=max(executor.ended_at - item.start, 0.0),
         note=executor.note,
+        stopped=executor.stopped,
     )
     return replace(outcome, checks=check_expectations(item, outcome))
 

@@ -503,7 +503,15 @@ def test_an_outcome_is_json(runs):
     stream = next(item for item in document["items"] if item["name"] == "stream")
     assert (stream["verdict"], stream["encryption"]) == ("encrypt", "X")
     assert stream["offered"] + stream["duplicated"] == stream["delivered"] + sum(stream["dropped"].values())
-    assert stream["decisions"] == [{"verdict": "encrypt", "encryption": "X", "row": 16, "name": "encrypted"}]
+    (decision,) = stream["decisions"]
+    assert [decision[key] for key in ("verdict", "encryption", "row", "name")] == [
+        "encrypt",
+        "X",
+        16,
+        "encrypted",
+    ]
+    assert decision["encrypted"] == stream["encrypted"] == stream["offered"]
+    assert decision["clear"] == stream["clear"] == 0
     assert document["cards"]["host-1"]["egress"]["offered"] > 2000
     assert document["fabric"]["in_flight"] == 0
     assert document["ok"] is True
