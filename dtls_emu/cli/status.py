@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dtls_emu.cli.output import JsonOption, complain, console, print_json, print_table
+from dtls_emu.lab.quantities import format_duration, format_probability, format_rate
 
 
 if TYPE_CHECKING:
@@ -141,8 +142,6 @@ def _tunnel_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def _impairments(values: dict[str, float]) -> str:
     """What is done to the datagrams of a link, in the units of a lab file."""
-    from dtls_emu.lab.units import format_duration, format_probability, format_rate
-
     units = {"delay": format_duration, "jitter": format_duration, "rate": format_rate}
     return ", ".join(f"{name} {units.get(name, format_probability)(value)}" for name, value in values.items())
 
