@@ -101,9 +101,14 @@ class Account:
 
 
 class Accounts:
-    """The account of every mark, opened on first use."""
+    """The account of every mark, opened on first use.
+
+    Fields:
+        moves: how often something was entered; the same number means that no packet got any further.
+    """
 
     def __init__(self) -> None:
+        self.moves = 0
         self._by_mark: defaultdict[int, Account] = defaultdict(Account)
 
     def __getitem__(self, mark: int) -> Account:
@@ -112,22 +117,26 @@ class Accounts:
 
     def offer(self, mark: int, count: int, nbytes: int) -> None:
         """A guest handed packets to its card."""
+        self.moves += 1
         account = self._by_mark[mark]
         account.offered += count
         account.offered_bytes += nbytes
 
     def deliver(self, mark: int, count: int, nbytes: int) -> None:
         """A guest, or the internet, was handed packets."""
+        self.moves += 1
         account = self._by_mark[mark]
         account.delivered += count
         account.delivered_bytes += nbytes
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Packets were dropped: the observer of cards and fabric."""
+        self.moves += 1
         self._by_mark[mark].dropped[reason] += count
 
     def handle(self, decision: Decision, fate: Sent | DropReason, count: int, mark: int) -> None:
         """A card sent packets on, or dropped them: its observer."""
+        self.moves += 1
         self._by_mark[mark].handled[decision, fate] += count
 
     def duplicate(self, count: int, mark: int) -> None:

@@ -92,6 +92,7 @@ class Cloud:
         self.internet = Guest(None, INTERNET_MTU)
         self.onlookers: set[int] = set()
         self._beyond_gateway = 0
+        self._back_at = 0.0
         self._outbox: deque[tuple[str, Burst]] = deque()
         self._timers: dict[str, Timer] = {}
         for host in topology.hosts.values():
@@ -151,6 +152,7 @@ class Cloud:
         packets = [row.tobytes() for row in burst.rows()]
         mark = burst.mark
         self._beyond_gateway += len(packets)
+        self._back_at = self.clock.now + 2 * INTERNET_DELAY
 
         def arrive() -> None:
             self._beyond_gateway -= len(packets)
@@ -213,28 +215,42 @@ class Cloud:
         return not self._beyond_gateway and self.accounts.are_balanced
 
     @property
+    def waiting(self) -> int:
+        """Packets that wait on cards until their tunnel is up."""
+        return sum(card.egress.counters.waiting for card in self.cards.values())
+
+    def settled_at(self) -> float:
+        """When every packet that is on a link or in the internet now has arrived, in seconds."""
+        return max(self.clock.now, self._back_at, self.fabric.settled_at())
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing at all is under way: no packet, and no handshake."""
         return (
             not self._beyond_gateway
             and not self.fabric.statistics().in_flight
-            and not any(card.egress.counters.waiting for card in self.cards.values())
+            and not self.waiting
             and not any(
                 tunnel.state in _BUSY for card in self.cards.values() for tunnel in card.tunnels.values()
             )
         )
 
     def check(self) -> None:
-        """Fail loudly unless cards and fabric account for every packet, record and datagram.
+        """Fail loudly unless cards and fabric account for every packet, record and datagram, and none waits.
 
         Raises:
-            AccountingError: naming whose books do not balance, and the figures.
+            AccountingError: naming whose books do not balance, or where packets wait, and the figures.
         """
         for name, card in self.cards.items():
             if not card.balanced:
                 raise AccountingError(
                     f"the books of card {name} do not balance: egress {card.egress.counters.as_dict()}, "
                     f"ingress {card.ingress.counters.as_dict()}"
+                )
+            if card.egress.counters.waiting:
+                raise AccountingError(
+                    f"packets still wait for a tunnel on card {name}: {card.egress.counters.waiting}; its tunnels: "
+                    f"{card.status()['tunnels']}"
                 )
         books = self.fabric.statistics()
         if not books.balanced:

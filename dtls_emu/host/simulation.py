@@ -17,10 +17,12 @@ from dtls_emu.host.expectations import check_expectations
 from dtls_emu.host.outcome import ItemOutcome, Outcome, RoundTrips, TunnelOutcome
 from dtls_emu.host.traffic import BulkExecutor, make_executor
 from dtls_emu.lab import compile_lab, load_lab
+from dtls_emu.lab.quantities import format_duration
 from dtls_emu.lab.schema import Lab
-from dtls_emu.lab.units import format_duration
+from dtls_emu.lab.traffic_checks import LONGEST_RUN
 from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.tunnel.context import SUITE
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 
 
@@ -39,15 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DEADLINE", "Outcome", "simulate"]
 
-DEADLINE: Final = 86_400.0
-"""Seconds of virtual time after which a run is ended: a day; a lab of minutes never meets it."""
+DEADLINE: Final = LONGEST_RUN
 
-PATIENCE: Final = 15.0
+PATIENCE: Final = TunnelSettings().handshake_deadline
 """Seconds of virtual time for handshakes that are still under way when all packets are there: one attempt's. A lab
 whose keys wear out faster than its links make new ones is never without."""
-
-SETTLING: Final = 600.0
-"""Seconds of virtual time for packets that are under way: far beyond any delay. Then they are unaccounted for."""
 
 _EVENTS_PER_REPORT: Final = 500
 _STEPS: Final = 1000
@@ -135,12 +133,21 @@ def _run(cloud: Cloud, executors: Sequence[Executor], deadline: float, progress:
 
 
 def _settle(cloud: Cloud) -> None:
-    """Let everything that is under way come to its end."""
-    clock = cloud.clock
-    patience, limit = clock.now + PATIENCE, clock.now + SETTLING
+    """Let everything that is under way come to its end, however slow the links are.
+
+    What links and the internet carry arrives at a known time. A record may be kept meanwhile, but not longer than
+    an attempt to build a tunnel takes. Packets that wait for a tunnel do so for as long as it is tried.
+    """
+    clock, accounts = cloud.clock, cloud.accounts
+    patience, end = clock.now + PATIENCE, clock.now + DEADLINE
+    limit, moves = patience, -1
     while not cloud.is_idle:
+        if accounts.moves != moves:
+            limit, moves = cloud.settled_at() + PATIENCE, accounts.moves
         moment = clock.next_event()
-        if moment is None or moment > limit or (moment > patience and cloud.has_arrived):
+        if moment is None or moment > (max(end, limit) if cloud.waiting else limit):
+            return
+        if moment > patience and cloud.has_arrived:
             return
         clock.run_next()
 

@@ -270,6 +270,57 @@ def test_corruption_in_clear_reaches_the_vm_and_is_shown(make_lab):
     assert item.delivered + sum(item.dropped.values()) == 300
 
 
+@pytest.mark.parametrize(
+    ("link", "delivered"),
+    [("rate: 9600bit/s", 1000), ("delay: 11min", 1000), ("rate: 1bit/s", 994)],
+)
+def test_a_run_ends_when_the_slowest_link_has_delivered(make_lab, link, delivered):
+    """Minutes and months after the last packet was sent; where no handshake gets through in time, in clear."""
+    stream = "name: s, kind: udp, from: a, to: b, count: 1000, start: 30s"
+    first = "name: first, kind: ping, from: a, to: b, count: 1"
+    item = simulate(make_lab(first, stream, link=link, overrides="waiting_packets: 511"))["s"]
+    assert item.delivered == delivered
+    assert item.offered == item.delivered + sum(item.dropped.values())
+
+
+def test_answers_over_slow_links_are_waited_for(make_lab):
+    """Each way takes 11 minutes, after the last request was sent."""
+    ping = "name: p, kind: ping, from: a, to: b, count: 3"
+    outcome = simulate(make_lab(ping, enabled="false", link="delay: 11min"))
+    assert (outcome["p"].answered, outcome["p"].round_trips.maximum) == (3, 1320.0)
+    assert outcome.duration == 1322.0
+
+
+def test_what_was_not_sent_is_not_as_expected(make_lab):
+    """However little is expected of it; the reason is said. An item of which nothing is expected only has a note."""
+    items = [
+        "name: late, kind: udp, from: a, to: b, start: 1h, expect: {delivered: all, dropped: {}}",
+        "name: cut, kind: ping, from: a, to: b, count: 10, expect: {verdict: encrypt}",
+        "name: transfer, kind: bulk, from: a, to: b, bytes: 100MB, expect: {encryption: X}",
+        "name: free, kind: udp, from: a, to: b, start: 1h",
+    ]
+    outcome = simulate(make_lab(*items, link="rate: 1Mbit/s"), deadline=2.5)
+    assert [item.stopped for item in outcome.items] == [True] * 4
+    assert [item.ok for item in outcome.items] == [False, False, False, True]
+    assert [(item, check.key) for item, check in outcome.failures] == [
+        ("late", "sent"),
+        ("cut", "sent"),
+        ("transfer", "sent"),
+    ]
+    sent = [str(check) for _, check in outcome.failures]
+    assert sent[0] == "sent: expected all, got stopped after 2.5s: 0 of 100 packets were sent"
+    assert sent[1] == "sent: expected all, got stopped after 2.5s: 3 of 10 packets were sent"
+    assert sent[2].endswith("of 100,000,000 bytes were acknowledged")
+    assert outcome["free"].note == "stopped after 2.5s: 0 of 100 packets were sent"
+
+
+def test_packets_that_still_wait_for_a_tunnel_void_the_run(make_lab, monkeypatch):
+    """And not as lost ones: where they are is said."""
+    monkeypatch.setattr(Card, "_finish", lambda _card, effects, _now: effects)
+    with pytest.raises(AccountingError, match="packets still wait for a tunnel on card h1: 1;"):
+        simulate(make_lab(PING))
+
+
 def _break(monkeypatch, owner, name, wrong):
     original = getattr(owner, name)
     monkeypatch.setattr(owner, name, lambda self, *args, **kwargs: wrong(original, self, *args, **kwargs))
