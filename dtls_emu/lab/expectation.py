@@ -99,7 +99,8 @@ class Expect(LabModel):
     delivered: AmountField | None = Field(
         default=None,
         description="How many of the packets reach their destination, the internet included: a number, a range "
-        "such as `8..10`, or `all`. Answers are not counted. For `bulk`, `all` means that every byte arrives.",
+        "such as `8..10`, or `all`. Answers are not counted; copies that links make are, where they are not dropped as "
+        "replayed, but none stands for a packet that is lost. For `bulk`, `all` means that every byte arrives.",
     )
     dropped: dict[DropReason, AmountField] | None = Field(
         default=None,
