@@ -74,7 +74,15 @@ class Cloud:
         *,
         engines: Mapping[str, Engine] | None = None,
         key_log: Callable[[bytes], None] | None = None,
+        internet: Callable[[float, bytes], object] | None = None,
     ) -> None:
+        """
+        Args:
+            topology: the lab.
+            engines: cipher engine of each host, instead of what the lab says.
+            key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
+            internet: shown the time and the bytes of every packet that leaves for the internet or comes from there.
+        """
         self.topology = topology
         self.clock = VirtualClock()
         self.accounts = Accounts()
@@ -91,6 +99,7 @@ class Cloud:
         self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
         self.internet = Guest(None, INTERNET_MTU)
         self.onlookers: set[int] = set()
+        self._show = internet or (lambda _time, _packet: None)
         self._beyond_gateway = 0
         self._back_at = 0.0
         self._outbox: deque[tuple[str, Burst]] = deque()
@@ -151,6 +160,8 @@ class Cloud:
         """Hand packets to the internet, and its answers back to the VM."""
         packets = [row.tobytes() for row in burst.rows()]
         mark = burst.mark
+        for packet in packets:
+            self._show(self.clock.now, packet)
         self._beyond_gateway += len(packets)
         self._back_at = self.clock.now + 2 * INTERNET_DELAY
 
@@ -171,6 +182,7 @@ class Cloud:
         network = self.topology.vms[vm].network
         self._beyond_gateway -= len(replies)
         for packet, mark in replies:
+            self._show(self.clock.now, packet)
             self.accounts.offer(mark, 1, len(packet))
             self._carry_out(card, card.from_gateway(network, packet, self.clock.now, mark))
         self._empty_outbox()

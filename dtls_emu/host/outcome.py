@@ -218,12 +218,17 @@ class ItemOutcome:
         return _listed(self._by_code)
 
     @property
+    def treated(self) -> Counter[tuple[Verdict, FlowEncryption | None]]:
+        """Packets that were sealed, sent in clear or dropped as decided, by verdict and code."""
+        return _count(((each.decision.verdict, each.decision.code), each.packets) for each in self.handled)
+
+    @property
     def _by_verdict(self) -> Counter[Verdict]:
-        return _count((each.decision.verdict, each.packets) for each in self.handled)
+        return _count((verdict, count) for (verdict, _), count in self.treated.items())
 
     @property
     def _by_code(self) -> Counter[FlowEncryption | None]:
-        return _count((each.decision.code, each.packets) for each in self.handled)
+        return _count((code, count) for (_, code), count in self.treated.items())
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -281,7 +286,8 @@ class TunnelOutcome:
     Fields:
         host, peer: whose end it is, and where it leads.
         state: in words of :class:`~dtls_emu.tunnel.states.TunnelState`.
-        cipher: suite of the handshake, or what a broker's keys are for.
+        cipher: suite of the handshake, or what a broker's keys are for; "" where nothing is encrypted: the backend
+            does not protect, or no association ever came up.
         backend: who sealed and opened.
         backend_reason: why that one.
         protects: False for a backend that does not encrypt.

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.simulated import WireEvent
     from dtls_emu.host.traffic import Executor
     from dtls_emu.lab.vocabulary import FirstPacket
-    from dtls_emu.nic.card import Engine
+    from dtls_emu.nic.card import Card, Engine
+    from dtls_emu.tunnel.tunnel import Tunnel
 
     Progress = Callable[[int, int, str], object]
     """``progress(done, total, what)``, as :mod:`dtls_emu.measure` has it."""
@@ -59,6 +60,7 @@ def simulate(
     first_packet: FirstPacket | None = None,
     engines: Mapping[str, Engine] | None = None,
     trace: Callable[[WireEvent], object] | None = None,
+    internet: Callable[[float, bytes], object] | None = None,
     key_log: Callable[[bytes], None] | None = None,
     progress: Progress | None = None,
     deadline: float = DEADLINE,
@@ -71,7 +73,9 @@ def simulate(
         first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
         engines: cipher engine of each host, instead of what the lab says.
         trace: shown every datagram that is put on the fabric, in order.
-        key_log: called with the secrets of each handshake, a line of an NSS key log; nobody has them otherwise.
+        internet: shown time and bytes of every packet that leaves for the internet, or comes from there.
+        key_log: called with the secrets of each handshake, a line of an NSS key log; nobody has them otherwise. With
+            `keying: broker` there are no handshakes.
         progress: told now and then how far the run is.
         deadline: seconds of virtual time after which items that are not done are stopped.
 
@@ -81,7 +85,7 @@ def simulate(
     """
     lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
     topology = compile_lab(lab)
-    cloud = Cloud(topology, engines=engines, key_log=key_log)
+    cloud = Cloud(topology, engines=engines, key_log=key_log, internet=internet)
     if trace is not None:
         cloud.fabric.tap(trace)
     executors = [make_executor(cloud, item, index) for index, item in enumerate(lab.traffic)]
@@ -187,12 +191,17 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
 def _tunnel_outcomes(cloud: Cloud) -> list[TunnelOutcome]:
     """The ends of tunnels that somebody wanted."""
     ciphers = {Keying.HANDSHAKE: SUITE.decode(), Keying.BROKER: "AES-256-GCM, keys from the broker"}
+
+    def cipher(card: Card, tunnel: Tunnel) -> str:
+        is_sealed = card.engine.backend.protects and tunnel.handshakes
+        return ciphers[cloud.topology.profile.keying] if is_sealed else ""
+
     return [
         TunnelOutcome(
             host=card.host,
             peer=peer,
             state=str(tunnel.state),
-            cipher=ciphers[cloud.topology.profile.keying],
+            cipher=cipher(card, tunnel),
             backend=card.engine.backend.name,
             backend_reason=card.engine.reason,
             protects=card.engine.backend.protects,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -24,7 +25,7 @@ from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket, FlowEn
 from dtls_emu.nic.card import Card
 from dtls_emu.nic.effects import Deliver
 from dtls_emu.tunnel.states import TunnelState
-from dtls_emu.wire.parse import parse_packet_untrusted
+from dtls_emu.wire.parse import is_intact, parse_packet_untrusted
 
 
 VXLAN_FLAGS = 0x08
@@ -524,6 +525,26 @@ def test_all_of_a_transfer_means_every_byte(make_lab):
     assert str(failed.checks[0]) == "delivered: expected all (1000 bytes), got 0 bytes"
 
 
+def test_all_means_every_packet_where_links_make_copies(make_lab):
+    """In clear copies arrive, encrypted they are replays; none makes up for a packet that was lost."""
+    stream = f"{STREAM}, expect: {{delivered: all}}"
+    for enabled, delivered in (("false", 100), ("true", 50)):
+        (item,) = simulate(make_lab(stream, enabled=enabled, link="duplicate: 100%")).items
+        assert (item.delivered, item.duplicated, item.ok) == (delivered, 50, True)
+    for seed in range(100):
+        (item,) = simulate(
+            make_lab(stream, enabled="false", link="duplicate: 10%, loss: 10%", seed=seed)
+        ).items
+        if item.delivered == item.offered and item.dropped:
+            break
+    lost = item.dropped[DropReason.LOST]
+    assert lost == item.duplicated > 0
+    assert [str(check) for check in item.checks] == [
+        f"delivered: expected all, got 50 of 50 and {lost} copies"
+    ]
+    assert not item.ok
+
+
 def test_a_lab_is_taken_by_name_by_path_or_loaded():
     """As the README shows it: items with name, verdict and delivered."""
     outcome = simulate(load_lab("two-vms"))
@@ -577,6 +598,34 @@ def test_progress_ends_with_done(make_lab):
     assert len(told) > 2
     assert told[-1][:2] == (1000, 1000)
     assert told[-1][2].endswith(": done")
+
+
+def test_a_capture_has_what_links_make_of_datagrams_and_what_leaves_for_the_internet(make_lab, monkeypatch):
+    """Everything that a card receives is in it, copies and damaged ones as they came; the rest was lost or dropped."""
+    received = Counter()
+    from_fabric = Card.from_fabric
+
+    def listen(card, burst, *args):
+        received.update(row.tobytes() for row in burst.rows())
+        return from_fabric(card, burst, *args)
+
+    monkeypatch.setattr(Card, "from_fabric", listen)
+    capture = WireCapture()
+    link = "loss: 10%, duplicate: 10%, corrupt: 10%, reorder: 10%"
+    items = (PING, STREAM, "name: far, kind: ping, from: a, to: 203.0.113.7, count: 3")
+    outcome = simulate(make_lab(*items, link=link), trace=capture, internet=capture.outside)
+    packets = [parse_packet_untrusted(packet.data) for packet in parse_pcap(capture.encode())]
+    outside = [each for each in packets if str(each.source) in {"10.0.0.4", "203.0.113.7"}]
+    assert len(outside) == 6
+    inside = [each for each in packets if each not in outside]
+    captured = Counter(bytes(each.transport[8:]) for each in inside)
+    fabric = outcome.fabric
+    assert (captured - received).total() == sum(fabric.dropped.values())
+    assert received - captured == Counter()
+    assert captured.total() == fabric.offered + fabric.duplicated
+    damaged = Counter(bytes(each.transport[8:]) for each in inside if not is_intact(each))
+    assert len(damaged) == fabric.corrupted > 5
+    assert fabric.duplicated > 5
 
 
 def test_the_fabric_can_be_kept_as_a_capture(make_lab):
