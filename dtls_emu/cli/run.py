@@ -64,8 +64,8 @@ def run(
     Real cards and real handshakes in one process, simulated links, virtual time; needs no root.
     Exits 0 when everything that the lab expects holds, 1 when not.
 
-    Verdicts and codes are those of every packet and every answer, as each was sent; of packets, those that were
-    offered and those that links duplicated were delivered or dropped: offered + duplicated = delivered + dropped.
+    Verdicts and codes speak of every packet and every answer to one, each as it was sent.
+    Packets add up: offered + duplicated by links = delivered + dropped.
 
     With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """

@@ -278,7 +278,7 @@ _ROWS: Final = (
     Row(
         15,
         "not accepted",
-        "as 12, 13 or 14, but a network drops unencrypted",
+        "as 12 or 13, or the tunnel did not come up, but a network drops unencrypted",
         _not_accepted,
         Verdict.DROP,
         FlowEncryption.NX_NOT_ACCEPTED,
