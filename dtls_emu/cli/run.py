@@ -262,7 +262,8 @@ def _tunnel_notes(tunnel: TunnelOutcome) -> Iterator[str]:
     """What is mostly the same for all tunnels."""
     if tunnel.cipher:
         yield f"{_CIPHER}: {tunnel.cipher}"
-    yield f"{tunnel.backend}: {tunnel.backend_reason}"
+    reading = "" if tunnel.protects else "; what is called encrypted here can be read by anyone"
+    yield f"{tunnel.backend}: {tunnel.backend_reason}{reading}"
 
 
 def _time(seconds: float | None) -> str:
