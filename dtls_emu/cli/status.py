@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dtls_emu.cli.output import JsonOption, complain, console, print_json, print_table
+from dtls_emu.lab.quantities import format_duration, format_probability, format_rate
 
 
 if TYPE_CHECKING:
@@ -81,7 +82,19 @@ def _print(reports: Sequence[dict[str, Any]], previous: dict[str, Any]) -> None:
         return
     print_table(
         "Cards",
-        ("run", "host", "backend", "encryption", "path", ">sent", ">received", ">dropped", ">CPU", "trouble"),
+        (
+            "run",
+            "host",
+            "backend",
+            "encryption",
+            "path",
+            ">encrypted",
+            ">in clear",
+            ">received",
+            ">dropped",
+            ">CPU",
+            "trouble",
+        ),
         [_card_row(report, previous.get(_key(report))) for report in reports],
     )
     # Hosts of several runs have the same names.
@@ -102,7 +115,8 @@ def _card_row(report: dict[str, Any], before: dict[str, Any] | None) -> tuple[st
         card["backend"],
         report["encryption"],
         report["io_path"],
-        str(egress["encrypted"] + egress["clear"]),
+        str(egress["encrypted"]),
+        str(egress["clear"]),
         str(ingress["delivered"]),
         str(dropped),
         _cpu(report, before),
@@ -113,18 +127,23 @@ def _card_row(report: dict[str, Any], before: dict[str, Any] | None) -> tuple[st
 def _tunnel_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     mtu_of = "inner_encrypted" if report["encryption"] == "on" else "inner_clear"
     for peer, tunnel in report["card"]["tunnels"].items():
-        impairments = ", ".join(f"{name} {value:g}" for name, value in tunnel["impairments"].items())
         yield (
             report["host"],
             peer,
             tunnel["state"],
             tunnel["cipher"],
-            report["card"]["backend"],
+            report["card"]["backend"] if report["encryption"] == "on" else "-",
             str(tunnel["mtu"]["fabric"]),
             str(tunnel["mtu"][mtu_of]),
-            impairments or "as it is",
+            _impairments(tunnel["impairments"]) or "as it is",
             tunnel["failure"],
         )
+
+
+def _impairments(values: dict[str, float]) -> str:
+    """What is done to the datagrams of a link, in the units of a lab file."""
+    units = {"delay": format_duration, "jitter": format_duration, "rate": format_rate}
+    return ", ".join(f"{name} {units.get(name, format_probability)(value)}" for name, value in values.items())
 
 
 def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:

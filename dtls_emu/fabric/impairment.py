@@ -97,6 +97,11 @@ class Direction:
         self._draws = any((link.loss, link.reorder, link.duplicate, link.corrupt, link.jitter))
 
     @property
+    def settled_at_ns(self) -> int:
+        """When everything that it has carried so far has arrived, but for what is held to be overtaken."""
+        return self._last_arrival_ns
+
+    @property
     def transparent(self) -> bool:
         """Whether all that it does is to delay, every datagram alike."""
         return not self._draws and not self._rate

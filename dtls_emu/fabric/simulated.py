@@ -141,6 +141,14 @@ class SimulatedFabric:
         """The books of the whole fabric."""
         return total([self._strays, *(path.direction.ledger for path in self._by_address.values())])
 
+    def settled_at(self) -> float:
+        """When everything that is under way now has arrived, in seconds: as its delays, rates and queues have it."""
+        moments = [
+            path.held.timer.when_ns if path.held is not None else path.direction.settled_at_ns
+            for path in self._by_address.values()
+        ]
+        return max(moments, default=0) / NANOSECONDS
+
     def link_statistics(self, source: str, destination: str) -> FabricStatistics:
         """The books of one direction of a link, by the names of its ends.
 

@@ -6,6 +6,8 @@ each mark, in packets::
 
     offered + duplicated == delivered + dropped by reason
 
+Cards also tell how each packet left them, by the decision for its flow, as it happens: a flow may be decided again.
+
 Mark 0 is nobody's: handshakes, alerts, and the ICMP that a card itself makes.
 """
 
@@ -16,10 +18,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.nic.counters import Sent
 
 
 if TYPE_CHECKING:
     from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.policy import Decision
 
 
 __all__ = ["NOBODY", "Account", "AccountingError", "Accounts", "forward_mark", "reverse_of"]
@@ -52,6 +56,8 @@ class Account:
         delivered, delivered_bytes: what guests, or the internet, were handed.
         damaged: of those delivered, with a wrong checksum; corruption that nothing on the way noticed.
         dropped: by reason, by cards and fabric.
+        handled: by the decision for the packets' flow, and by how they left the sender's card or why it dropped
+            them. Packets that were dropped before their flow was decided are not among them.
     """
 
     offered: int = 0
@@ -61,6 +67,11 @@ class Account:
     delivered_bytes: int = 0
     damaged: int = 0
     dropped: Counter[DropReason] = field(default_factory=Counter)
+    handled: Counter[tuple[Decision, Sent | DropReason]] = field(default_factory=Counter)
+
+    def sent(self, how: Sent) -> int:
+        """Packets that left the sender's card so."""
+        return sum(count for (_, fate), count in self.handled.items() if fate is how)
 
     @property
     def unaccounted(self) -> int:
@@ -73,6 +84,7 @@ class Account:
             "offered": self.offered,
             "offered_bytes": self.offered_bytes,
             "duplicated": self.duplicated,
+            **{str(how): self.sent(how) for how in Sent},
             "delivered": self.delivered,
             "delivered_bytes": self.delivered_bytes,
             "damaged": self.damaged,
@@ -89,9 +101,14 @@ class Account:
 
 
 class Accounts:
-    """The account of every mark, opened on first use."""
+    """The account of every mark, opened on first use.
+
+    Fields:
+        moves: how often something was entered; the same number means that no packet got any further.
+    """
 
     def __init__(self) -> None:
+        self.moves = 0
         self._by_mark: defaultdict[int, Account] = defaultdict(Account)
 
     def __getitem__(self, mark: int) -> Account:
@@ -100,19 +117,27 @@ class Accounts:
 
     def offer(self, mark: int, count: int, nbytes: int) -> None:
         """A guest handed packets to its card."""
+        self.moves += 1
         account = self._by_mark[mark]
         account.offered += count
         account.offered_bytes += nbytes
 
     def deliver(self, mark: int, count: int, nbytes: int) -> None:
         """A guest, or the internet, was handed packets."""
+        self.moves += 1
         account = self._by_mark[mark]
         account.delivered += count
         account.delivered_bytes += nbytes
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Packets were dropped: the observer of cards and fabric."""
+        self.moves += 1
         self._by_mark[mark].dropped[reason] += count
+
+    def handle(self, decision: Decision, fate: Sent | DropReason, count: int, mark: int) -> None:
+        """A card sent packets on, or dropped them: its observer."""
+        self.moves += 1
+        self._by_mark[mark].handled[decision, fate] += count
 
     def duplicate(self, count: int, mark: int) -> None:
         """A link made copies: the observer of the fabric."""

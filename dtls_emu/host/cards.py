@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab.topology import Topology
     from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.tunnel.settings import TunnelSettings
 
     DropObserver = Callable[[str, DropReason, int, int], None]
@@ -40,6 +41,7 @@ def build_cards(
     engines: Mapping[str, Engine] | None = None,
     settings: TunnelSettings | None = None,
     on_drop: DropObserver | None = None,
+    on_packets: PacketObserver | None = None,
     key_log: Callable[[bytes], None] | None = None,
 ) -> dict[str, Card]:
     """Make all cards of a lab, by host name, with fresh certificates of one CA for each region.
@@ -49,6 +51,7 @@ def build_cards(
         engines: cipher engine of each host; what is missing is chosen by :func:`choose_engine`.
         settings: tunnels' knobs.
         on_drop: called with host, reason, count and mark for everything a card drops.
+        on_packets: as in :class:`~dtls_emu.nic.card.Card`, of every card.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     now = datetime.now(UTC)
@@ -64,6 +67,7 @@ def build_cards(
             wall_start=now,
             settings=settings,
             on_drop=None if on_drop is None else partial(on_drop, name),
+            on_packets=on_packets,
             key_log=key_log,
         )
         for name in topology.hosts
@@ -87,6 +91,7 @@ def make_card(
     wall_start: datetime,
     settings: TunnelSettings | None = None,
     on_drop: Callable[[DropReason, int, int], None] | None = None,
+    on_packets: PacketObserver | None = None,
     key_log: Callable[[bytes], None] | None = None,
     first_port: int = DYNAMIC_PORTS.start,
 ) -> Card:
@@ -99,7 +104,7 @@ def make_card(
         authorities: the CA certificate of each region.
         engine: cipher engine; :func:`choose_engine` by the lab's wish when there is none.
         wall_start: date and time that belong to second 0 of the card's clock.
-        settings, on_drop, first_port: as in :class:`~dtls_emu.nic.card.Card`.
+        settings, on_drop, on_packets, first_port: as in :class:`~dtls_emu.nic.card.Card`.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     identity = Identity(
@@ -111,7 +116,14 @@ def make_card(
     )
     chosen = engine or choose_engine(topology.hosts[host].backend)
     return Card(
-        topology, identity, authorities, chosen, settings=settings, on_drop=on_drop, first_port=first_port
+        topology,
+        identity,
+        authorities,
+        chosen,
+        settings=settings,
+        on_drop=on_drop,
+        on_packets=on_packets,
+        first_port=first_port,
     )
 
 

@@ -18,8 +18,6 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.host.accounts import NOBODY, AccountingError, Accounts
@@ -29,7 +27,6 @@ from dtls_emu.host.guest import Guest
 from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.inspect import key_of
 
 
 if TYPE_CHECKING:
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Host, Topology
     from dtls_emu.nic.card import Card, Engine
     from dtls_emu.nic.effects import Effect, UnderlayAddress
-    from dtls_emu.policy import Decision
 
 
 __all__ = ["INTERNET_DELAY", "Cloud"]
@@ -78,7 +74,15 @@ class Cloud:
         *,
         engines: Mapping[str, Engine] | None = None,
         key_log: Callable[[bytes], None] | None = None,
+        internet: Callable[[float, bytes], object] | None = None,
     ) -> None:
+        """
+        Args:
+            topology: the lab.
+            engines: cipher engine of each host, instead of what the lab says.
+            key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
+            internet: shown the time and the bytes of every packet that leaves for the internet or comes from there.
+        """
         self.topology = topology
         self.clock = VirtualClock()
         self.accounts = Accounts()
@@ -90,11 +94,14 @@ class Cloud:
             engines=engines,
             key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
+            on_packets=self.accounts.handle,
         )
         self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
         self.internet = Guest(None, INTERNET_MTU)
         self.onlookers: set[int] = set()
+        self._show = internet or (lambda _time, _packet: None)
         self._beyond_gateway = 0
+        self._back_at = 0.0
         self._outbox: deque[tuple[str, Burst]] = deque()
         self._timers: dict[str, Timer] = {}
         for host in topology.hosts.values():
@@ -153,7 +160,10 @@ class Cloud:
         """Hand packets to the internet, and its answers back to the VM."""
         packets = [row.tobytes() for row in burst.rows()]
         mark = burst.mark
+        for packet in packets:
+            self._show(self.clock.now, packet)
         self._beyond_gateway += len(packets)
+        self._back_at = self.clock.now + 2 * INTERNET_DELAY
 
         def arrive() -> None:
             self._beyond_gateway -= len(packets)
@@ -172,6 +182,7 @@ class Cloud:
         network = self.topology.vms[vm].network
         self._beyond_gateway -= len(replies)
         for packet, mark in replies:
+            self._show(self.clock.now, packet)
             self.accounts.offer(mark, 1, len(packet))
             self._carry_out(card, card.from_gateway(network, packet, self.clock.now, mark))
         self._empty_outbox()
@@ -204,13 +215,6 @@ class Cloud:
 
     # ------------------------------------------------------------------------------------------------- questions
 
-    def decision(self, vm: str, packet: bytes) -> Decision | None:
-        """What the sender's card holds for the flow of a packet; None when no flow was installed for it."""
-        vni = self.topology.networks[self.topology.vms[vm].network].vni
-        _, words = key_of(packet, vni)
-        flow = self._card_of(vm).egress.flows.find(np.array([words], np.uint64), 0)
-        return flow.decision if flow is not None and flow.vm == vm else None
-
     def account(self, mark: int) -> Account:
         """The account of a mark, with what guests found damaged."""
         account = self.accounts[mark]
@@ -223,28 +227,42 @@ class Cloud:
         return not self._beyond_gateway and self.accounts.are_balanced
 
     @property
+    def waiting(self) -> int:
+        """Packets that wait on cards until their tunnel is up."""
+        return sum(card.egress.counters.waiting for card in self.cards.values())
+
+    def settled_at(self) -> float:
+        """When every packet that is on a link or in the internet now has arrived, in seconds."""
+        return max(self.clock.now, self._back_at, self.fabric.settled_at())
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing at all is under way: no packet, and no handshake."""
         return (
             not self._beyond_gateway
             and not self.fabric.statistics().in_flight
-            and not any(card.egress.counters.waiting for card in self.cards.values())
+            and not self.waiting
             and not any(
                 tunnel.state in _BUSY for card in self.cards.values() for tunnel in card.tunnels.values()
             )
         )
 
     def check(self) -> None:
-        """Fail loudly unless cards and fabric account for every packet, record and datagram.
+        """Fail loudly unless cards and fabric account for every packet, record and datagram, and none waits.
 
         Raises:
-            AccountingError: naming whose books do not balance, and the figures.
+            AccountingError: naming whose books do not balance, or where packets wait, and the figures.
         """
         for name, card in self.cards.items():
             if not card.balanced:
                 raise AccountingError(
                     f"the books of card {name} do not balance: egress {card.egress.counters.as_dict()}, "
                     f"ingress {card.ingress.counters.as_dict()}"
+                )
+            if card.egress.counters.waiting:
+                raise AccountingError(
+                    f"packets still wait for a tunnel on card {name}: {card.egress.counters.waiting}; its tunnels: "
+                    f"{card.status()['tunnels']}"
                 )
         books = self.fabric.statistics()
         if not books.balanced:

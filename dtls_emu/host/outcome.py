@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from dtls_emu.lab.vocabulary import Verdict
+from dtls_emu.nic.counters import Sent
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dtls_emu.fabric.underlay import FabricStatistics
     from dtls_emu.host.accounts import Account
-    from dtls_emu.lab.vocabulary import DropReason, FlowEncryption, Verdict
+    from dtls_emu.lab.vocabulary import DropReason, FlowEncryption
     from dtls_emu.policy import Decision
 
 
-__all__ = ["Check", "ItemOutcome", "Outcome", "RoundTrips", "TunnelOutcome"]
+__all__ = ["MIXED", "Check", "Handled", "ItemOutcome", "Outcome", "RoundTrips", "TunnelOutcome"]
+
+MIXED: Final = "mixed"
+"""In JSON: the packets of an item have several verdicts, or codes."""
+
+_VERDICTS: Final = tuple(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +75,43 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Handled:
+    """The packets for whose flow one decision was made.
+
+    Fields:
+        decision: verdict and flow-log code.
+        sent: how many left the sender's card, by how.
+        dropped: how many it dropped, by reason: as decided, or on the way out in spite of another verdict.
+    """
+
+    decision: Decision
+    sent: Mapping[Sent, int]
+    dropped: Mapping[DropReason, int]
+
+    @property
+    def packets(self) -> int:
+        """Packets that were treated as decided."""
+        return sum((self.dropped if self.decision.verdict is Verdict.DROP else self.sent).values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "verdict": str(self.decision.verdict),
+            "encryption": self.decision.code,
+            "row": self.decision.row.number,
+            "name": self.decision.row.name,
+            **{str(how): self.sent.get(how, 0) for how in Sent},
+            "dropped": {str(reason): count for reason, count in sorted(self.dropped.items())},
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ItemOutcome:
     """What became of one traffic item.
 
     Fields:
         name, kind, source, destination: as in the lab file; an empty destination where packets go where
             they say.
-        decisions: what the cards decided for its flows, each different one once; packets without a flow
-            (malformed, spoofed) have none.
         forward: the account of its own packets.
         reverse: of what came back because of them.
         round_trips: of echoes and their replies, or of segments and their acknowledgements.
@@ -81,6 +119,7 @@ class ItemOutcome:
         payload_bytes: of a transfer, those that arrived without a gap; None for the other kinds.
         duration: from its start until its last packet was sent, or acknowledged, in seconds.
         note: why it is not complete, or "".
+        stopped: it was stopped before all of it was sent.
         checks: its `expect`, line by line.
     """
 
@@ -88,7 +127,6 @@ class ItemOutcome:
     kind: str
     source: str
     destination: str
-    decisions: tuple[Decision, ...]
     forward: Account
     reverse: Account
     round_trips: RoundTrips = field(default_factory=RoundTrips)
@@ -96,19 +134,48 @@ class ItemOutcome:
     payload_bytes: int | None = None
     duration: float = 0.0
     note: str = ""
+    stopped: bool = False
     checks: tuple[Check, ...] = ()
 
     @property
+    def handled(self) -> tuple[Handled, ...]:
+        """Its packets and what came back because of them, by the decision at the time when each was sent. Packets
+        that were dropped before their flow was decided (malformed, spoofed) are not among them.
+        """
+        sent: dict[Decision, Counter[Sent]] = {}
+        dropped: dict[Decision, Counter[DropReason]] = {}
+        for account in (self.forward, self.reverse):
+            for (decision, fate), count in account.handled.items():
+                leaving, staying = (
+                    sent.setdefault(decision, Counter()),
+                    dropped.setdefault(decision, Counter()),
+                )
+                if isinstance(fate, Sent):
+                    leaving[fate] += count
+                else:
+                    staying[fate] += count
+        in_order = sorted(sent, key=lambda each: (_VERDICTS.index(each.verdict), each.row.number))
+        return tuple(Handled(decision, sent[decision], dropped[decision]) for decision in in_order)
+
+    @property
     def verdict(self) -> Verdict | None:
-        """Of all its flows; None when they have several, or none."""
-        verdicts = {decision.verdict for decision in self.decisions}
-        return verdicts.pop() if len(verdicts) == 1 else None
+        """Of all its packets and what came back because of them; None when they have several, or none."""
+        return _only(self._by_verdict)
 
     @property
     def encryption(self) -> FlowEncryption | None:
-        """Flow-log code of all its flows; None when they have several, or none (a dropped fragment)."""
-        codes = {decision.code for decision in self.decisions}
-        return codes.pop() if len(codes) == 1 else None
+        """Flow-log code of all of them; None when they have several, or none (a dropped fragment)."""
+        return _only(self._by_code)
+
+    @property
+    def encrypted(self) -> int:
+        """Packets that were sealed, those that came back included."""
+        return self.forward.sent(Sent.ENCRYPTED) + self.reverse.sent(Sent.ENCRYPTED)
+
+    @property
+    def in_clear(self) -> int:
+        """Packets that were put on the fabric in clear, those that came back included."""
+        return self.forward.sent(Sent.CLEAR) + self.reverse.sent(Sent.CLEAR)
 
     @property
     def offered(self) -> int:
@@ -142,14 +209,26 @@ class ItemOutcome:
 
     @property
     def verdicts(self) -> str:
-        """Every verdict, for people; "none" without a flow."""
-        return ", ".join(dict.fromkeys(str(decision.verdict) for decision in self.decisions)) or "none"
+        """Every verdict, for people: one alone, or several with their packets; "none" without a decision."""
+        return _listed(self._by_verdict)
 
     @property
     def encryptions(self) -> str:
-        """Every flow-log code, for people; "none" where no tuple is written."""
-        codes = dict.fromkeys(str(decision.code or "none") for decision in self.decisions)
-        return ", ".join(codes) or "none"
+        """Every flow-log code, likewise; "none" where no tuple is written."""
+        return _listed(self._by_code)
+
+    @property
+    def treated(self) -> Counter[tuple[Verdict, FlowEncryption | None]]:
+        """Packets that were sealed, sent in clear or dropped as decided, by verdict and code."""
+        return _count(((each.decision.verdict, each.decision.code), each.packets) for each in self.handled)
+
+    @property
+    def _by_verdict(self) -> Counter[Verdict]:
+        return _count((verdict, count) for (verdict, _), count in self.treated.items())
+
+    @property
+    def _by_code(self) -> Counter[FlowEncryption | None]:
+        return _count((code, count) for (_, code), count in self.treated.items())
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -158,17 +237,9 @@ class ItemOutcome:
             "kind": self.kind,
             "from": self.source,
             "to": self.destination,
-            "verdict": self.verdict,
-            "encryption": self.encryption,
-            "decisions": [
-                {
-                    "verdict": str(decision.verdict),
-                    "encryption": decision.code,
-                    "row": decision.row.number,
-                    "name": decision.row.name,
-                }
-                for decision in self.decisions
-            ],
+            "verdict": MIXED if len(self._by_verdict) > 1 else self.verdict,
+            "encryption": MIXED if len(self._by_code) > 1 else self.encryption,
+            "decisions": [each.as_dict() for each in self.handled],
             **self.forward.as_dict(),
             "answered": self.answered,
             "reverse": self.reverse.as_dict(),
@@ -177,6 +248,7 @@ class ItemOutcome:
             "payload_bytes": self.payload_bytes,
             "duration_seconds": self.duration,
             "note": self.note,
+            "stopped": self.stopped,
             "expectations": [asdict(check) for check in self.checks],
             "ok": self.ok,
         }
@@ -186,6 +258,27 @@ class ItemOutcome:
         return f"ItemOutcome({self.name}: {self.verdicts}, {self.encryptions}, {self.forward})"
 
 
+_Key = TypeVar("_Key")
+
+
+def _count(amounts: Iterable[tuple[_Key, int]]) -> Counter[_Key]:
+    """Sums by key, in the order of the keys' first amount; of a key with none, 0."""
+    sums: Counter[_Key] = Counter()
+    for key, amount in amounts:
+        sums[key] += amount
+    return sums
+
+
+def _only(counted: Counter[_Key]) -> _Key | None:
+    return next(iter(counted)) if len(counted) == 1 else None
+
+
+def _listed(counted: Counter[_Key]) -> str:
+    if len(counted) < 2:
+        return str(_only(counted) or "none")
+    return ", ".join(f"{key or 'none'} {count}" for key, count in counted.items())
+
+
 @dataclass(frozen=True, slots=True)
 class TunnelOutcome:
     """One end of a tunnel that was used.
@@ -193,7 +286,8 @@ class TunnelOutcome:
     Fields:
         host, peer: whose end it is, and where it leads.
         state: in words of :class:`~dtls_emu.tunnel.states.TunnelState`.
-        cipher: suite of the handshake, or what a broker's keys are for.
+        cipher: suite of the handshake, or what a broker's keys are for; "" where nothing is encrypted: the backend
+            does not protect, or no association ever came up.
         backend: who sealed and opened.
         backend_reason: why that one.
         protects: False for a backend that does not encrypt.

@@ -17,9 +17,12 @@ from dtls_emu.host.expectations import check_expectations
 from dtls_emu.host.outcome import ItemOutcome, Outcome, RoundTrips, TunnelOutcome
 from dtls_emu.host.traffic import BulkExecutor, make_executor
 from dtls_emu.lab import compile_lab, load_lab
+from dtls_emu.lab.quantities import format_duration
 from dtls_emu.lab.schema import Lab
+from dtls_emu.lab.traffic_checks import LONGEST_RUN
 from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.tunnel.context import SUITE
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 
 
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.simulated import WireEvent
     from dtls_emu.host.traffic import Executor
     from dtls_emu.lab.vocabulary import FirstPacket
-    from dtls_emu.nic.card import Engine
+    from dtls_emu.nic.card import Card, Engine
+    from dtls_emu.tunnel.tunnel import Tunnel
 
     Progress = Callable[[int, int, str], object]
     """``progress(done, total, what)``, as :mod:`dtls_emu.measure` has it."""
@@ -38,15 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DEADLINE", "Outcome", "simulate"]
 
-DEADLINE: Final = 86_400.0
-"""Seconds of virtual time after which a run is ended: a day; a lab of minutes never meets it."""
+DEADLINE: Final = LONGEST_RUN
 
-PATIENCE: Final = 15.0
+PATIENCE: Final = TunnelSettings().handshake_deadline
 """Seconds of virtual time for handshakes that are still under way when all packets are there: one attempt's. A lab
 whose keys wear out faster than its links make new ones is never without."""
-
-SETTLING: Final = 600.0
-"""Seconds of virtual time for packets that are under way: far beyond any delay. Then they are unaccounted for."""
 
 _EVENTS_PER_REPORT: Final = 500
 _STEPS: Final = 1000
@@ -60,6 +60,7 @@ def simulate(
     first_packet: FirstPacket | None = None,
     engines: Mapping[str, Engine] | None = None,
     trace: Callable[[WireEvent], object] | None = None,
+    internet: Callable[[float, bytes], object] | None = None,
     key_log: Callable[[bytes], None] | None = None,
     progress: Progress | None = None,
     deadline: float = DEADLINE,
@@ -72,7 +73,9 @@ def simulate(
         first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
         engines: cipher engine of each host, instead of what the lab says.
         trace: shown every datagram that is put on the fabric, in order.
-        key_log: called with the secrets of each handshake, a line of an NSS key log; nobody has them otherwise.
+        internet: shown time and bytes of every packet that leaves for the internet, or comes from there.
+        key_log: called with the secrets of each handshake, a line of an NSS key log; nobody has them otherwise. With
+            `keying: broker` there are no handshakes.
         progress: told now and then how far the run is.
         deadline: seconds of virtual time after which items that are not done are stopped.
 
@@ -82,7 +85,7 @@ def simulate(
     """
     lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
     topology = compile_lab(lab)
-    cloud = Cloud(topology, engines=engines, key_log=key_log)
+    cloud = Cloud(topology, engines=engines, key_log=key_log, internet=internet)
     if trace is not None:
         cloud.fabric.tap(trace)
     executors = [make_executor(cloud, item, index) for index, item in enumerate(lab.traffic)]
@@ -122,7 +125,7 @@ def _run(cloud: Cloud, executors: Sequence[Executor], deadline: float, progress:
         if moment is None or moment > deadline:
             clock.run_until(deadline)
             for executor in executors:
-                executor.stop(f"stopped after {deadline:g} s")
+                executor.stop(f"stopped after {format_duration(deadline)}")
             break
         clock.run_next()
         events += 1
@@ -134,12 +137,21 @@ def _run(cloud: Cloud, executors: Sequence[Executor], deadline: float, progress:
 
 
 def _settle(cloud: Cloud) -> None:
-    """Let everything that is under way come to its end."""
-    clock = cloud.clock
-    patience, limit = clock.now + PATIENCE, clock.now + SETTLING
+    """Let everything that is under way come to its end, however slow the links are.
+
+    What links and the internet carry arrives at a known time. A record may be kept meanwhile, but not longer than
+    an attempt to build a tunnel takes. Packets that wait for a tunnel do so for as long as it is tried.
+    """
+    clock, accounts = cloud.clock, cloud.accounts
+    patience, end = clock.now + PATIENCE, clock.now + DEADLINE
+    limit, moves = patience, -1
     while not cloud.is_idle:
+        if accounts.moves != moves:
+            limit, moves = cloud.settled_at() + PATIENCE, accounts.moves
         moment = clock.next_event()
-        if moment is None or moment > limit or (moment > patience and cloud.has_arrived):
+        if moment is None or moment > (max(end, limit) if cloud.waiting else limit):
+            return
+        if moment > patience and cloud.has_arrived:
             return
         clock.run_next()
 
@@ -164,7 +176,6 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
         kind=item.kind,
         source=item.source,
         destination=str(item.destination or ""),
-        decisions=tuple(executor.decisions()),
         forward=cloud.account(mark),
         reverse=cloud.account(reverse_of(mark)),
         round_trips=RoundTrips.of(executor.round_trips),
@@ -172,6 +183,7 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
         payload_bytes=payload_bytes,
         duration=max(executor.ended_at - item.start, 0.0),
         note=executor.note,
+        stopped=executor.stopped,
     )
     return replace(outcome, checks=check_expectations(item, outcome))
 
@@ -179,12 +191,17 @@ def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
 def _tunnel_outcomes(cloud: Cloud) -> list[TunnelOutcome]:
     """The ends of tunnels that somebody wanted."""
     ciphers = {Keying.HANDSHAKE: SUITE.decode(), Keying.BROKER: "AES-256-GCM, keys from the broker"}
+
+    def cipher(card: Card, tunnel: Tunnel) -> str:
+        is_sealed = card.engine.backend.protects and tunnel.handshakes
+        return ciphers[cloud.topology.profile.keying] if is_sealed else ""
+
     return [
         TunnelOutcome(
             host=card.host,
             peer=peer,
             state=str(tunnel.state),
-            cipher=ciphers[cloud.topology.profile.keying],
+            cipher=cipher(card, tunnel),
             backend=card.engine.backend.name,
             backend_reason=card.engine.reason,
             protects=card.engine.backend.protects,

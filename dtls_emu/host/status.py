@@ -91,7 +91,8 @@ def _tunnels(host: RunningHost) -> dict[str, Any]:
     tunnels: dict[str, Any] = card.status()["tunnels"]
     for peer, tunnel in tunnels.items():
         link = host.topology.link(card.host, peer)
-        tunnel["cipher"] = CIPHER if card.engine.backend.protects else NO_CIPHER
+        encrypts = host.config.encryption == "on" and card.engine.backend.protects
+        tunnel["cipher"] = CIPHER if encrypts else NO_CIPHER
         tunnel["mtu"] = {
             "fabric": link.mtu,
             "inner_encrypted": sealed.inner_mtu(link.mtu),

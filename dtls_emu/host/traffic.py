@@ -16,7 +16,6 @@ from dtls_emu.lab.pcap import parse_pcap
 from dtls_emu.lab.replay import replay
 from dtls_emu.lab.traffic import Bulk, Fragments, Pcap, Ping, UdpStream
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.inspect import key_of
 from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
 from dtls_emu.wire.packet import fragments, icmp_echo, udp_packet
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from dtls_emu.host.guest import Guest
     from dtls_emu.host.tcp import TcpReceiver
     from dtls_emu.lab.traffic import Traffic
-    from dtls_emu.policy import Decision
 
     Address = IPv4Address | IPv6Address
 
@@ -71,6 +69,7 @@ class Executor(ABC):
         mark: of its packets.
         round_trips: measured so far, in seconds, in the order of the requests' answers.
         note: what a report should add, or "".
+        stopped: it was stopped before it was done.
         ended_at: when the last packet was sent or, for a transfer, acknowledged; in seconds, or None.
     """
 
@@ -79,8 +78,8 @@ class Executor(ABC):
         self.mark = mark
         self.round_trips: list[float] = []
         self.note = ""
+        self.stopped = False
         self._cloud = cloud
-        self._samples: list[tuple[str, bytes]] = []
 
     @property
     @abstractmethod
@@ -99,15 +98,6 @@ class Executor(ABC):
     @abstractmethod
     def stop(self, reason: str) -> None:
         """Send nothing more; ``reason`` becomes the note of an item that was not done."""
-
-    def decisions(self) -> list[Decision]:
-        """What the cards hold for the item's flows, each different decision once."""
-        found: list[Decision] = []
-        for vm, packet in self._samples:
-            decision = self._cloud.decision(vm, packet)
-            if decision is not None and decision not in found:
-                found.append(decision)
-        return found
 
     def path_mtu(self) -> int | None:
         """The smallest path MTU that a guest learnt from the item's packets, or from answers to them, in bytes."""
@@ -129,13 +119,11 @@ class _Paced(Executor):
         item: what.
         mark: of its packets.
         count: number of packets.
-        samples: the first so many stand for all of the item's flows.
     """
 
-    def __init__(self, cloud: Cloud, item: Traffic, mark: int, *, count: int, samples: int) -> None:
+    def __init__(self, cloud: Cloud, item: Traffic, mark: int, *, count: int) -> None:
         super().__init__(cloud, item, mark)
         self._count = count
-        self._sample_count = samples
         self._sent = 0
         self._ended_at: float | None = None
 
@@ -153,8 +141,6 @@ class _Paced(Executor):
         index = self._sent
         self._sent += 1
         vm, packet = self._packet(index)
-        if len(self._samples) < self._sample_count:
-            self._samples.append((vm, packet))
         # Before the packet is sent, which may come back at once: the time belongs to the next one.
         if self._sent == self._count:
             self._ended_at = self._cloud.clock.now
@@ -165,6 +151,7 @@ class _Paced(Executor):
     def stop(self, reason: str) -> None:
         if self._ended_at is None:
             self._ended_at = self._cloud.clock.now
+            self.stopped = True
             self.note = f"{reason}: {self._sent} of {self._count} packets were sent"
 
     @abstractmethod
@@ -180,7 +167,7 @@ class PingExecutor(_Paced):
     """Echo requests."""
 
     def __init__(self, cloud: Cloud, item: Ping, mark: int) -> None:
-        super().__init__(cloud, item, mark, count=item.count, samples=1)
+        super().__init__(cloud, item, mark, count=item.count)
         self._ping = item
         self._source, self._destination = _addresses(cloud, item, item.ip_version)
         self._bytes = self._random()
@@ -215,7 +202,7 @@ class UdpExecutor(_Paced):
     """A UDP stream."""
 
     def __init__(self, cloud: Cloud, item: UdpStream, mark: int) -> None:
-        super().__init__(cloud, item, mark, count=item.count, samples=item.flows)
+        super().__init__(cloud, item, mark, count=item.count)
         self._stream = item
         self._source, self._destination = _addresses(cloud, item, item.ip_version)
         self._bytes = self._random()
@@ -240,8 +227,7 @@ class FragmentsExecutor(_Paced):
     """Fragments of the shapes that are named, in turn."""
 
     def __init__(self, cloud: Cloud, item: Fragments, mark: int) -> None:
-        shapes = len(item.shapes)
-        super().__init__(cloud, item, mark, count=item.count * shapes, samples=shapes)
+        super().__init__(cloud, item, mark, count=item.count * len(item.shapes))
         self._fragments = item
         self._bytes = self._random()
 
@@ -264,13 +250,7 @@ class PcapExecutor(_Paced):
         vms = cloud.topology.vms
         other = None if item.destination is None else vms[item.destination]
         self._packets = replay(parse_pcap(item.file.read_bytes()), vms[item.source], other)
-        super().__init__(cloud, item, mark, count=len(self._packets), samples=0)
-        seen: set[tuple[str, tuple[int, ...]]] = set()
-        for packet in self._packets:
-            _, words = key_of(packet.data, 0)
-            if (packet.sender, words) not in seen:
-                seen.add((packet.sender, words))
-                self._samples.append((packet.sender, packet.data))
+        super().__init__(cloud, item, mark, count=len(self._packets))
         if item.rewrite == "addresses":
             cloud.onlookers.add(mark)
 
@@ -322,12 +302,13 @@ class BulkExecutor(Executor):
     def start(self) -> None:
         if self.ended_at is not None:
             return
-        opening = self.sender.open(self._cloud.clock.now)
-        self._samples.append((self._bulk.source, opening[0].row(0).tobytes()))
-        self._cloud.send(self._bulk.source, opening)
+        self._cloud.send(self._bulk.source, self.sender.open(self._cloud.clock.now))
 
     def stop(self, reason: str) -> None:
-        self.sender.stop(reason, self._cloud.clock.now)
+        if self.ended_at is None:
+            self.stopped = True
+            acknowledged = f"{self.sender.acknowledged:,} of {self._bulk.size:,} bytes were acknowledged"
+            self.sender.stop(f"{reason}: {acknowledged}", self._cloud.clock.now)
 
     def check(self) -> None:
         """Fail loudly unless what arrived is what was sent.

@@ -27,7 +27,14 @@ __all__ = ["WireCapture", "WireTrace"]
 
 
 class WireCapture:
-    """Collects the datagrams of a run as a host's network card sends them: ``simulate(lab, trace=capture)``."""
+    """Collects what is on the links of a run, and what leaves for the internet and comes back from there::
+
+        simulate(lab, trace=capture, internet=capture.outside)
+
+    Each datagram is there at the time when it was sent, as its link carries it: once more for a copy that the link
+    made, and damaged if the link damaged it, with the UDP checksum of what was sent. What a link lost or dropped is
+    there as well. What VMs of one host send each other is on no link. Packets of the internet have no outer headers.
+    """
 
     def __init__(self) -> None:
         self._packets: list[tuple[float, bytes]] = []
@@ -36,10 +43,19 @@ class WireCapture:
         """Add a datagram."""
         (source, source_port), (destination, destination_port) = event.source, event.destination
         packet = udp_packet(source, destination, source_port, destination_port, event.payload)
-        self._packets.append((event.time, packet))
+        fate = event.fate
+        if fate.flipped_bit >= 0:
+            damaged = bytearray(packet)
+            damaged[len(packet) - len(event.payload) + fate.flipped_bit // 8] ^= 1 << fate.flipped_bit % 8
+            packet = bytes(damaged)
+        self._packets += [(event.time, packet)] * (1 + fate.duplicated)
+
+    def outside(self, time: float, packet: bytes) -> None:
+        """Add a packet to the internet, or from there."""
+        self._packets.append((time, packet))
 
     def encode(self) -> bytes:
-        """A pcap file of outer IP packets, with what links lost afterwards, too."""
+        """A pcap file of IP packets."""
         return encode_pcap(self._packets)
 
 

@@ -87,15 +87,20 @@ AmountField = Annotated[
 class Expect(LabModel):
     """What must come out. Only what is written is checked; `dtls-emu run` exits 0 only when all of it holds."""
 
-    verdict: Verdict | None = Field(default=None, description="What the policy decides for the packets.")
+    verdict: Verdict | None = Field(
+        default=None,
+        description="What the policy decides for every packet, and for every answer to one, at the time when it is "
+        "sent: with `encrypt` none may go in clear.",
+    )
     encryption: FlowEncryption | None = Field(
         default=None,
-        description="Flow-log code of the packets' flow. A dropped fragment has none.",
+        description="Flow-log code of every packet and answer, likewise. A dropped fragment has none.",
     )
     delivered: AmountField | None = Field(
         default=None,
         description="How many of the packets reach their destination, the internet included: a number, a range "
-        "such as `8..10`, or `all`. Answers are not counted. For `bulk`, `all` means that every byte arrives.",
+        "such as `8..10`, or `all`. Answers are not counted; copies that links make are, where they are not dropped as "
+        "replayed, but none stands for a packet that is lost. For `bulk`, `all` means that every byte arrives.",
     )
     dropped: dict[DropReason, AmountField] | None = Field(
         default=None,

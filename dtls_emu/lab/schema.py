@@ -5,7 +5,7 @@ that must not clash) is :mod:`dtls_emu.lab.checks`.
 """
 
 import re
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +25,7 @@ from dtls_emu.lab.sizes import SIZE_NAME
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
-from dtls_emu.lab.vocabulary import Enforcement, FirstPacket, Keying
+from dtls_emu.lab.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 
 
 __all__ = [
@@ -243,6 +243,11 @@ class Overrides(LabModel):
         default=None,
         description="What happens to packets while their tunnel is being built. Where a network has "
         "DropUnencrypted, `clear` means `queue`. Default queue.",
+    )
+    fragments: Literal[Verdict.DROP, Verdict.CLEAR] | None = Field(
+        default=None,
+        description="What happens to IP fragments between two encrypted networks: `drop`, or `clear` as in the "
+        "preview of 2023. Where a network has DropUnencrypted, `clear` means `drop`. Default drop.",
     )
     icmp_too_big: Switch | None = Field(
         default=None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.pcap import parse_pcap
 from dtls_emu.lab.problems import Problem, suggest
+from dtls_emu.lab.quantities import format_duration
 
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from dtls_emu.lab.traffic import Bulk, Fragments, Pcap, Ping, Traffic, UdpStream
 
 
-__all__ = ["check_traffic"]
+__all__ = ["LONGEST_RUN", "check_traffic"]
+
+LONGEST_RUN: Final = 86_400.0
+"""Seconds of virtual time after which nothing more is sent: a day; a lab of minutes never meets it."""
 
 MIN_HEADERS = {4: 40, 6: 60}
 """IP and TCP headers, in bytes, by IP version."""
@@ -37,6 +41,7 @@ def check_traffic(lab: Lab, vms: frozenset[str]) -> Iterator[Problem]:
             yield Problem((*path, "name"), f"an earlier item is named `{item.name}`; write another name")
         names.add(item.name)
         yield from _check_ends(item, path, vms)
+        yield from _check_times(item, path)
         if item.expect is not None and item.expect.answered is not None and item.kind != "ping":
             yield Problem(
                 (*path, "expect", "answered"), f"`{item.kind}` is not answered; leave it out, or use `ping`"
@@ -85,6 +90,29 @@ def _check_ends(item: Traffic, path: KeyPath, vms: frozenset[str]) -> Iterator[P
         yield Problem((*path, "to"), f"`{item.source}` sends to itself, which no card sees; write another VM")
 
 
+def _check_times(item: Traffic, path: KeyPath) -> Iterator[Problem]:
+    """All of it is sent while the run lasts; what a capture holds is checked when it is read."""
+    longest = format_duration(LONGEST_RUN)
+    if item.start > LONGEST_RUN:
+        yield Problem((*path, "start"), f"a run ends after {longest}; write at most that, or nothing is sent")
+        return
+    match item.kind:
+        case "ping":
+            key, last = "interval", (item.count - 1) * item.interval
+        case "udp":
+            key, last = "interval" if item.rate is None else "rate", (item.count - 1) * item.spacing
+        case "fragments":
+            key, last = "interval", (item.count * len(item.shapes) - 1) * item.interval
+        case _:
+            return
+    if item.start + last > LONGEST_RUN:
+        yield Problem(
+            (*path, key),
+            f"the last packet would be sent {format_duration(round(item.start + last, 9))} after the start of the run, "
+            f"which ends after {longest}; write a faster pace here, or a smaller `count`",
+        )
+
+
 def _version(item: Ping | UdpStream | Bulk) -> int:
     return item.ip_version if isinstance(item.destination, str) else item.destination.version
 
@@ -131,6 +159,13 @@ def _check_capture(lab: Lab, item: Pcap, source: Vm, path: KeyPath) -> Iterator[
         return
     if not packets:
         yield Problem(here, f"{item.file.name} holds no IP packet; write the path of another capture")
+    if packets and item.start <= LONGEST_RUN < item.start + packets[-1].time:
+        yield Problem(
+            here,
+            f"frame {packets[-1].number} of {item.file.name} would be sent "
+            f"{format_duration(item.start + packets[-1].time)} after the start of the run, which ends after "
+            f"{format_duration(LONGEST_RUN)}; write the path of a shorter capture",
+        )
     players = [(item.source, source)]
     if item.destination is not None and item.destination in lab.vms:
         players.append((item.destination, lab.vms[item.destination]))

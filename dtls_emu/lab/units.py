@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from dtls_emu.lab.problems import shown
+from dtls_emu.lab.quantities import (
+    BITS,
+    BYTES,
+    PERCENT,
+    SECONDS,
+    format_duration,
+    format_probability,
+    format_rate,
+)
 
 
 if TYPE_CHECKING:
@@ -34,32 +43,6 @@ _NUMBER: Final = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
 _MAX: Final = 10**15
 """More than any quantity of a lab; so that arithmetic on them stays finite."""
 
-_SECONDS: Final = {
-    "ns": Decimal("1e-9"),
-    "us": Decimal("1e-6"),
-    "\u00b5s": Decimal("1e-6"),  # the micro sign and the Greek letter look the same and both get typed
-    "\u03bcs": Decimal("1e-6"),
-    "ms": Decimal("1e-3"),
-    "s": Decimal(1),
-    "min": Decimal(60),
-    "h": Decimal(3600),
-}
-_BITS: Final = {
-    spelling: Decimal(factor)
-    for prefix, factor in (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9))
-    for spelling in (f"{prefix}bit/s", f"{prefix}bit")
-}
-_BYTES: Final = {
-    "B": Decimal(1),
-    "kB": Decimal(10**3),
-    "MB": Decimal(10**6),
-    "GB": Decimal(10**9),
-    "KiB": Decimal(2**10),
-    "MiB": Decimal(2**20),
-    "GiB": Decimal(2**30),
-}
-_PERCENT: Final = {"%": Decimal("0.01")}
-
 
 def parse_duration(value: object) -> float:
     """`5ms` and the like to seconds.
@@ -67,7 +50,7 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: not a duration; says what to write.
     """
-    return float(_parse(value, _SECONDS, "a duration", "5ms"))
+    return float(_parse(value, SECONDS, "a duration", "5ms"))
 
 
 def parse_probability(value: object) -> float:
@@ -76,7 +59,7 @@ def parse_probability(value: object) -> float:
     Raises:
         ValueError: not a share, or over 100 %; says what to write.
     """
-    probability = float(_parse(value, _PERCENT, "a share", "1%"))
+    probability = float(_parse(value, PERCENT, "a share", "1%"))
     if probability > 1:
         raise ValueError(f"{shown(value)} is more than 100%; write at most 100%")
     return probability
@@ -88,7 +71,7 @@ def parse_rate(value: object) -> float:
     Raises:
         ValueError: not a rate; says what to write.
     """
-    return float(_parse(value, _BITS, "a rate", "100Mbit/s"))
+    return float(_parse(value, BITS, "a rate", "100Mbit/s"))
 
 
 def parse_bytes(value: object) -> int:
@@ -99,7 +82,7 @@ def parse_bytes(value: object) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    count = _parse(value, _BYTES, "a number of bytes", "10MB")
+    count = _parse(value, BYTES, "a number of bytes", "10MB")
     if count != int(count):
         raise ValueError(f"{shown(value)} is not a whole number of bytes; write one, such as 10MB")
     return int(count)
@@ -142,30 +125,30 @@ def _writer(write: Callable[[Any], str]) -> PlainSerializer:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    _writer(lambda seconds: f"{seconds!r}s"),
-    _json_schema(_SECONDS, ["5ms", "20us", "1s", 0]),
+    _writer(format_duration),
+    _json_schema(SECONDS, ["5ms", "20us", "1s", 0]),
 ]
 """Seconds."""
 
 Probability = Annotated[
     float,
     BeforeValidator(parse_probability),
-    _writer(lambda share: f"{Decimal(repr(share)) * 100}%"),
-    _json_schema(_PERCENT, ["1%", "0.1%", 0]),
+    _writer(format_probability),
+    _json_schema(PERCENT, ["1%", "0.1%", 0]),
 ]
 """0 to 1."""
 
 Rate = Annotated[
     float,
     BeforeValidator(parse_rate),
-    _writer(lambda rate: f"{rate!r}bit/s"),
-    _json_schema(_BITS, ["1Gbit/s", "100Mbit/s", 0]),
+    _writer(format_rate),
+    _json_schema(BITS, ["1Gbit/s", "100Mbit/s", 0]),
 ]
 """bit/s; 0 means unlimited."""
 
 ByteCount = Annotated[
     int,
     BeforeValidator(parse_bytes),
-    _json_schema(_BYTES, ["10MB", "64KiB", 1_000_000], number=None),
+    _json_schema(BYTES, ["10MB", "64KiB", 1_000_000], number=None),
 ]
 """Bytes."""

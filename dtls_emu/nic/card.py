@@ -22,12 +22,14 @@ from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.arena import Arena
+from dtls_emu.nic.counters import Sent
 from dtls_emu.nic.effects import ClosePort, Deliver, RequestKeys, Transmit
 from dtls_emu.nic.egress import Egress
 from dtls_emu.nic.fast_path import FastPath
 from dtls_emu.nic.ingress import Ingress
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.policy import decide, flow_to
 from dtls_emu.tunnel.attempts import HalfOpen
 from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
     from dtls_emu.tunnel.association import Association
     from dtls_emu.tunnel.peers import Identity
@@ -88,6 +91,7 @@ class Card:
         *,
         settings: TunnelSettings | None = None,
         on_drop: Callable[[DropReason, int, int], None] | None = None,
+        on_packets: PacketObserver | None = None,
         first_port: int = DYNAMIC_PORTS.start,
     ) -> None:
         """
@@ -98,6 +102,7 @@ class Card:
             engine: seals and opens.
             settings: tunnels' knobs; from the lab's profile when there are none.
             on_drop: called with reason, count and mark for everything dropped, after it was counted.
+            on_packets: told how packets from VMs, or for them from the gateway, left the card; None costs nothing.
             first_port: of its own attempts, as :class:`~dtls_emu.tunnel.ports.PortAllocator` says.
         """
         self.host = identity.name
@@ -136,6 +141,7 @@ class Card:
             for host in topology.hosts.values()
             if host.name != self.host
         }
+        self._on_packets = on_packets
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
         self._released: list[str] = []  # peers whose waiting packets may go
         self._seen: dict[str, tuple[int, Association | None, bool]] = dict.fromkeys(
@@ -144,7 +150,7 @@ class Card:
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(
-            topology, self._slow_path, self._waiting, self._arena, observer, self._after_tunnel
+            topology, self._slow_path, self._waiting, self._arena, observer, self._after_tunnel, on_packets
         )
         self.merges_for: set[str] = set()
         self.ingress = Ingress(
@@ -232,13 +238,18 @@ class Card:
         if seen is PacketClass.MALFORMED:
             self.ingress.drop(DropReason.MALFORMED, 1, mark)
             return []
-        destination = packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
+        source, destination = (
+            (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
+        )
         vm = self._topology.locate(network, ip_address(destination))
         if vm is None or vm.host != self.host:
             self.ingress.drop(DropReason.UNKNOWN_DESTINATION, 1, mark)
             return []
         counters.delivered += 1
         counters.delivered_bytes += len(packet)
+        if self._on_packets is not None:
+            flow = flow_to(self._topology, vm, ip_address(source))
+            self._on_packets(decide(flow, self._topology.profile), Sent.GATEWAY, 1, mark)
         return [Deliver(vm.name, Burst.from_packets([packet], mark=mark))]
 
     def next_timeout(self) -> float:

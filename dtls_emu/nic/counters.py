@@ -11,15 +11,32 @@ Egress counts inner packets from VMs. Ingress counts records and clear datagrams
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import Any
+
+from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.policy import Decision
 
 
-if TYPE_CHECKING:
-    from dtls_emu.lab.vocabulary import DropReason
+__all__ = ["EgressCounters", "IngressCounters", "PacketObserver", "Sent"]
 
 
-__all__ = ["EgressCounters", "IngressCounters"]
+class Sent(StrEnum):
+    """How a packet left the card that its VM handed it to: the fields of :class:`EgressCounters`."""
+
+    ENCRYPTED = "encrypted"
+    CLEAR = "clear"
+    LOCAL = "local"
+    GATEWAY = "gateway"
+
+
+PacketObserver = Callable[[Decision, Sent | DropReason, int, int], object]
+"""``on_packets(decision, fate, count, mark)``: so many packets from VMs with that mark, whose flow was decided so,
+have left the card, or were dropped by it. Told as it happens, for a burst at a time; packets that wait are told of
+when they go. Packets that are dropped before their flow is decided have no decision, and are only a drop.
+"""
 
 
 @dataclass(slots=True)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dtls_emu.lab.vocabulary import DropReason, FirstPacket, Verdict
-from dtls_emu.nic.counters import EgressCounters
+from dtls_emu.nic.counters import EgressCounters, Sent
 from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
 from dtls_emu.nic.flow_table import FlowTable
-from dtls_emu.policy import while_building
+from dtls_emu.policy import in_clear_meanwhile, while_building
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.grouping import gather, group_rows
 from dtls_emu.wire.headers import transport_layout
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 
     from dtls_emu.lab.topology import Topology, Vm
     from dtls_emu.nic.arena import Arena
+    from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect
     from dtls_emu.nic.flows import EgressFlow
     from dtls_emu.nic.slow_path import SlowPath
     from dtls_emu.nic.waiting import WaitingRoom
+    from dtls_emu.policy import Decision
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -69,6 +71,7 @@ class Egress:
         arena: Arena,
         on_drop: Callable[[DropReason, int, int], None],
         after_tunnel: Callable[[Tunnel, list[Effect], float], None],
+        on_packets: PacketObserver | None = None,
     ) -> None:
         """
         Args:
@@ -78,6 +81,7 @@ class Egress:
             arena: memory of the wire bursts.
             on_drop: called with reason, count and mark, after counting.
             after_tunnel: called when a tunnel was touched and may have something to send.
+            on_packets: told what became of packets whose flow was decided.
         """
         self.counters = EgressCounters()
         self.flows: FlowTable[EgressFlow] = FlowTable(topology.profile.flow_table)
@@ -88,6 +92,7 @@ class Egress:
         self._arena = arena
         self._on_drop = on_drop
         self._after_tunnel = after_tunnel
+        self._on_packets = on_packets
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
@@ -145,7 +150,7 @@ class Egress:
         flow.last_seen = now
         if flow.decision.verdict is Verdict.DROP:
             assert flow.decision.reason is not None  # a dropping row names its reason
-            self.drop(flow.decision.reason, packets, burst.mark)
+            self._drop_of(flow, flow.decision.reason, packets, burst.mark)
             return None
         return flow
 
@@ -158,15 +163,15 @@ class Egress:
         if flow.decision.verdict is Verdict.ENCRYPT:
             self._send_encrypted(flow, fitting, effects, now)
         elif flow.local_vm is not None:
-            self._account(flow, fitting)
+            self._account(flow, fitting, flow.decision, Sent.LOCAL)
             self.counters.local += fitting.packets
             effects.append(Deliver(flow.local_vm, fitting))
         elif flow.tunnel is None:
-            self._account(flow, fitting)
+            self._account(flow, fitting, flow.decision, Sent.GATEWAY)
             self.counters.gateway += fitting.packets
             effects.append(LeaveFabric(flow.vm, fitting))
         else:
-            self._send_clear(flow, fitting, effects)
+            self._send_clear(flow, flow.decision, fitting, effects)
 
     def _decide(
         self, vm: Vm, row: int, mark: int, packets: int, effects: list[Effect], now: float
@@ -188,7 +193,7 @@ class Egress:
     def _drop_too_big(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> Burst | None:
         """Drop the rows that do not fit; only a shorter last one can."""
         fits = int(burst.last <= flow.inner_mtu)
-        self.drop(DropReason.TOO_BIG, burst.packets - fits, burst.mark)
+        self._drop_of(flow, DropReason.TOO_BIG, burst.packets - fits, burst.mark)
         if self.topology.profile.icmp_too_big:
             answer = packet_too_big(burst.row(0).tobytes(), flow.inner_mtu)
             if answer is not None:
@@ -215,13 +220,13 @@ class Egress:
             mark=burst.mark,
         )
         if not wires:
-            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+            self._drop_of(flow, DropReason.MALFORMED, burst.packets, burst.mark)
         return wires
 
-    def _send_clear(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> None:
+    def _send_clear(self, flow: EgressFlow, decision: Decision, burst: Burst, effects: list[Effect]) -> None:
         assert flow.tunnel is not None  # the way to another host
         for wire in self._wire(flow, burst, 0, 0):
-            self._account(flow, wire)
+            self._account(flow, wire, decision, Sent.CLEAR)
             self.counters.clear += wire.count
             effects.append(Transmit(wire, VXLAN_PORT, (flow.tunnel.peer.address, VXLAN_PORT)))
 
@@ -236,7 +241,7 @@ class Egress:
                 for part in parts:
                     self._send_encrypted(flow, part, effects, now)
                 if not parts:
-                    self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+                    self._drop_of(flow, DropReason.MALFORMED, burst.packets, burst.mark)
                 return
             if room and not burst.gso_size:
                 self._send_encrypted(flow, burst.slice(0, room), effects, now)
@@ -244,7 +249,7 @@ class Egress:
             self._await_tunnel(flow, tunnel, burst, effects, now)
             return
         for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
-            self._account(flow, wire)
+            self._account(flow, wire, flow.decision, Sent.ENCRYPTED)
             association = tunnel.seal(wire, now)
             self.counters.encrypted += wire.count
             effects.append(
@@ -262,17 +267,25 @@ class Egress:
             kept = self._waiting[tunnel.peer.name].admit(flow.vm, burst)
             self.counters.waiting += kept
             if kept < burst.packets:
-                self.drop(DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
+                self._drop_of(flow, DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
         elif choice is FirstPacket.CLEAR:
-            self._send_clear(flow, burst, effects)
+            self._send_clear(flow, in_clear_meanwhile(flow.facts, self.topology.profile), burst, effects)
         else:
-            self.drop(DropReason.FIRST_PACKET, burst.packets, burst.mark)
+            self._drop_of(flow, DropReason.FIRST_PACKET, burst.packets, burst.mark)
         tunnel.connect(now)
         self._after_tunnel(tunnel, effects, now)
 
-    def _account(self, flow: EgressFlow, burst: Burst) -> None:
+    def _account(self, flow: EgressFlow, burst: Burst, decision: Decision, sent: Sent) -> None:
         flow.packets += burst.packets
         flow.nbytes += burst.nbytes
+        if self._on_packets is not None:
+            self._on_packets(decision, sent, burst.packets, burst.mark)
+
+    def _drop_of(self, flow: EgressFlow, reason: DropReason, count: int, mark: int) -> None:
+        """Count packets of a flow that go no further."""
+        self.drop(reason, count, mark)
+        if self._on_packets is not None:
+            self._on_packets(flow.decision, reason, count, mark)
 
 
 def _longest_segment(burst: Burst) -> int:

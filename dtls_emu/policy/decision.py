@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dtls_emu.lab.vocabulary import FirstPacket
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dtls_emu.policy.table import Row
 
 
-__all__ = ["Decision", "decide", "while_building"]
+__all__ = ["Decision", "decide", "in_clear_meanwhile", "while_building"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +51,8 @@ def while_building(flow: Flow, profile: Profile) -> FirstPacket:
     if profile.first_packet is FirstPacket.CLEAR and any(end.drops_unencrypted for end in flow.ends):
         return FirstPacket.QUEUE
     return profile.first_packet
+
+
+def in_clear_meanwhile(flow: Flow, profile: Profile) -> Decision:
+    """The decision for packets of a flow to be encrypted that are not to wait for their tunnel."""
+    return decide(replace(flow, tunnel_building=True), profile)

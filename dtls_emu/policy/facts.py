@@ -46,6 +46,7 @@ class Flow:
         internet: the destination is a public address. Only without a ``destination``.
         fragment: the packet is an IP fragment, of whatever shape.
         tunnel_failed: a tunnel between the two hosts was tried and did not come up.
+        tunnel_building: it is being built, and the packet does not wait for it.
     """
 
     source: Endpoint
@@ -53,6 +54,7 @@ class Flow:
     internet: bool = False
     fragment: bool = False
     tunnel_failed: bool = False
+    tunnel_building: bool = False
 
     @property
     def ends(self) -> tuple[Endpoint, ...]:

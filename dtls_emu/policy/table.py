@@ -1,6 +1,6 @@
 """The decision as a table of rows.
 
-The numbers are those of the reference table that the emulator follows. Rows 2, 6 and 7 (security rules, and
+The numbers are those of the reference table that the emulator follows. Each row is reached by some lab. Rows 2, 6 and 7 (security rules, and
 ends that are no VM: gateways, private endpoints, load balancers) need facts that a lab file cannot state yet.
 Of row 9 the table decides fragments; a packet that does not fit the path is the card's to drop.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.vocabulary import DropReason, FlowEncryption, Verdict
+from dtls_emu.lab.vocabulary import DropReason, FirstPacket, FlowEncryption, Verdict
 
 
 if TYPE_CHECKING:
@@ -113,6 +113,10 @@ def _tunnel_failed(flow: Flow, _: Profile) -> bool:
     return _nobody_drops(flow) and flow.tunnel_failed
 
 
+def _tunnel_building(flow: Flow, profile: Profile) -> bool:
+    return _nobody_drops(flow) and flow.tunnel_building and profile.first_packet is FirstPacket.CLEAR
+
+
 def _not_accepted(flow: Flow, _: Profile) -> bool:
     return flow.tunnel_failed or not all(end.can_encrypt and end.host.smartnic_present for end in flow.ends)
 
@@ -185,7 +189,7 @@ _ROWS: Final = (
     Row(
         9,
         "fragment tolerated",
-        "an IP fragment, the profile sends fragments in clear, and neither network drops unencrypted",
+        "an IP fragment, the lab says `fragments: clear`, and neither network drops unencrypted",
         _fragment_tolerated,
         Verdict.CLEAR,
         FlowEncryption.NX,
@@ -261,9 +265,20 @@ _ROWS: Final = (
         "flow logs: encryption was attempted and had a problem, the flow is allowed",
     ),
     Row(
+        14,
+        "tunnel being built",
+        "the tunnel is being built, the lab says `first_packet: clear`, and both networks allow unencrypted",
+        _tunnel_building,
+        Verdict.CLEAR,
+        FlowEncryption.NX_FALLBACK,
+        None,
+        Basis.INF,
+        "first packets are not documented; NX_FALLBACK is the code of what was attempted and went in clear",
+    ),
+    Row(
         15,
         "not accepted",
-        "as 12, 13 or 14, but a network drops unencrypted",
+        "as 12 or 13, or the tunnel did not come up, but a network drops unencrypted",
         _not_accepted,
         Verdict.DROP,
         FlowEncryption.NX_NOT_ACCEPTED,

@@ -89,6 +89,7 @@ class WireWatch:
         packets: that were to be protected, super-packets counted once.
         datagrams: seen on fabrics.
         records: protected records among them, each verified.
+        clear: datagrams on the VXLAN port of a simulated fabric, by mark.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class WireWatch:
         self.packets = 0
         self.datagrams = 0
         self.records = 0
+        self.clear: Counter[int] = Counter()
         self._cards: dict[str, Card] = {}
         self._permitted: Counter[bytes] = Counter()  # datagrams in clear that a card had reason to send
         self._decisions: dict[tuple[Topology, str, object, bool], tuple[Verdict, bool]] = {}
@@ -176,6 +178,7 @@ class WireWatch:
     def see_event(self, event: WireEvent) -> None:
         """A tap of a simulated fabric."""
         sender = self._cards.get(event.source[0])
+        self.clear[event.mark] += event.source[1] == VXLAN_PORT
         if sender is not None and sender.engine.backend.protects:
             self.see((event.source, event.destination), event.payload, port=event.source[1])
 

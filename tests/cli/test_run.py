@@ -12,7 +12,8 @@ from dtls_emu.cli.app import app
 from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host import simulation
 from dtls_emu.host.accounts import AccountingError
-from dtls_emu.lab.pcap import parse_pcap
+from dtls_emu.lab.pcap import encode_pcap, parse_pcap
+from dtls_emu.wire.packet import udp_packet
 
 
 LAB = """
@@ -57,12 +58,47 @@ def line_of(output, start):
 def test_prints_items_tunnels_and_the_verdict_on_the_expectations(lab):
     """One row for an item, one for an end of a tunnel; exits 0."""
     output = run(lab())
-    assert line_of(output, "ping ping") == "ping ping encrypt X 4 4 - 0.400 ms 0.100 ms 4 answered"
-    assert line_of(output, "jumbo") == "jumbo udp encrypt X 3 0 too_big 3 - - path MTU 1563"
-    assert "100,000 bytes" in line_of(output, "copy")
-    assert "null (PROTECTS NOTHING) as the lab says" in line_of(output, "h2 h1 up")
-    assert "ECDHE-ECDSA-AES256-GCM-SHA384" in line_of(output, "h1 h2 up")
+    assert line_of(output, "ping encrypt") == "ping encrypt X 4 4 -"
+    assert line_of(output, "ping ping") == "ping ping 0.400 ms 0.100 ms 4 answered"
+    assert line_of(output, "jumbo encrypt") == "jumbo encrypt X 3 0 too_big 3"
+    assert line_of(output, "jumbo udp") == "jumbo udp path MTU 1563"
+    assert "100,000 bytes" in line_of(output, "copy bulk")
+    assert line_of(output, "h2 h1 up") == "h2 h1 up 1 0.100 ms none null (PROTECTS NOTHING)"
+    assert "null: as the lab says; what is called encrypted here can be read by anyone" in output.splitlines()
     assert output.splitlines()[-1] == "All 3 expectations hold."
+
+
+def test_a_tunnel_that_protects_names_its_cipher():
+    """In the table, and once below it the suite and why this backend."""
+    output = run("two-vms")
+    assert line_of(output, "host-1 host-2 up").startswith("host-1 host-2 up 1 0.300 ms AES-256-GCM ")
+    assert "AES-256-GCM: ECDHE-ECDSA-AES256-GCM-SHA384" in output.splitlines()
+
+
+def test_several_verdicts_are_shown_with_their_packets():
+    """One below the other, each with its code; the table fits 80 columns."""
+    lines = run("two-vms", "--first-packet", "clear", exit_code=1).splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.split()[:2] == ["ping", "encrypt"]]
+    assert [line.split() for line in lines[at : at + 2]] == [
+        ["ping", "encrypt", "8", "X", "5", "5", "-"],
+        ["clear", "2", "NX_FALLBACK"],
+    ]
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert "verdicts include answers: 5" in "\n".join(lines)
+    assert line_of("\n".join(lines), "ping verdict") == "ping verdict encrypt encrypt 8, clear 2"
+
+
+def test_copies_have_a_column_where_links_make_any():
+    """So that each row adds up: offered + duplicated = delivered + dropped."""
+    assert "duplicated" not in run("two-vms")
+    output = run("lossy")
+    assert "duplicated" in output
+    document = json.loads(run("lossy", "--json"))
+    for item in document["items"]:
+        dropped = sum(item["dropped"].values())
+        assert item["offered"] + item["duplicated"] == item["delivered"] + dropped
+        numbers = [int(word) for word in line_of(output, f"{item['name']} encrypt").split()[3:6]]
+        assert numbers == [item["offered"], item["duplicated"], item["delivered"]]
 
 
 def test_exits_1_and_says_what_came_instead(lab):
@@ -94,12 +130,59 @@ def test_first_packet_is_taken_from_the_command_line():
 
 
 def test_writes_the_fabric_as_a_capture(lab, tmp_path):
-    """For Wireshark; a place that cannot be written is the user's error."""
+    """For Wireshark."""
     run(lab(), "--pcap", tmp_path / "out.pcap")
     assert len(parse_pcap((tmp_path / "out.pcap").read_bytes())) > 80
-    result = CliRunner().invoke(app, ["run", str(lab()), "--pcap", str(tmp_path / "no" / "such.pcap")])
-    assert isinstance(result.exception, DtlsEmuError)
-    assert "No such file" in str(result.exception)
+
+
+def refused(*arguments):
+    """What a run says that does not begin."""
+    result = CliRunner().invoke(app, ["run", *map(str, arguments)])
+    assert isinstance(result.exception, DtlsEmuError), result.output
+    assert result.stdout == ""
+    return str(result.exception)
+
+
+def test_files_that_cannot_be_written_are_refused_before_the_run(lab, tmp_path, monkeypatch):
+    """A folder that is not there or in the way, files that would destroy each other, the lab or a capture of it."""
+    monkeypatch.setattr(simulation, "simulate", lambda *_args, **_options: pytest.fail("it ran"))
+    missing, both = tmp_path / "no" / "such", tmp_path / "both"
+    for option in ("--pcap", "--keylog"):
+        assert (
+            refused(lab(), option, missing) == f"cannot write {missing}: there is no folder {missing.parent}"
+        )
+        assert (
+            refused(lab(), option, tmp_path) == f"cannot write {tmp_path}: it is a folder; name a file in it"
+        )
+    also = tmp_path / "link"
+    also.symlink_to(both)
+    for other in (both, also):
+        assert refused(lab(), "--pcap", both, "--keylog", other) == (
+            f"--pcap {both} is the key log, too; name another file"
+        )
+    path = lab()
+    before = path.read_text()
+    assert refused(path, "--pcap", path) == f"--pcap {path} is read by this run, too; name another file"
+    capture = tmp_path / "small.pcap"
+    capture.write_bytes(encode_pcap([(0.0, udp_packet("10.0.0.4", "10.0.0.5", 1, 2))]))
+    path.write_text(before + "  - {name: again, kind: pcap, from: a, to: b, file: small.pcap}\n")
+    assert refused(path, "--pcap", capture) == f"--pcap {capture} is read by this run, too; name another file"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "my-lab.yaml", "small.pcap"]
+
+
+def test_a_lab_without_handshakes_has_no_key_log(lab, tmp_path):
+    """A broker's keys are none that a key log has; and a file without a secret is neither announced nor left."""
+    keys = tmp_path / "keys.log"
+    assert refused("broker", "--keylog", keys) == (
+        "broker: its keys come from a broker, and a key log has the secrets of handshakes; leave --keylog out"
+    )
+    path = lab("all")
+    path.write_text(path.read_text().replace("enabled: true", "enabled: false").replace("encrypt,", "clear,"))
+    result = CliRunner().invoke(app, ["run", str(path), "--keylog", str(keys)])
+    assert result.exit_code == 0, result.output
+    assert "writing session secrets" not in result.stderr
+    assert f"there was no handshake: no secrets to write to {keys}" in result.stderr
+    assert not keys.exists()
 
 
 def test_a_wrong_lab_is_the_users_error():

@@ -249,6 +249,10 @@ def test_the_look_at_the_fabric_would_see_payload(name):
     """The same look at the same transfer without encryption finds it: the test above can fail."""
     cli("up", "two-vms", "--name", name, "--encryption", "off")
     assert any(PAYLOAD[:16] in frame for frame in capture(name, lambda: transfer(name)))
+    # Its status says as much: no cipher, and everything in clear.
+    for host in json.loads(cli("status", "--run", name, "--json").stdout)["hosts"]:
+        assert [tunnel["cipher"] for tunnel in host["card"]["tunnels"].values()] == ["none"]
+        assert host["card"]["egress"]["encrypted"] == 0 < host["card"]["egress"]["clear"]
 
 
 def capture(run, act):

@@ -209,6 +209,28 @@ def test_a_full_queue_drops_and_says_whose(make_net):
     assert net.drops == [(DropReason.LINK_QUEUE, 1, 8)] * 2
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"delay": 660.0},
+        {"rate": 9600.0},
+        {"delay": 0.01, "jitter": 0.01},
+        {"reorder": 1.0},
+        {"duplicate": 1.0},
+    ],
+    ids=str,
+)
+def test_it_knows_when_everything_under_way_has_arrived(make_net, settings):
+    """Whatever makes it slow: not a moment before, and nothing is left then."""
+    net = make_net(**settings)
+    assert net.fabric.settled_at() == 0
+    net.send(*packets(20))
+    settled_at = net.fabric.settled_at()
+    net.clock.run()
+    assert net.clock.now == settled_at
+    assert set(net.received) == set(packets(20))
+
+
 def test_settings_can_change_at_run_time_and_only_that_direction(make_net):
     """What is under way still arrives; the way back is as it was."""
     net = make_net()

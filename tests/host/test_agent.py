@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dtls_emu.host.tun import READ_COST, DeviceDrop
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.lab.vocabulary import DropReason, FirstPacket
 from dtls_emu.testing.rig import ADDRESSES, ping, with_link
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
@@ -43,6 +43,19 @@ def test_without_encryption_it_is_the_same_way(make_rig):
     rig.settle()
     assert rig.guests["b"].received() == [ping("a", "b")]
     assert rig.agents["h1"].card.egress.counters.clear == 1
+
+
+def test_what_left_in_clear_is_counted_so_before_and_after_the_tunnel_is_up(make_rig):
+    """The first packet does not wait; all later ones of its flow are sealed, in either loop."""
+    rig = make_rig(first_packet=FirstPacket.CLEAR)
+    for number in range(20):
+        rig.guests["a"].send(ping("a", "b", number))
+        rig.settle()
+    assert sorted(rig.guests["b"].received()) == sorted(ping("a", "b", number) for number in range(20))
+    card = rig.agents["h1"].card
+    card.settle()
+    assert (card.egress.counters.clear, card.egress.counters.encrypted) == (1, 19)
+    assert rig.agents["h2"].card.ingress.counters.delivered == 20
 
 
 def test_vms_of_one_host_reach_each_other_without_the_fabric(make_rig):

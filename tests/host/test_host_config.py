@@ -233,6 +233,7 @@ def test_what_cannot_change_while_running_is_named():
     old = compile_document(LAB)
     assert differences(old, compile_document(changed(LAB, ("links", 0, "loss"), "9%"))) == []
     assert differences(old, compile_document(changed(LAB, ("vms", "a", "discovery"), value=False))) == []
+    assert differences(old, compile_document(changed(LAB, ("overrides", "fragments"), "clear"))) == []
     for path, value, expected in (
         (("hosts", "h1", "underlay"), "192.0.2.9", ["underlay of h1"]),
         (("vms", "a", "address"), "10.0.0.9", ["addresses of a", "mac of a"]),

@@ -161,7 +161,7 @@ def test_an_item_with_several_verdicts_has_none_of_them(make_lab):
     )
     (item,) = simulate(make_lab("name: c, kind: pcap, from: a, file: mixed.pcap, rewrite: none")).items
     assert (item.verdict, item.encryption) == (None, None)
-    assert (item.verdicts, item.encryptions) == ("encrypt, clear", "X, NX")
+    assert (item.verdicts, item.encryptions) == ("encrypt 1, clear 1", "X 1, NX 1")
 
 
 def test_a_capture_that_is_gone_is_the_users_error(make_lab):
@@ -240,10 +240,10 @@ def test_items_are_stopped_at_the_deadline(make_lab):
         deadline=4.5,
     )
     assert [item.note for item in outcome.items] == [
-        "stopped after 4.5 s: 5 of 100 packets were sent",
-        "stopped after 4.5 s",
-        "stopped after 4.5 s: 0 of 100 packets were sent",
-        "stopped after 4.5 s",
+        "stopped after 4.5s: 5 of 100 packets were sent",
+        "stopped after 4.5s: 0 of 1,000 bytes were acknowledged",
+        "stopped after 4.5s: 0 of 100 packets were sent",
+        "stopped after 4.5s: 0 of 1,000 bytes were acknowledged",
     ]
     assert [item.offered for item in outcome.items] == [5, 3, 0, 0]
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from dtls_emu.fabric.impairment import Fate
 from dtls_emu.fabric.simulated import WireEvent
-from dtls_emu.host.wire_trace import WireTrace
+from dtls_emu.host import simulate
+from dtls_emu.host.wire_trace import WireCapture, WireTrace
+from dtls_emu.lab.pcap import parse_pcap
 from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.nic.card import Card
+from dtls_emu.wire.parse import is_intact, parse_packet_untrusted
 from dtls_emu.wire.record import push_record_header
 
 
 HERE, THERE = ("192.0.2.1", 49152), ("192.0.2.2", 4433)
 ENDS = "192.0.2.1 49152 > 192.0.2.2 4433"
 CARRIED = Fate(arrival_ns=50_000)
+PING = "name: ping, kind: ping, from: a, to: b, count: 4, interval: 10ms"
+STREAM = "name: stream, kind: udp, from: a, to: b, count: 50"
 
 
 def lines(*payloads, fate=CARRIED, source=HERE, destination=THERE):
@@ -71,3 +79,45 @@ def test_a_fate_is_told():
 def test_junk_is_clear():
     """A datagram that begins like a record and is none."""
     assert "clear length 3 " in lines(b"\x17\xfe\xfd")[0]
+
+
+def test_a_capture_has_what_links_make_of_datagrams_and_what_leaves_for_the_internet(make_lab, monkeypatch):
+    """Everything that a card receives is in it, copies and damaged ones as they came; the rest was lost or dropped."""
+    received = Counter()
+    from_fabric = Card.from_fabric
+
+    def listen(card, burst, *args):
+        received.update(row.tobytes() for row in burst.rows())
+        return from_fabric(card, burst, *args)
+
+    monkeypatch.setattr(Card, "from_fabric", listen)
+    capture = WireCapture()
+    link = "loss: 10%, duplicate: 10%, corrupt: 10%, reorder: 10%"
+    items = (PING, STREAM, "name: far, kind: ping, from: a, to: 203.0.113.7, count: 3")
+    outcome = simulate(make_lab(*items, link=link), trace=capture, internet=capture.outside)
+    packets = [parse_packet_untrusted(packet.data) for packet in parse_pcap(capture.encode())]
+    outside = [each for each in packets if str(each.source) in {"10.0.0.4", "203.0.113.7"}]
+    assert len(outside) == 6
+    inside = [each for each in packets if each not in outside]
+    captured = Counter(bytes(each.transport[8:]) for each in inside)
+    fabric = outcome.fabric
+    assert (captured - received).total() == sum(fabric.dropped.values())
+    assert received - captured == Counter()
+    assert captured.total() == fabric.offered + fabric.duplicated
+    damaged = Counter(bytes(each.transport[8:]) for each in inside if not is_intact(each))
+    assert len(damaged) == fabric.corrupted > 5
+    assert fabric.duplicated > 5
+
+
+def test_the_fabric_can_be_kept_as_a_capture(make_lab):
+    """Outer IP packets that a sniffer of a host would see, with the times of the virtual clock."""
+    capture, datagrams = WireCapture(), []
+
+    def trace(event):
+        capture(event)
+        datagrams.append(event.payload)
+
+    simulate(make_lab(PING), trace=trace)
+    packets = [parse_packet_untrusted(packet.data) for packet in parse_pcap(capture.encode())]
+    assert [bytes(packet.transport[8:]) for packet in packets] == datagrams
+    assert {str(packet.source) for packet in packets} == {"192.0.2.1", "192.0.2.2"}

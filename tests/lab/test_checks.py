@@ -184,6 +184,35 @@ def test_both_directions_of_a_link_may_be_said_one_by_one(problems):
             "{kind: ping, from: vm-z}",
             "traffic[1].from: no VM `vm-z`; did you mean `vm-c`? (one of: vm-a, vm-b, vm-c)",
         ),
+        (
+            "{kind: udp, start: 25h}",
+            "traffic[1].start: a run ends after 24h; write at most that, or nothing is sent",
+        ),
+        (
+            "{kind: bulk, bytes: 1kB, start: 1500min}",
+            "traffic[1].start: a run ends after 24h; write at most that, or nothing is sent",
+        ),
+        (
+            "{kind: ping, count: 30, interval: 1h}",
+            (
+                "traffic[1].interval: the last packet would be sent 29h after the start of the run, which ends after 24h; "
+                "write a faster pace here, or a smaller `count`"
+            ),
+        ),
+        (
+            "{kind: udp, rate: 1bit/s}",
+            (
+                "traffic[1].rate: the last packet would be sent 308h after the start of the run, which ends after 24h; "
+                "write a faster pace here, or a smaller `count`"
+            ),
+        ),
+        (
+            "{kind: fragments, shapes: [v4-first, v4-last], count: 2, interval: 1h, start: 23h}",
+            (
+                "traffic[1].interval: the last packet would be sent 26h after the start of the run, which ends after 24h; "
+                "write a faster pace here, or a smaller `count`"
+            ),
+        ),
         ("{kind: ping, to: vm-z}", "traffic[1].to: no VM `vm-z`; did you mean `vm-c`? (one of: vm-b, vm-c)"),
         (
             "{kind: ping, to: vm-a}",
@@ -264,6 +293,14 @@ IPV6 = bytes.fromhex("60000000 0000 3b 40".replace(" ", "")) + bytes(32)
         (None, "vm-b", "cannot read x.pcap: No such file or directory; write the path of a capture"),
         (b"nothing", "vm-b", "x.pcap is no pcap file; write one with tcpdump -w, or Wireshark's Save As"),
         (encode_pcap([]), "vm-b", "x.pcap holds no IP packet; write the path of another capture"),
+        (
+            encode_pcap([(0, IPV4), (90_000, IPV4)]),
+            "vm-b",
+            (
+                "frame 2 of x.pcap would be sent 25h after the start of the run, which ends after 24h; write the path "
+                "of a shorter capture"
+            ),
+        ),
         (
             encode_pcap([(0, IPV4), (1, IPV6)]),
             "vm-c",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Network, Vm
-from dtls_emu.lab.vocabulary import DropReason, Enforcement, FlowEncryption, Verdict
+from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket, FlowEncryption, Verdict
 from dtls_emu.policy import Endpoint, Flow, decide, rows
 
 
@@ -151,6 +151,18 @@ def test_row_14_a_failed_tunnel_falls_back_to_clear():
     assert decided(flow) == (14, Verdict.CLEAR, FlowEncryption.NX_FALLBACK, None)
 
 
+@pytest.mark.parametrize("first_packet", FirstPacket)
+def test_row_14_packets_that_do_not_wait_for_their_tunnel_fall_back_to_clear(first_packet):
+    """Where both networks allow it, and the profile says so; all others are of a flow to be encrypted."""
+    flow = Flow(end(1), end(2), tunnel_building=True)
+    fallback = (14, Verdict.CLEAR, FlowEncryption.NX_FALLBACK, None)
+    encrypted = (16, Verdict.ENCRYPT, FlowEncryption.X, None)
+    in_clear = first_packet is FirstPacket.CLEAR
+    assert decided(flow, first_packet=first_packet) == (fallback if in_clear else encrypted)
+    strict = replace(flow, destination=end(2, enforcement=DROP))
+    assert decided(strict, first_packet=first_packet) == encrypted
+
+
 @pytest.mark.parametrize(
     "lack", [{"card": False}, {"size": False}, {"accelerated": False}, {"restarted": False}, {}]
 )
@@ -183,10 +195,14 @@ ENDS = st.builds(
 )
 FLOWS = st.one_of(
     st.builds(Flow, ENDS, st.none(), st.booleans(), st.booleans(), st.just(value=False)),
-    st.builds(Flow, ENDS, ENDS, st.just(value=False), st.booleans(), st.booleans()),
+    st.builds(Flow, ENDS, ENDS, st.just(value=False), st.booleans(), st.booleans(), st.booleans()),
 )
 PROFILE_CHOICES = st.sampled_from(
-    [replace(PROFILES["current"], fragments=verdict) for verdict in (Verdict.DROP, Verdict.CLEAR)]
+    [
+        replace(PROFILES["current"], fragments=verdict, first_packet=first_packet)
+        for verdict in (Verdict.DROP, Verdict.CLEAR)
+        for first_packet in FirstPacket
+    ]
 )
 
 
@@ -225,7 +241,7 @@ def test_rows_can_be_read_as_a_table():
     """Numbers go up, words are there, and only a row that drops has a reason."""
     table = rows()
     numbers = [row.number for row in table]
-    assert numbers == [1, 3, 4, 5, 8, 9, 9, 10, 11, 12, 13, 14, 15, 16]
+    assert numbers == [1, 3, 4, 5, 8, 9, 9, 10, 11, 12, 13, 14, 14, 15, 16]
     assert len({row.name for row in table}) == len(table)
     assert all(row.condition and row.source and row.basis for row in table)
     assert all((row.reason is not None) == (row.verdict is Verdict.DROP) for row in table)

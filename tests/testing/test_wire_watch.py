@@ -138,7 +138,7 @@ def test_it_notices_an_encrypted_flow_in_clear(watch, monkeypatch):
     monkeypatch.setattr(
         Egress,
         "_send_encrypted",
-        lambda self, flow, burst, effects, _now: self._send_clear(flow, burst, effects),
+        lambda self, flow, burst, effects, _now: self._send_clear(flow, flow.decision, burst, effects),
     )
     wire.send("a", udp())
     assert wire.delivered == {"b": [udp(), udp()]}
