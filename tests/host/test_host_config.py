@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -355,6 +356,21 @@ def test_files_that_are_not_what_they_should_be_say_so(credentials):
     paths.authorities["eastus"].unlink()
     with pytest.raises(CredentialError, match=r"ca\.pem: No such file or directory"):
         read_authorities(paths)
+
+
+@pytest.mark.parametrize("which", ["certificate", "private_key"])
+def test_a_device_in_the_place_of_a_file_is_not_read(credentials, which):
+    """It would never end, and a FIFO never begin."""
+    paths, authority = credentials
+    path = getattr(paths, which)
+    for make, reason in (
+        (lambda: path.symlink_to("/dev/zero"), "a device"),
+        (lambda: os.mkfifo(path), "a FIFO"),
+    ):
+        path.unlink()
+        make()
+        with pytest.raises(CredentialError, match=rf"{path.name}: is {reason}, not a regular file"):
+            read_credentials(paths, "h1", authority.certificate, NOW)
 
 
 # ---------------------------------------------------------------------------------------- run directory
