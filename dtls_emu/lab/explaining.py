@@ -9,7 +9,15 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from dtls_emu.lab.problems import MAX_PROBLEMS, Problem, missing_space, nearest, shown, suggest
+from dtls_emu.lab.problems import (
+    MAX_PROBLEMS,
+    Problem,
+    UnknownNameError,
+    missing_space,
+    nearest,
+    shown,
+    suggest,
+)
 from dtls_emu.lab.schema import json_schema
 
 
@@ -76,7 +84,9 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
     context = details.get("ctx", {})
     match kind:
         case "value_error":
-            return Problem(path, str(context["error"]))
+            error = context["error"]
+            remedy = f"; {error.remedy()}" if isinstance(error, UnknownNameError) else ""
+            return Problem(path, f"{error}{remedy}")
         case "missing" if isinstance(path[-1], int):
             return Problem(path[:-1], "has too few entries; write two, such as [a, b]")
         case "missing":

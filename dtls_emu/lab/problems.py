@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
-__all__ = ["MAX_PROBLEMS", "KeyPath", "Problem", "dotted", "missing_space", "nearest", "shown", "suggest"]
+__all__ = [
+    "MAX_CHOICES",
+    "MAX_PROBLEMS",
+    "KeyPath",
+    "Problem",
+    "dotted",
+    "missing_space",
+    "nearest",
+    "shown",
+    "suggest",
+]
 
 KeyPath = tuple[str | int, ...]
 """Keys and list positions from the top of the file, such as ``("traffic", 0, "count")``."""
@@ -46,6 +56,18 @@ class Problem:
     message: str
     line: int | None = None
     explains: tuple[KeyPath, ...] = ()
+
+
+class UnknownNameError(ValueError):
+    """A name that is none of those that there are; what may be meant is looked for only if it is said.
+
+    Fields:
+        remedy: gives what to write instead.
+    """
+
+    def __init__(self, message: str, remedy: Callable[[], str]) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def dotted(path: KeyPath) -> str:
@@ -89,9 +111,9 @@ def suggest(wrong: object, choices: Iterable[str], taken: Iterable[str] = ()) ->
         choices: what may stand there.
         taken: more of them, that are there already: the nearest of all is named, too, but they are not listed.
     """
-    names = [_printable(choice) for choice in choices]
-    meant = " or ".join(f"`{name}`" for name in nearest(wrong, names, map(_printable, taken)))
-    listed = ", ".join(names) if len(names) <= MAX_CHOICES else ""
+    names = list(choices)
+    meant = " or ".join(f"`{_printable(name)}`" for name in nearest(wrong, names, taken))
+    listed = ", ".join(map(_printable, names)) if len(names) <= MAX_CHOICES else ""
     if meant:
         return f"did you mean {meant}?" + (f" (one of: {listed})" if listed and len(names) > 1 else "")
     return f"write one of: {listed}" if listed else "write another" if names else "leave it out"
@@ -112,11 +134,10 @@ def _nearest(wrong: object, names: list[str]) -> str | None:
     if not isinstance(wrong, str):
         return None
     word = wrong[:MAX_SHOWN].lower()
+    if len(names) > MAX_COMPARED:
+        names = sorted(names)
+        start = max(0, bisect_left(names, word) - MAX_COMPARED // 2)
+        names = names[start : start + MAX_COMPARED]
     lower = {name.lower(): name for name in reversed(names)}
-    candidates: Iterable[str] = lower
-    if len(lower) > MAX_COMPARED:
-        ordered = sorted(lower)
-        start = max(0, bisect_left(ordered, word) - MAX_COMPARED // 2)
-        candidates = ordered[start : start + MAX_COMPARED]
-    near = get_close_matches(word, candidates, n=1)
+    near = get_close_matches(word, lower, n=1)
     return lower[near[0]] if near else None

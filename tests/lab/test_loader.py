@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.lab import load_lab, shipped_labs
+from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.lab.problems import MAX_PROBLEMS
 
@@ -225,7 +225,22 @@ def test_every_missing_section_is_said():
         (
             ("vms", "vm-a", "size"),
             "D4s_v5",
-            "vms.vm-a.size: `D4s_v5` is no Azure VM size; write one such as Standard_",
+            "vms.vm-a.size: `D4s_v5` is no VM size that is known; did you mean `Standard_D4s_v5`? If not, write {na",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            "Standard_D4_s_v5",
+            "vms.vm-a.size: `Standard_D4_s_v5` is no VM size that is known; did you mean `Standard_D4s_v5`? If not,",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            {"name": "Standard_X4_v9"},
+            "vms.vm-a.size: is no size; write {name: ..., can_encrypt: true} or false, or a name such as Standard_D4",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            4,
+            "vms.vm-a.size: `4` is no VM size that is known; write one such as Standard_",
         ),
         (
             ("vms", "vm-a", "mac"),
@@ -532,6 +547,25 @@ def test_enforcement_is_read_in_any_case_and_written_as_arm_does(lab_data, write
         "enabled": True,
         "enforcement": "DropUnencrypted",
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "capable"),
+    [
+        ("Standard_D4s_V5", "Standard_D4s_v5", True),
+        ("standard_d4S_v5", "Standard_D4s_v5", True),
+        ("STANDARD_B2S", "Standard_B2s", False),
+        ({"name": "Standard_X4_v9", "can_encrypt": True}, "Standard_X4_v9", True),
+        ({"name": "Standard_D4s_v5", "can_encrypt": False}, "Standard_D4s_v5", False),
+    ],
+)
+def test_a_size_is_read_in_any_case_or_with_its_capability(lab_data, write_lab, written, name, capable):
+    """And the lab as JSON is the same lab."""
+    lab_data["vms"]["vm-a"]["size"] = written
+    lab = load_lab(write_lab(lab_data))
+    vm = compile_lab(lab).vms["vm-a"]
+    assert (vm.size, vm.size_capable) == (name, capable)
+    assert parse_lab(lab.model_dump_json(), "my-lab.yaml") == lab
 
 
 @pytest.mark.parametrize(
