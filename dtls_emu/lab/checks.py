@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
+from dtls_emu.lab.kernel_names import name_clashes
 from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
 from dtls_emu.lab.problems import MAX_CHOICES, MAX_PROBLEMS, Problem, suggest
 from dtls_emu.lab.traffic_checks import check_traffic
@@ -61,6 +62,7 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         _check_hosts(lab),
         _check_vms(lab, names),
         _check_links(lab, names),
+        name_clashes(lab.hosts, names.vms),
         check_traffic(lab, names.vms),
     )
     return list(islice(found, MAX_PROBLEMS + 1))

@@ -164,7 +164,7 @@ def test_every_missing_section_is_said():
         (
             ("hosts", "host-1", "underlay"),
             "224.0.0.1",
-            "hosts.host-1.underlay: 224.0.0.1 is not the address of one ",
+            "hosts.host-1.underlay: 224.0.0.1 is a multicast address, which ",
         ),
         (
             ("hosts", "host-1", "underlay"),
