@@ -4,6 +4,7 @@ These models say what one entry may hold. What entries say of each other (names 
 that must not clash) is :mod:`dtls_emu.lab.checks`.
 """
 
+from functools import lru_cache
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
@@ -103,12 +104,18 @@ def _parse_size(value: object) -> str | StatedSize:
             return StatedSize.model_validate(value, by_alias=True, by_name=False)
         except ValidationError:
             raise ValueError(f"is no size; write {_STATED}, or a name such as Standard_D4s_v5") from None
-    size = canonical_size(value) if isinstance(value, str) else ""
-    if size_row(size) is None:
+    size = _known_size(value) if isinstance(value, str) else None
+    if size is None:
         raise UnknownNameError(
             f"{shown(value)} is no VM size that is known", lambda: _instead_of_size(str(value))
         )
     return size
+
+
+@lru_cache(maxsize=1024)  # a large lab has many VMs of few sizes
+def _known_size(name: str) -> str | None:
+    size = canonical_size(name)
+    return None if size_row(size) is None else size
 
 
 def _instead_of_size(wrong: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtls_emu.errors import LabFileError
@@ -632,3 +632,80 @@ def test_any_change_gives_a_lab_or_problems_with_place_and_remedy(changes):
     for problem in problems:
         assert re.fullmatch(r"lab\.yaml:\d+: [^\n]+[;?] [^\n]+", problem), problem
         assert len(problem) < 500
+
+
+TOKENS = st.sampled_from(
+    [
+        *(
+            "a: ",
+            "x-a: ",
+            "&a ",
+            "*a ",
+            "<<: *a ",
+            "- ",
+            "[",
+            "]",
+            "{",
+            "}",
+            ", ",
+            ": ",
+            ":",
+            "'",
+            '"',
+            "#",
+            "? ",
+        ),
+        *(
+            "\n",
+            "\n  ",
+            "\n    ",
+            "\t",
+            ">\n",
+            "|\n",
+            "---\n",
+            "...\n",
+            "%",
+            "@",
+            "!x ",
+            "!!binary ",
+            "~",
+            "yes",
+        ),
+        *("0700", "vni:5001", "10.0.0.4", "hosts: ", "vms: ", "\0", "\ud800", "\ufeff"),
+    ]
+)
+YAML_LIKE = st.lists(TOKENS, max_size=40).map(lambda tokens: "".join(tokens).encode("utf-8", "surrogatepass"))
+
+
+@st.composite
+def damaged(draw):
+    """The small lab with a few tokens put somewhere into it, or bytes taken out."""
+    data = Path(__file__).with_name("small.yaml").read_bytes()
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        taken = draw(st.integers(0, 20))
+        data = data[:at] + draw(TOKENS).encode("utf-8", "surrogatepass") + data[at + taken :]
+    return data
+
+
+@pytest.fixture(scope="module")
+def lab_file(tmp_path_factory):
+    return tmp_path_factory.mktemp("any") / "lab.yaml"
+
+
+@settings(max_examples=400)
+@given(st.binary(max_size=100) | YAML_LIKE | damaged())
+def test_any_bytes_are_a_lab_or_problems(lab_file, data):
+    """Whatever a file holds; each problem is a short line, and there are not more than are worth saying."""
+    lab_file.write_bytes(data)
+    try:
+        problems = load_lab(lab_file) and []
+    except LabFileError as error:
+        problems = error.problems
+        assert problems
+    assert len(problems) <= MAX_PROBLEMS + 1
+    for problem in problems:
+        text = problem.removeprefix(str(lab_file))
+        assert text.isprintable()
+        assert ";" in text or "?" in text
+        assert len(text) < 600

@@ -276,3 +276,49 @@ def test_any_text_is_read_or_refused(text):
     except LabFileError as error:
         problems = error.problems
     assert all(str(problem) for problem in problems)
+
+
+@st.composite
+def aliases(draw):
+    """A list of anchored lists and mappings, each of earlier ones; now and then of itself."""
+    lines = []
+    for index in range(draw(st.integers(1, 8))):
+        names = [
+            f"*a{draw(st.integers(0, index))}" if draw(st.booleans()) else "x"
+            for _ in range(draw(st.integers(0, 5)))
+        ]
+        form = draw(st.sampled_from(["list", "mapping", "merge"]))
+        if form == "list":
+            value = f"[{', '.join(names)}]"
+        elif form == "mapping":
+            value = f"{{{', '.join(f'k{key}: {name}' for key, name in enumerate(names))}}}"
+        else:
+            value = f"{{<<: [{', '.join(names)}]}}"
+        lines.append(f"- &a{index} {value}")
+    return "\n".join(lines)
+
+
+def values_of(data):
+    if isinstance(data, dict):
+        return 1 + len(data) + sum(map(values_of, data.values()))
+    return 1 + sum(map(values_of, data)) if isinstance(data, list) else 1
+
+
+@given(aliases())
+def test_no_more_unfolds_than_the_limit_says(text):
+    """What is read has at most so many values, and what is refused would have had more."""
+
+    def read(limit):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "MAX_VALUES", limit)
+            try:
+                return values_of(read_yaml(text, "lab.yaml").data)
+            except LabFileError as error:
+                return str(error)
+
+    found, all_values = read(60), read(10**6)
+    if isinstance(found, int):
+        assert found == all_values <= 60
+    else:
+        assert "more than 60 keys and values" in found
+        assert all_values > 60 or "<<" in text  # what is merged counts before it gives way
