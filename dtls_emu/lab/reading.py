@@ -11,6 +11,7 @@ make a Python object is refused. Anchors, aliases and merge keys are as YAML has
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,8 @@ _OWN_TAGS: Final = {
     "mapping": frozenset({None, _TAG + "map"}),
 }
 """Tags that say what is seen anyway."""
+
+_OPENED_IN_KEY: Final = re.compile(r"\s([\[{])")
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """LibYAML is ten times as fast as the parser in Python; both give the same events."""
@@ -160,6 +163,10 @@ class _Open:
         if isinstance(self.node, _List):
             self.node.items.append(node)
         elif self.key is None:
+            if isinstance(node, _Scalar) and node.is_plain and (found := _OPENED_IN_KEY.search(node.text)):
+                raise YamlError(
+                    node.line, f"a `: ` is missing before `{found[1]}`; write it, as in `key: {found[1]}`"
+                )
             self.key = node
         else:
             self.node.pairs.append((self.key, node))

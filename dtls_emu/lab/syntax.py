@@ -86,7 +86,9 @@ def require_single(text: str, end: int) -> None:
     start = _end_of_empty_lines(text, end)
     if start < len(text):
         line = _line_of(text, start)
-        raise YamlError(line, "here a second document begins (`---` or `...`); write one lab in a file")
+        if text.startswith("---", start) or "..." in text[max(0, end - 4) : start]:
+            raise YamlError(line, "here a second document begins (`---` or `...`); write one lab in a file")
+        raise YamlError(line, "less far in than the first key; indent the keys at the top by 0")
 
 
 def explain_syntax(text: str, error: yaml.YAMLError, most_levels: int) -> YamlError:
@@ -217,8 +219,8 @@ def _bracket(place: _Place) -> YamlError | None:
         key = re.search(r"""("[^"]*"|'[^']*'|[^\s,\[\]{}]*)\s*$""", content[: place.column])
         missing, before = "`,`", key[1] if key else ""
     else:
-        entry = re.match(r"""("[^"]*"|'[^']*'|[^\s,\[\]{}:]*)""", content[place.column :])
-        missing, before = "`,` or `: `", entry[1] if entry else ""
+        entry = re.match(r"""("[^"]*"|'[^']*'|[^\s,\[\]{}:]+)""", content[place.column :])
+        missing, before = "`,` or `: `", entry[1] if entry else place.letter
     return YamlError(place.line, f"a {missing} is missing before {shown(before)}; write it, as in {example}")
 
 
@@ -231,6 +233,14 @@ def _no_space(place: _Place) -> YamlError | None:
             if found and line != place.line:
                 return YamlError(line, found[1])
     return None
+
+
+def _no_space_in_brackets(place: _Place) -> YamlError | None:
+    if "unexpected ':'" not in place.problem:
+        return None
+    found = re.search(r"([A-Za-z_][\w.-]*):([^\s:])", place.content(place.line))
+    example = f"{found[1]}: {found[2]}" if found else "key: value"
+    return YamlError(place.line, f"a `:` has no space behind it; write it, as in {shown(example)}")
 
 
 def _no_colon(place: _Place) -> YamlError | None:
@@ -335,6 +345,7 @@ _RULES: Final = (
     _quote,
     _tab,
     _reserved,
+    _no_space_in_brackets,
     _bracket,
     _no_space,
     _no_colon,

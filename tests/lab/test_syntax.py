@@ -58,6 +58,14 @@ MISTAKES = {
         "a: ['x' 'y']\n",
         "1: a `,` or `: ` is missing before `'y'`; write it, as in [a, b]",
     ),
+    "no colon before a bracket": (
+        "hosts:\n  host-1 {underlay: 192.0.2.1}\n",
+        "2: a `: ` is missing before `{`; write it, as in `key: {`",
+    ),
+    "no colon before a bracket in brackets": (
+        "- {between [host-1, host-2], loss: 1%}\n",
+        "1: a `,` or `: ` is missing before `[`; write it, as in {a: 1, b: 2}",
+    ),
     "no space behind a colon": (
         "prod:\n  a: [1]\n  vni:5001\n  encryption: {enabled: true}\n",
         "3: `vni:5001` has no space behind its colon; write `vni: 5001`",
@@ -107,6 +115,10 @@ MISTAKES = {
     "a key of an item not far enough in": (
         "l:\n  - name: a\n   kind: b\n",
         "3: indented by 3, as nothing above that it could belong to; indent it by 2 or 4",
+    ),
+    "a first key too far in": (
+        " hosts:\n   h: 1\nvms: {}\n",
+        "3: less far in than the first key; indent the keys at the top by 0",
     ),
     "an item among keys": (
         "l:\n  a: 1\n  - b\n",
@@ -175,6 +187,13 @@ def test_a_mistake_is_explained_at_its_line(text, message):
     (problem,) = caught.value.problems
     assert problem.startswith(f"lab.yaml:{message}")
     assert ";" in problem
+
+
+def test_a_colon_without_a_space_before_a_bracket_in_brackets_is_said():
+    """LibYAML refuses it; the parser in Python takes the space for granted."""
+    with pytest.raises(LabFileError) as caught:
+        read_yaml("- {between:[host-1, host-2], loss: 1%}\n", "lab.yaml")
+    assert caught.value.problems == ["lab.yaml:1: a `:` has no space behind it; write it, as in `between: [`"]
 
 
 def test_more_than_is_read_is_refused():
