@@ -99,6 +99,8 @@ def parse_bytes(value: object) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
+    if isinstance(value, float) and value.is_integer() and 0 < value <= _MAX:  # such as 1e6
+        raise ValueError(f"{shown(value)} is no whole number as it stands; write {int(value)}")
     count = _parse(value, _BYTES, "a number of bytes", "10MB")
     if count != int(count):
         raise ValueError(f"{shown(value)} is not a whole number of bytes; write one, such as 10MB")
