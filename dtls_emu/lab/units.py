@@ -34,6 +34,9 @@ _NUMBER: Final = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
 _MAX: Final = 10**15
 """More than any quantity of a lab; so that arithmetic on them stays finite."""
 
+_MAX_LENGTH: Final = 100
+"""Letters of a quantity; decimal arithmetic overflows at a million digits."""
+
 _SECONDS: Final = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),
@@ -112,7 +115,8 @@ def _parse(value: object, units: Mapping[str, Decimal], what: str, example: str)
         if value == 0:
             return Decimal(0)
         raise ValueError(f"{shown(value)} has no unit; write {what} with its unit, such as {example}")
-    match = re.fullmatch(rf"({_NUMBER})\s*(\S+)", value) if isinstance(value, str) else None
+    is_short = isinstance(value, str) and len(value) <= _MAX_LENGTH
+    match = re.fullmatch(rf"({_NUMBER})\s*(\S+)", str(value)) if is_short else None
     factor = _unit(match[2], units) if match else None
     if match is None or factor is None:
         spellings = ", ".join(unit for unit in units if unit.isascii())
