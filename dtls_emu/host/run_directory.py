@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.lab.kernel_names import RUNS
 
 
 __all__ = ["SOCKET_SUFFIX", "control_socket", "control_sockets", "run_directory", "runs_directory"]
 
 SOCKET_SUFFIX: Final = ".sock"
+
+_ROOT: Final = Path("/run/dtls-emu")
 
 
 def runs_directory() -> Path:
@@ -25,7 +26,7 @@ def runs_directory() -> Path:
         DtlsEmuError: not root, and no ``XDG_RUNTIME_DIR``, whose folder only its user can read.
     """
     if os.geteuid() == 0:
-        return RUNS
+        return _ROOT
     own = os.environ.get("XDG_RUNTIME_DIR")
     if not own:
         raise DtlsEmuError("XDG_RUNTIME_DIR is not set, so there is no place for sockets; name one")

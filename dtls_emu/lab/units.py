@@ -29,13 +29,13 @@ __all__ = [
     "parse_rate",
 ]
 
+_MAX_LENGTH: Final = 100
+"""Letters of a quantity; decimal arithmetic overflows at a million digits."""
+
 _NUMBER: Final = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
 
 _MAX: Final = 10**15
 """More than any quantity of a lab; so that arithmetic on them stays finite."""
-
-_MAX_LENGTH: Final = 100
-"""Letters of a quantity; decimal arithmetic overflows at a million digits."""
 
 _SECONDS: Final = {
     "ns": Decimal("1e-9"),

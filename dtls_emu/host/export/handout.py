@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.host_config import parse_host_config
-from dtls_emu.lab.kernel_names import MAX_SOCKET_PATH
 
 
 if TYPE_CHECKING:
@@ -57,6 +56,9 @@ TUN: Final = "/dev/net/tun"
 
 PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
 """Lets ping work without CAP_NET_RAW (icmp(7))."""
+
+MAX_SOCKET_PATH: Final = 107
+"""Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
 
 _CREDENTIALS_FOLDER: Final = f"{RUN_FOLDER}/credentials"
 _CERTIFICATE: Final = "host.pem"
