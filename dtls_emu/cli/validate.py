@@ -28,6 +28,8 @@ def validate(
     Every problem is said at once, with file, line, key and what to write instead. Exits 2 when there is one.
     """
     from dtls_emu.lab import load_lab
+    from dtls_emu.lab.kernel_names import socket_trouble
+    from dtls_emu.lab.problems import MAX_PROBLEMS
 
     try:
         loaded = load_lab(lab)
@@ -37,15 +39,20 @@ def validate(
         else:
             for problem in error.problems:
                 typer.echo(problem, err=True)
-            complain(f"{lab} has {_count(len(error.problems), 'problem')}")
+            count = len(error.problems)
+            more = count > MAX_PROBLEMS
+            complain(f"{lab} has {'more than ' if more else ''}{_count(count - more, 'problem')}")
         raise typer.Exit(EXIT_WRONG) from None
+    trouble = socket_trouble(loaded.name, loaded.hosts)
+    notes = [f"`up` cannot bring it up under its own name: {trouble}"] if trouble else []
     if as_json:
-        print_json(
-            {"valid": True, "problems": [], "name": loaded.name, "profile": loaded.profile, **_counts(loaded)}
-        )
+        known = {"name": loaded.name, "profile": loaded.profile, **_counts(loaded)}
+        print_json({"valid": True, "problems": [], "notes": notes, **known})
     else:
         nouns = zip(_counts(loaded).values(), _NOUNS, strict=True)
         typer.echo(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
 
 
 _NOUNS: Final = ("virtual network", "host", "VM", "link", "traffic item", "expectation")

@@ -19,18 +19,22 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dtls_emu.crypto.authority import HostCredentials, RegionAuthority
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.lab.files import read_file
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["load_authority", "load_credentials", "save_authority", "save_credentials"]
+__all__ = ["MAX_PEM", "load_authority", "load_credentials", "save_authority", "save_credentials"]
 
 CA_CERTIFICATE: Final = "ca.pem"
 CA_KEY: Final = "ca.key"
 HOST_CERTIFICATE: Final = "host.pem"
 HOST_KEY: Final = "host.key"
+
+MAX_PEM: Final = 64 * 1024
+"""Bytes of a certificate's or key's file: a hundred times what ours have, comments of a CA included."""
 
 
 def save_authority(authority: RegionAuthority, folder: Path) -> None:
@@ -44,7 +48,7 @@ def load_authority(folder: Path) -> RegionAuthority:
 
     Raises:
         LocalProtocolError: not PEM, no P-256 key, or key and certificate do not belong together.
-        OSError: a file is not there or not readable.
+        OSError: a file is not there, not readable, or none that :func:`~dtls_emu.lab.files.read_file` reads.
     """
     certificate = _read_certificate(folder / CA_CERTIFICATE)
     return RegionAuthority(certificate, _read_key(folder / CA_KEY, certificate))
@@ -62,7 +66,7 @@ def load_credentials(folder: Path) -> HostCredentials:
 
     Raises:
         LocalProtocolError: not PEM, no P-256 key, or key and certificate do not belong together.
-        OSError: a file is not there or not readable.
+        OSError: a file is not there, not readable, or none that :func:`~dtls_emu.lab.files.read_file` reads.
     """
     certificate = _read_certificate(folder / HOST_CERTIFICATE)
     return HostCredentials(
@@ -84,7 +88,7 @@ def _write_key(folder: Path, name: str, key: ec.EllipticCurvePrivateKey) -> None
 
 
 def _read_certificate(path: Path) -> x509.Certificate:
-    data = path.read_bytes()
+    data = read_file(path, MAX_PEM)
     try:
         return x509.load_pem_x509_certificate(data)
     except ValueError as error:
@@ -92,7 +96,7 @@ def _read_certificate(path: Path) -> x509.Certificate:
 
 
 def _read_key(path: Path, certificate: x509.Certificate) -> ec.EllipticCurvePrivateKey:
-    data = path.read_bytes()
+    data = read_file(path, MAX_PEM)
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:

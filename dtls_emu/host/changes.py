@@ -79,7 +79,7 @@ def change_host(socket: Path | str, target: str, words: Sequence[str]) -> list[C
     Raises:
         ControlError: nobody answers there, there is no such target, or it cannot be changed while it is up.
         LabFileError: the lab would be wrong.
-        RunError: a word is no assignment.
+        RunError: a word is no assignment, or its value cannot be read.
     """
     try:
         answer = ask(socket, "change", target=target, values=parse_words(words))

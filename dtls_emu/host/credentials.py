@@ -6,7 +6,6 @@ the reason, than as a handshake that fails for ever.
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -14,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dtls_emu.crypto.authority import HostCredentials, verify_peer
+from dtls_emu.crypto.credential_files import MAX_PEM
 from dtls_emu.errors import DtlsEmuError, RemoteProtocolError
+from dtls_emu.lab.files import read_file
 
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["CredentialError", "read_authorities", "read_credentials"]
-
-_OTHERS: int = stat.S_IRWXG | stat.S_IRWXO
 
 
 class CredentialError(DtlsEmuError):
@@ -69,7 +68,7 @@ def read_credentials(
 
 def _certificate(path: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(read_file(path, MAX_PEM))
     except OSError as error:
         raise CredentialError(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -78,12 +77,9 @@ def _certificate(path: Path) -> x509.Certificate:
 
 def _key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        data = path.read_bytes()
+        data = read_file(path, MAX_PEM, private=True)
     except OSError as error:
         raise CredentialError(f"{path}: {error.strerror}") from error
-    if mode & _OTHERS:
-        raise CredentialError(f"{path}: has mode {mode:04o}, so others may use the key; chmod 600 it")
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:

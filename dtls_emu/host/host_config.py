@@ -12,14 +12,15 @@ may be able to read it.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.lab_document import check_document, compile_document
 from dtls_emu.host.run_directory import control_socket
+from dtls_emu.lab.kernel_names import check_device
 from dtls_emu.lab.model import LabModel, Name, Switch
 from dtls_emu.lab.problems import Problem, dotted, suggest
 from dtls_emu.lab.reading import Document, read_yaml
@@ -28,9 +29,6 @@ from dtls_emu.lab.vocabulary import Keying
 
 
 __all__ = ["CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
-
-MAX_DEVICE: Final = 15
-"""Bytes of an interface's name (``IFNAMSIZ``, linux/if.h)."""
 
 Mode = Literal["auto", "on", "off"]
 
@@ -60,7 +58,7 @@ class VmDevice(LabModel):
     """
 
     vm: Name
-    device: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=MAX_DEVICE)
+    device: Annotated[str, AfterValidator(check_device)]
     netns: str | None = Field(default=None, min_length=1)
     create: Switch = False
 

@@ -14,12 +14,13 @@ and compares.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from ipaddress import ip_address
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.host.run_state import RunError
+from dtls_emu.lab.kernel_names import cable_device, name_clashes, namespace_name, socket_trouble
+from dtls_emu.lab.problems import dotted
 
 
 if TYPE_CHECKING:
@@ -48,12 +49,6 @@ NIC: Final = "eth0"
 """Name of a VM's NIC in its namespace."""
 
 CONFIG: Final = "host.json"
-
-MAX_DEVICE: Final = 15
-"""Bytes of an interface's name (``IFNAMSIZ``, linux/if.h)."""
-
-MAX_SOCKET_PATH: Final = 107
-"""Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
 
 MIN_IPV6_MTU: Final = 1280
 """Below it Linux takes IPv6 off an interface (RFC 8200 5)."""
@@ -288,20 +283,6 @@ def plan_run(topology: Topology, run: str, folder: Path) -> Plan:
     )
 
 
-def namespace_name(run: str, host_or_vm: str) -> str:
-    """The name of a namespace."""
-    return f"{run}-{host_or_vm}"
-
-
-def cable_device(peer: str) -> str:
-    """The name of a host's interface towards another host: as it is where it fits, else shortened, and unique."""
-    name = f"to-{peer}"
-    if len(name) <= MAX_DEVICE:
-        return name
-    digest = sha256(peer.encode()).hexdigest()[:5]
-    return f"{name[: MAX_DEVICE - len(digest) - 1]}.{digest}"
-
-
 def cable_mtu(topology: Topology, one: str, other: str) -> int:
     """The MTU of a cable: a veth has one for both directions; the card keeps to that of each."""
     mtu = max(topology.link(one, other).mtu, topology.link(other, one).mtu)
@@ -344,23 +325,8 @@ def _underlay(topology: Topology, host: str) -> Address:
 
 
 def _check_names(topology: Topology, run: str, folder: Path) -> None:
-    both = topology.hosts.keys() & topology.vms.keys()
-    if both:
-        raise RunError(
-            f"a host and a VM are both called `{min(both)}`, and each is a namespace called "
-            f"`{namespace_name(run, min(both))}`; rename one of them"
-        )
-    devices: dict[str, str] = {}
-    for host in topology.hosts:
-        other = devices.setdefault(cable_device(host), host)
-        if other != host:
-            raise RunError(
-                f"the hosts `{other}` and `{host}` are too much alike for the {MAX_DEVICE} letters of an "
-                "interface's name; rename one of them"
-            )
-        size = len(str(folder / f"{host}.sock").encode())
-        if size > MAX_SOCKET_PATH:
-            raise RunError(
-                f"the path of the control socket of `{host}` has {size} bytes, {MAX_SOCKET_PATH} are possible; "
-                "choose a shorter name with --name"
-            )
+    for clash in name_clashes(topology.hosts, topology.vms):
+        raise RunError(f"{dotted(clash.path)}: {clash.message}")
+    trouble = socket_trouble(run, topology.hosts, folder.parent)
+    if trouble:
+        raise RunError(trouble)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.host.run_state import RunError
 from dtls_emu.lab.problems import suggest
-from dtls_emu.lab.reading import read_yaml
+from dtls_emu.lab.reading import read_value
 
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def parse_words(words: Iterable[str]) -> dict[str, Any]:
     """``encryption.enabled=true loss=1%`` as it stands in a lab file: mappings by key, values as YAML reads them.
 
     Raises:
-        RunError: a word is no assignment.
+        RunError: a word is no assignment, sets what another one sets, or has a value that cannot be read.
     """
     values: dict[str, Any] = {}
     for word in words:
@@ -49,8 +49,13 @@ def parse_words(words: Iterable[str]) -> dict[str, Any]:
         for step in outer:
             place = place.setdefault(step, {})
             if not isinstance(place, dict):
-                raise RunError(f"`{word}`: `{step}` has a value already")
-        place[last] = read_yaml(text, word).data
+                raise RunError(f"`{word}`: `{step}` has a value already; write one of them")
+        if last in place:
+            raise RunError(f"`{word}`: `{key}` has a value already; write one of them")
+        try:
+            place[last] = read_value(text)
+        except ValueError as error:
+            raise RunError(f"`{word}`: {error}") from None
     if not values:
         raise RunError("nothing to set; write key=value, such as loss=1%")
     return values

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.host.accounts import AccountingError, forward_mark, reverse_of
 from dtls_emu.host.tcp import Payload, TcpFlow, TcpSender
-from dtls_emu.lab.pcap import parse_pcap
+from dtls_emu.lab.pcap import read_pcap
 from dtls_emu.lab.replay import replay
 from dtls_emu.lab.traffic import Bulk, Fragments, Pcap, Ping, UdpStream
 from dtls_emu.wire.burst import Burst
@@ -249,7 +249,7 @@ class PcapExecutor(_Paced):
     def __init__(self, cloud: Cloud, item: Pcap, mark: int) -> None:
         vms = cloud.topology.vms
         other = None if item.destination is None else vms[item.destination]
-        self._packets = replay(parse_pcap(item.file.read_bytes()), vms[item.source], other)
+        self._packets = replay(read_pcap(item.file), vms[item.source], other)
         super().__init__(cloud, item, mark, count=len(self._packets))
         if item.rewrite == "addresses":
             cloud.onlookers.add(mark)

@@ -15,6 +15,24 @@ __all__ = ["AddressPrefix", "MacAddress", "UnderlayAddress", "VmAddress4", "VmAd
 _MAC: Final = r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}"
 
 
+_USELESS: Final = tuple(
+    (ip_network(prefix), what)
+    for prefix, what in (
+        ("0.0.0.0/8", "in 0.0.0.0/8, which nothing is sent to (RFC 1122 3.2.1.3)"),
+        ("127.0.0.0/8", "a loopback address, which leaves no machine"),
+        ("224.0.0.0/4", "a multicast address, which is not that of one machine"),
+        ("255.255.255.255/32", "the broadcast address, which is not that of one machine"),
+        ("240.0.0.0/4", "in 240.0.0.0/4, which is reserved (RFC 1112 4)"),
+        ("::/128", "the unspecified address"),
+        ("::1/128", "the loopback address, which leaves no machine"),
+        ("::ffff:0:0/96", "an IPv4-mapped address, which is on no wire (RFC 4291 2.5.5.2)"),
+        ("fe80::/10", "a link-local address, which means nothing without its interface"),
+        ("ff00::/8", "a multicast address, which is not that of one machine"),
+    )
+)
+"""Addresses that no machine can have on a network, and why; the first that fits is said."""
+
+
 def _parse_prefix(value: object) -> Prefix:
     if isinstance(value, str):
         try:
@@ -22,31 +40,47 @@ def _parse_prefix(value: object) -> Prefix:
         except ValueError:
             pass
         else:
-            if int(ip_interface(value).ip) == int(loose.network_address):
-                return loose
-            raise ValueError(f"{shown(value)} has bits set behind the prefix; write {loose}")
+            if "/" not in value:
+                raise ValueError(
+                    f"{shown(value)} has no length; write {loose} for one address, or a shorter one"
+                )
+            if int(ip_interface(value).ip) != int(loose.network_address):
+                raise ValueError(f"{shown(value)} has bits set behind the prefix; write {loose}")
+            for useless, what in _USELESS:
+                if useless.version == loose.version and useless.supernet_of(loose):  # type: ignore[arg-type]
+                    raise ValueError(
+                        f"{loose} holds no address for a VM: each is {what}; write one such as 10.0.0.0/24"
+                    )
+            return loose
     raise ValueError(f"{shown(value)} is no address prefix; write one such as 10.0.0.0/24")
 
 
-def _parse_address(value: object) -> Address:
+def _parse_address(value: object, example: str = "192.0.2.1") -> Address:
+    address: Address | None = None
     if isinstance(value, IPv4Address | IPv6Address):
-        return value
-    try:
-        address = ip_address(value) if isinstance(value, str) else None
-    except ValueError:
-        address = None
+        address = value
+    elif isinstance(value, str):
+        try:
+            address = ip_address(value)
+        except ValueError:
+            if re.fullmatch(r"\d{1,9}(\.\d{1,9}){3}", value) and re.search(r"\b0\d", value):
+                plain = ".".join(str(int(part)) for part in value.split("."))
+                raise ValueError(
+                    f"{shown(value)} has leading zeros, as octal numbers do; write {plain}"
+                ) from None
     if address is None or getattr(
         address, "scope_id", None
     ):  # an interface of this machine means nothing here
-        raise ValueError(f"{shown(value)} is no IP address; write one such as 192.0.2.1")
-    if address.is_multicast or address.is_unspecified:
-        raise ValueError(f"{address} is not the address of one machine; write one such as 192.0.2.1")
+        raise ValueError(f"{shown(value)} is no IP address; write one such as {example}")
+    for useless, what in _USELESS:
+        if address in useless:
+            raise ValueError(f"{value} is {what}; write one such as {example}")
     return address
 
 
 def _parse_address_of(version: int, example: str) -> BeforeValidator:
     def parse(value: object) -> Address:
-        address = _parse_address(value)
+        address = _parse_address(value, example)
         if address.version != version:
             raise ValueError(f"{address} is no IPv{version} address; write one such as {example}")
         return address
@@ -57,6 +91,8 @@ def _parse_address_of(version: int, example: str) -> BeforeValidator:
 def _check_mac(mac: str) -> str:
     if not re.fullmatch(_MAC, mac):
         raise ValueError(f"{shown(mac)} is no MAC address; write one such as 02:00:00:00:00:01")
+    if not int(mac.replace(":", ""), 16):
+        raise ValueError(f"{mac} is no NIC's address; write one such as 02:00:00:00:00:01")
     if int(mac[:2], 16) & 1:
         raise ValueError(
             f"{mac} is a group address; write one whose first byte is even, such as 02:00:00:00:00:01"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from importlib.metadata import entry_points
-from itertools import combinations
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.problems import Problem, suggest
+from dtls_emu.lab.kernel_names import name_clashes
+from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
+from dtls_emu.lab.problems import MAX_CHOICES, MAX_PROBLEMS, Problem, suggest
 from dtls_emu.lab.traffic_checks import check_traffic
 from dtls_emu.lab.vocabulary import Keying
 
@@ -38,7 +40,9 @@ class Declared:
 
 
 def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
-    """Every problem between the entries of a lab; none when it can be compiled.
+    """The problems between the entries of a lab, one more than ``MAX_PROBLEMS`` at most; none when it can be compiled.
+
+    Takes time in proportion to the lab: to its entries, their prefixes and their peerings.
 
     Args:
         lab: validated, entry by entry.
@@ -53,13 +57,15 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
     missing = [*_check_sections(names)]
     if missing:  # every reference to it would be wrong
         return missing
-    return [
-        *_check_networks(lab, names),
-        *_check_hosts(lab),
-        *_check_vms(lab, names),
-        *_check_links(lab, names),
-        *check_traffic(lab, names.vms),
-    ]
+    found = chain(
+        _check_networks(lab, names),
+        _check_hosts(lab),
+        _check_vms(lab, names),
+        _check_links(lab, names),
+        name_clashes(lab.hosts, names.vms),
+        check_traffic(lab, names.vms),
+    )
+    return list(islice(found, MAX_PROBLEMS + 1))
 
 
 def _check_sections(names: Declared) -> Iterator[Problem]:
@@ -79,36 +85,39 @@ def _check_networks(lab: Lab, names: Declared) -> Iterator[Problem]:
                 yield Problem(here, f"`{name}` is peered with itself; write another network, or leave it out")
             elif peer not in names.virtual_networks:
                 yield _unknown(here, "virtual network", peer, names.virtual_networks - {name})
-        for (_, first), (index, second) in combinations(enumerate(network.address_prefixes), 2):
-            if first.overlaps(second):
-                yield Problem(
-                    (*path, "address_prefixes", index), f"{second} overlaps {first}; write one of them"
-                )
+        for pair in nested(network.address_prefixes):
+            first, second = (network.address_prefixes[index] for index in sorted(pair))
+            yield Problem(
+                (*path, "address_prefixes", max(pair)), f"{second} overlaps {first}; write one of them"
+            )
     yield from _check_overlaps(lab)
 
 
 def _check_overlaps(lab: Lab) -> Iterator[Problem]:
     """A network and its peers share one address space: no two of them may overlap."""
-    reported: set[frozenset[str]] = set()
-    for name, peers in lab.peers.items():
-        around = [name, *sorted(peers)]
-        for one, two in combinations(around, 2):
-            pair = frozenset((one, two))
-            clash = _overlap(lab.virtual_networks[one], lab.virtual_networks[two])
-            if clash and pair not in reported:
-                reported.add(pair)
-                why = "which it is peered with" if one == name else f"and both are peered with `{name}`"
-                yield Problem(
-                    ("virtual_networks", two, "address_prefixes"),
-                    f"{clash} overlaps `{one}`, {why}; write prefixes that do not, or remove a peering",
-                )
-
-
-def _overlap(one: VirtualNetwork, two: VirtualNetwork) -> str | None:
-    return next(
-        (str(b) for a in one.address_prefixes for b in two.address_prefixes if a.overlaps(b)),
-        None,
-    )
+    peers = lab.peers
+    names = list(peers)
+    numbers = {name: number for number, name in enumerate(names)}
+    prefixes = [
+        (prefix, numbers[name])
+        for name, network in lab.virtual_networks.items()
+        if peers[name]
+        for prefix in network.address_prefixes
+    ]
+    neighbours = [sum(1 << numbers[peer] for peer in peers[name]) for name in names]
+    for *pair, inner in clashes(prefixes, neighbours):
+        first, second = (names[number] for number in sorted(pair))
+        later = lab.virtual_networks[second].address_prefixes
+        prefix = next(each for each in later if each.version == inner.version and each.overlaps(inner))
+        if second in peers[first]:
+            why = "which it is peered with"
+        else:
+            common = min(peers[first] & peers[second], key=numbers.__getitem__)
+            why = f"and both are peered with `{common}`"
+        yield Problem(
+            ("virtual_networks", second, "address_prefixes"),
+            f"{prefix} overlaps `{first}`, {why}; write prefixes that do not, or remove a peering",
+        )
 
 
 def _check_hosts(lab: Lab) -> Iterator[Problem]:
@@ -137,6 +146,7 @@ def _check_hosts(lab: Lab) -> Iterator[Problem]:
 
 def _check_vms(lab: Lab, names: Declared) -> Iterator[Problem]:
     addresses, macs = _Seen("address"), _Seen("MAC address")
+    spaces = {name: PrefixSet(network.address_prefixes) for name, network in lab.virtual_networks.items()}
     for name, vm in lab.vms.items():
         path: KeyPath = ("vms", name)
         if vm.host not in names.hosts:
@@ -151,26 +161,30 @@ def _check_vms(lab: Lab, names: Declared) -> Iterator[Problem]:
                 continue
             yield from addresses.check((vm.virtual_network, address), (*path, key), name, str(address))
             if network is not None:
-                yield from _check_inside(network, vm, (*path, key))
+                yield from _check_inside(network, spaces[vm.virtual_network], vm, (*path, key))
         if vm.mac is not None:
             yield from macs.check((vm.virtual_network, vm.mac), (*path, "mac"), name, vm.mac)
         if vm.address_v6 is not None and vm.mtu < MIN_IPV6_MTU:
             yield Problem((*path, "mtu"), f"{vm.mtu} is too small for IPv6; write at least {MIN_IPV6_MTU}")
 
 
-def _check_inside(network: VirtualNetwork, vm: Vm, path: KeyPath) -> Iterator[Problem]:
+def _check_inside(network: VirtualNetwork, space: PrefixSet, vm: Vm, path: KeyPath) -> Iterator[Problem]:
     address = vm.address if path[-1] == "address" else vm.address_v6
     assert address is not None
-    same_version = [prefix for prefix in network.address_prefixes if prefix.version == address.version]
-    inside = next((prefix for prefix in same_version if address in prefix), None)
-    if not same_version:
-        yield Problem(
-            path,
-            f"`{vm.virtual_network}` has no IPv{address.version} prefix; add one to its `address_prefixes`",
-        )
-    elif inside is None:
-        spans = " or ".join(map(str, same_version))
-        yield Problem(path, f"{address} is outside `{vm.virtual_network}`; write an address in {spans}")
+    inside = space.find(address)
+    if inside is None:
+        same_version = [prefix for prefix in network.address_prefixes if prefix.version == address.version]
+        if same_version:
+            more = ", or in another of its prefixes" if len(same_version) > MAX_CHOICES else ""
+            spans = " or ".join(map(str, same_version[:MAX_CHOICES]))
+            yield Problem(
+                path, f"{address} is outside `{vm.virtual_network}`; write an address in {spans}{more}"
+            )
+        else:
+            yield Problem(
+                path,
+                f"`{vm.virtual_network}` has no IPv{address.version} prefix; add one to its `address_prefixes`",
+            )
     elif address.version == 4 and inside.prefixlen < 31 and address in {inside[0], inside[-1]}:
         yield Problem(
             path,

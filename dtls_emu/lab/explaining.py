@@ -6,20 +6,31 @@ The JSON Schema of the lab file is the one source of what may stand where: keys,
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from dtls_emu.lab.problems import Problem, shown, suggest
+from dtls_emu.lab.problems import (
+    MAX_PROBLEMS,
+    Problem,
+    UnknownNameError,
+    missing_space,
+    nearest,
+    shown,
+    suggest,
+)
 from dtls_emu.lab.schema import json_schema
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
     from dtls_emu.lab.problems import KeyPath
 
 
-__all__ = ["explain"]
+__all__ = ["explain", "without_consequences"]
 
 _WANTED: Final = {
     "bool_type": "true or false",
@@ -43,7 +54,9 @@ _LIMITS: Final = {
 
 
 def explain(error: ValidationError, data: Any) -> list[Problem]:
-    """Every problem of a validation, in words.
+    """The problems of a validation, in words: one more than ``MAX_PROBLEMS`` at most.
+
+    What only follows from another problem is left out: that a key is missing beside a misspelt one.
 
     Args:
         error: of :class:`dtls_emu.lab.schema.Lab`.
@@ -52,11 +65,18 @@ def explain(error: ValidationError, data: Any) -> list[Problem]:
     found = error.errors(include_url=False)
     # A list whose every entry is wrong counts as empty as well; the entries say it better.
     inner = {_path(details)[:-1] for details in found}
-    return [
-        _explain(details, data)
-        for details in found
-        if details["type"] != "too_short" or _path(details) not in inner
-    ]
+    worth_saying = (
+        details for details in found if details["type"] != "too_short" or _path(details) not in inner
+    )
+    problems = [_explain(details, data) for details in islice(worth_saying, MAX_PROBLEMS + 1)]
+    return without_consequences(problems)
+
+
+def without_consequences(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems without those that only follow from others among them."""
+    problems = list(problems)
+    explained = {path for problem in problems for path in problem.explains}
+    return [problem for problem in problems if problem.path not in explained]
 
 
 def _explain(details: ErrorDetails, data: Any) -> Problem:
@@ -64,18 +84,15 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
     context = details.get("ctx", {})
     match kind:
         case "value_error":
-            return Problem(path, str(context["error"]))
+            error = context["error"]
+            remedy = f"; {error.remedy()}" if isinstance(error, UnknownNameError) else ""
+            return Problem(path, f"{error}{remedy}")
         case "missing" if isinstance(path[-1], int):
             return Problem(path[:-1], "has too few entries; write two, such as [a, b]")
         case "missing":
             return Problem(path, f"missing; write it: {_description(path, data)}")
         case "extra_forbidden":
-            keys = _schema_at(path[:-1], data).get("properties", {})
-            there = _data_at(path[:-1], data)
-            unused = [key for key in keys if key not in there]
-            # A slip in a change lands beside the key that is meant.
-            used = [key for key in keys if key in there]
-            return Problem(path, f"unknown key; {suggest(path[-1], unused, used)}")
+            return _unknown_key(path, data)
         case "enum" | "literal_error":
             return Problem(path, f"{shown(value)} is not known here; {suggest(value, _choices(path, data))}")
         case "union_tag_not_found":
@@ -87,15 +104,49 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
         case "too_short":
             return Problem(path, "is empty; write at least one entry")
         case "too_long":
-            return Problem(path, f"has {context['actual_length']} entries; write {context['max_length']}")
+            most = "at most " if isinstance(value, dict) else ""
+            return Problem(path, f"has {len(value)} entries; write {most}{context['max_length']}")
     if value is None:
         return Problem(path, f"has no value; write {_WANTED.get(kind, 'one, or leave the key out')}")
     if kind in _LIMITS:
         wrong, instead = _LIMITS[kind]
         return Problem(path, f"{shown(value)} is {wrong}; {instead.format(**context)}")
     if kind in _WANTED:
-        return Problem(path, f"{shown(value)} does not belong here; write {_WANTED[kind]}")
+        return Problem(path, _unwanted(kind, value))
     return Problem(path, details["msg"])
+
+
+def _unknown_key(path: KeyPath, data: Any) -> Problem:
+    parent, wrong = path[:-1], str(path[-1])
+    keys = _schema_at(parent, data).get("properties", {})
+    stuck = missing_space(wrong)
+    if stuck and stuck[0] in keys:
+        return Problem(path, stuck[1], explains=((*parent, stuck[0]),))
+    there = _data_at(parent, data)
+    unused = [key for key in keys if key not in there]
+    # A slip in a change lands beside the key that is meant.
+    used = [key for key in keys if key in there]
+    meant = nearest(wrong, unused)
+    return Problem(
+        path,
+        f"unknown key; {suggest(wrong, unused, used)}",
+        explains=tuple((*parent, key) for key in meant),
+    )
+
+
+def _unwanted(kind: str, value: object) -> str:
+    """What to write instead of a value of another type, as exactly as it can be said."""
+    stuck = (
+        missing_space(value) if isinstance(value, str) and kind not in {"string_type", "path_type"} else None
+    )
+    if stuck:
+        return stuck[1]
+    wanted = _WANTED[kind]
+    if kind == "bool_type" and isinstance(value, str) and value.lower() in {"true", "false"}:
+        wanted = f"{value.lower()} without quotes"
+    elif kind == "int_type" and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        wanted = str(int(value))
+    return f"{shown(value)} does not belong here; write {wanted}"
 
 
 def _path(details: ErrorDetails) -> KeyPath:

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import Declared, check_lab
-from dtls_emu.lab.explaining import explain
-from dtls_emu.lab.problems import Problem, dotted, suggest
-from dtls_emu.lab.reading import read_yaml
+from dtls_emu.lab.explaining import explain, without_consequences
+from dtls_emu.lab.files import read_file
+from dtls_emu.lab.problems import MAX_PROBLEMS, Problem, dotted, suggest
+from dtls_emu.lab.reading import MAX_BYTES, read_yaml
 from dtls_emu.lab.schema import Lab
 
 
@@ -40,7 +41,8 @@ def load_lab(path_or_name: str | Path) -> Lab:
         LabFileError: no such lab, or everything that is wrong with it, each with file, line and remedy.
     """
     path = Path(path_or_name)
-    if path.name == str(path_or_name) and not path.suffix and not path.is_file():
+    is_here = path.exists() and not path.is_dir()
+    if path.name == str(path_or_name) and not path.suffix and not is_here:
         path = EXAMPLES / (path.name + SUFFIX)
         if path.name.removesuffix(SUFFIX) not in shipped_labs():
             raise LabFileError(
@@ -49,7 +51,7 @@ def load_lab(path_or_name: str | Path) -> Lab:
                 ]
             )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise LabFileError(
             [f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"]
@@ -81,7 +83,7 @@ def parse_lab(text: str, path: str | Path) -> Lab:
     else:
         problems.append(Problem((), "is no lab file; write a mapping with virtual_networks, hosts and vms"))
     if problems or lab is None:
-        raise LabFileError(_lines(problems, document, path))
+        raise LabFileError(_lines(without_consequences(problems), document, path))
     return lab
 
 
@@ -99,10 +101,13 @@ def _validate(data: dict[str, Any], path: Path, problems: list[Problem]) -> Lab 
         lab = _model(data, path)
     except ValidationError as error:
         found = explain(error, data)
-        problems += found
-        if not any(problem.path in {(section,) for section in _SECTIONS} for problem in found):
-            lab, kept = _rest(data, path, found)
-    if lab is not None:
+        unread = {problem.path for problem in problems}
+        problems += [problem for problem in found if problem.path not in unread]
+        lab, kept = _rest(data, path, found)
+    # Where a section cannot be made out, every reference to it would be wrong.
+    if lab is not None and not any(
+        problem.path in {(section,) for section in _SECTIONS} for problem in problems
+    ):
         reported = {problem.path for problem in problems}
         between = [_relocated(problem, kept) for problem in check_lab(lab, declared)]
         problems += [problem for problem in between if problem.path not in reported]
@@ -166,12 +171,15 @@ def _without(data: Any, wrong: set[KeyPath], path: KeyPath = ()) -> Any:
 def _lines(problems: list[Problem], document: Document, path: Path) -> list[str]:
     located = [(problem.line or document.line(problem.path), problem) for problem in problems]
     located.sort(key=lambda each: each[0])
-    return [
+    lines = [
         f"{path}:{line}: {dotted(problem.path)}: {problem.message}"
         if problem.path
         else f"{path}:{line}: {problem.message}"
-        for line, problem in located
+        for line, problem in located[:MAX_PROBLEMS]
     ]
+    if len(located) > MAX_PROBLEMS:
+        lines.append(f"{path}: there are more than these {MAX_PROBLEMS} problems; mend these first")
+    return lines
 
 
 def _name_of(path: Path) -> str:

@@ -3,7 +3,15 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StrictInt, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+)
 
 from dtls_emu.lab.problems import shown
 
@@ -12,6 +20,8 @@ __all__ = ["LabModel", "Name", "Switch", "Whole", "check_name"]
 
 _NAME: Final = r"[a-z]([a-z0-9-]*[a-z0-9])?"
 _MAX_NAME: Final = 63
+
+_WORDS: Final = {"yes": True, "on": True, "no": False, "off": False}
 
 
 class LabModel(BaseModel):
@@ -48,8 +58,13 @@ Name = Annotated[
 ]
 """A DNS label (RFC 1123 2.1) in lower case: names become certificate names, namespaces and pods."""
 
-Switch = StrictBool
-"""True or false and nothing that merely looks like it."""
+
+def _parse_switch(value: object) -> object:
+    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Switch = Annotated[StrictBool, BeforeValidator(_parse_switch)]
+"""True or false; or, as YAML 1.1 had it, yes, no, on or off, which are text where no switch is meant."""
 
 Whole = StrictInt
 """A whole number; `true` is none."""

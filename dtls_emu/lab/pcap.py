@@ -10,12 +10,21 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from dtls_emu.lab.files import read_file
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 
-__all__ = ["CapturedPacket", "encode_pcap", "parse_pcap"]
+__all__ = ["CapturedPacket", "encode_pcap", "parse_pcap", "read_pcap"]
+
+MAX_CAPTURE: Final = 64 * 1024 * 1024
+"""Bytes of a capture's file: a lab is simulated in one process, and keeps what it sends."""
+
+MAX_FRAMES: Final = 1_000_000
+"""Frames of a capture: as many packets as any other item of traffic may send."""
 
 LINKTYPE_ETHERNET: Final = 1
 LINKTYPE_RAW: Final = 101
@@ -38,7 +47,7 @@ _VLAN_TAG: Final = 4
 _ETHERTYPE_IP: Final = frozenset({0x0800, 0x86DD})
 _ETHERTYPE_VLAN: Final = frozenset({0x8100, 0x88A8})
 _SNAP_LENGTH: Final = 262_144
-"""libpcap's own limit of a packet, and tcpdump's default."""
+"""libpcap's own limit of a frame (``MAXIMUM_SNAPLEN``), and tcpdump's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +65,22 @@ class CapturedPacket:
     number: int
 
 
+def read_pcap(path: Path) -> list[CapturedPacket]:
+    """The IP packets of a capture's file; see :func:`parse_pcap`.
+
+    Raises:
+        OSError: it cannot be read; see :func:`dtls_emu.lab.files.read_file`.
+        ValueError: as of :func:`parse_pcap`.
+    """
+    return parse_pcap(read_file(path, MAX_CAPTURE))
+
+
 def parse_pcap(data: bytes) -> list[CapturedPacket]:
     """The IP packets of a capture, in time order. Frames that carry no IP (ARP and the like) are left out.
 
     Raises:
-        ValueError: not a capture of Ethernet or raw IP, or one cut short; says what to do about it.
+        ValueError: not a capture of Ethernet or raw IP, one cut short, or one with more than ``MAX_FRAMES``; says
+            what to do about it.
     """
     if data[:4] == _PCAPNG:
         raise ValueError("is pcapng; convert it: editcap -F pcap IN OUT")
@@ -77,6 +97,13 @@ def parse_pcap(data: bytes) -> list[CapturedPacket]:
         if offset + _PACKET_HEADER > len(data):
             raise ValueError(f"ends inside frame {number}; capture again")
         seconds, fraction, captured, original = struct.unpack_from(f"{order}IIII", data, offset)
+        if number > MAX_FRAMES:
+            raise ValueError(f"has more than {MAX_FRAMES} frames; cut it: editcap -r IN OUT 1-{MAX_FRAMES}")
+        if max(captured, original) > _SNAP_LENGTH:
+            raise ValueError(
+                f"says that frame {number} has {max(captured, original)} bytes, and no frame has more than "
+                f"{_SNAP_LENGTH}; it is damaged, so capture again"
+            )
         offset += _PACKET_HEADER
         frame = data[offset : offset + captured]
         if len(frame) < captured:

@@ -4,7 +4,7 @@ These models say what one entry may hold. What entries say of each other (names 
 that must not clash) is :mod:`dtls_emu.lab.checks`.
 """
 
-import re
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -12,6 +12,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -19,9 +22,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from dtls_emu.lab.addresses import AddressPrefix, MacAddress, UnderlayAddress, VmAddress4, VmAddress6
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
-from dtls_emu.lab.problems import shown
+from dtls_emu.lab.problems import UnknownNameError, shown
 from dtls_emu.lab.profiles import PROFILES
-from dtls_emu.lab.sizes import SIZE_NAME
+from dtls_emu.lab.sizes import MAX_NAME as MAX_SIZE_NAME
+from dtls_emu.lab.sizes import canonical_size, nearest_sizes, size_row
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
@@ -36,6 +40,7 @@ __all__ = [
     "LinkSettings",
     "Overrides",
     "SmartNic",
+    "StatedSize",
     "VirtualNetwork",
     "Vm",
     "json_schema",
@@ -52,6 +57,10 @@ MIN_LINK_MTU: Final = 256
 
 MAX_VM_MTU: Final = 9216
 """The usual jumbo limit of switches; Azure's own is 9000."""
+
+MAX_NETWORKS: Final = 5000
+"""As many as Azure joins in one mesh ("Limitations with Azure Virtual Network Manager"); so that looking for clashes
+between all that are peered takes a second and not an hour."""
 
 MAX_QUEUE: Final = 1_000_000
 MAX_FLOWS: Final = 4_000_000
@@ -71,17 +80,71 @@ def _check_profile(name: str) -> str:
     return name
 
 
-def _check_size(size: str) -> str:
-    if not re.fullmatch(SIZE_NAME, size):
-        raise ValueError(f"{shown(size)} is no Azure VM size; write one such as Standard_D4s_v5")
+class _Untitled(GenerateJsonSchema):
+    """A field's generated title only repeats its key, and editors show it above the description."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class StatedSize(LabModel):
+    """A VM size that the catalogue does not know, with what the profile would otherwise look up."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MAX_SIZE_NAME)] = Field(
+        description="Its name, for reports."
+    )
+    can_encrypt: Switch = Field(description="Whether its hosts' cards encrypt.")
+
+
+def _parse_size(value: object) -> str | StatedSize:
+    if isinstance(value, StatedSize):
+        return value
+    if isinstance(value, dict):
+        try:
+            return StatedSize.model_validate(value, by_alias=True, by_name=False)
+        except ValidationError:
+            raise ValueError(f"is no size; write {_STATED}, or a name such as Standard_D4s_v5") from None
+    size = _known_size(value) if isinstance(value, str) else None
+    if size is None:
+        raise UnknownNameError(
+            f"{shown(value)} is no VM size that is known", lambda: _instead_of_size(str(value))
+        )
     return size
 
 
+@lru_cache(maxsize=1024)  # a large lab has many VMs of few sizes
+def _known_size(name: str) -> str | None:
+    size = canonical_size(name)
+    return None if size_row(size) is None else size
+
+
+def _instead_of_size(wrong: str) -> str:
+    near = " or ".join(f"`{name}`" for name in nearest_sizes(wrong))
+    meant = f"did you mean {near}? If not, write" if near else "write one such as Standard_D4s_v5, or"
+    return f"{meant} {_STATED}"
+
+
+def _write_size(size: str | StatedSize) -> str | dict[str, str | bool]:
+    return size if isinstance(size, str) else size.model_dump()
+
+
+_STATED: Final = "{name: ..., can_encrypt: true} or false"
+
 VmSize = Annotated[
-    str,
-    AfterValidator(_check_size),
-    WithJsonSchema({"type": "string", "pattern": f"^{SIZE_NAME}$", "examples": ["Standard_D4s_v5"]}),
+    str | StatedSize,
+    PlainValidator(_parse_size),
+    PlainSerializer(_write_size, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^[A-Za-z]+_[A-Za-z]+[0-9][A-Za-z0-9_-]*$"},
+                StatedSize.model_json_schema(schema_generator=_Untitled),
+            ],
+            "examples": ["Standard_D4s_v5"],
+        }
+    ),
 ]
+"""A name out of the catalogue, as Azure spells it; or one with its capability."""
 
 
 class Encryption(LabModel):
@@ -155,7 +218,8 @@ class Vm(LabModel):
     )
     size: VmSize = Field(
         default="Standard_D4s_v5",
-        description="Azure VM size; it decides whether the VM can be encrypted. Default Standard_D4s_v5.",
+        description="Azure VM size, in any case; it decides whether the VM can be encrypted. One that is not known "
+        "is written with its capability: `{name: Standard_X4_v9, can_encrypt: true}`. Default Standard_D4s_v5.",
     )
     accelerated_networking: Switch = Field(
         default=True,
@@ -291,7 +355,12 @@ def _section(description: str) -> Any:
 class Lab(LabModel):
     """A lab: virtual networks, hosts, VMs, the links between hosts, and traffic."""
 
-    model_config = ConfigDict(json_schema_extra={"required": ["virtual_networks", "hosts", "vms"]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "required": ["virtual_networks", "hosts", "vms"],
+            "patternProperties": {"^x-": {"description": "A place for anchors; ignored otherwise."}},
+        }
+    )
 
     name: Name = Field(default="lab", description="Name in reports. Default: the file's name.")
     description: str = Field(default="", description="What the lab shows, in a sentence.")
@@ -304,7 +373,9 @@ class Lab(LabModel):
     seed: Whole = Field(
         default=1, ge=0, le=2**63 - 1, description="Seed of every random choice of a run. Default 1."
     )
-    virtual_networks: dict[Name, VirtualNetwork] = _section("Virtual networks by name; at least one.")
+    virtual_networks: Annotated[dict[Name, VirtualNetwork], Field(max_length=MAX_NETWORKS)] = _section(
+        "Virtual networks by name; at least one."
+    )
     hosts: dict[Name, Host] = _section("Hosts by name; at least one.")
     vms: dict[Name, Vm] = _section("VMs by name; at least one.")
     link_defaults: LinkSettings = Field(
@@ -333,10 +404,3 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of a lab file, draft 2020-12. An editor that knows it completes and checks lab files."""
     schema = Lab.model_json_schema(by_alias=True, schema_generator=_Untitled)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": "dtls-emu lab"}
-
-
-class _Untitled(GenerateJsonSchema):
-    """A field's generated title only repeats its key, and editors show it above the description."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False

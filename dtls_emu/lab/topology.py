@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import check_lab
+from dtls_emu.lab.prefixes import Address, Prefix, PrefixSet
 from dtls_emu.lab.problems import dotted
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.sizes import supports_encryption
@@ -46,10 +47,6 @@ DEFAULT_LINK_MTU: Final = 1650
 
 DEFAULT_DELAY: Final = 50e-6
 """One way, in seconds: two racks of one data centre."""
-
-
-Address = IPv4Address | IPv6Address
-Prefix = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +166,7 @@ class Topology:
         "_by_vni",
         "_default_link",
         "_links",
+        "_own",
         "_routes",
         "hosts",
         "name",
@@ -202,19 +200,13 @@ class Topology:
         self._by_vni = {network.vni: network for network in self.networks.values()}
         self._by_underlay = {host.underlay: host for host in self.hosts.values()}
         self._by_host: dict[str, list[Vm]] = {host: [] for host in self.hosts}
-        own: dict[str, dict[Address, Vm]] = {network: {} for network in self.networks}
+        self._own: dict[str, dict[Address, Vm]] = {network: {} for network in self.networks}
         for vm in self.vms.values():
             self._by_host[vm.host].append(vm)
-            own[vm.network].update(dict.fromkeys(vm.addresses, vm))
-        # Peers do not overlap with a network nor with each other, so one dictionary holds all it can reach.
+            self._own[vm.network].update(dict.fromkeys(vm.addresses, vm))
+        # Of a network's own and its peers' together, made on first use: in a mesh of n networks each holds n.
         self._by_address: dict[str, dict[Address, Vm]] = {}
-        self._routes: dict[str, _Routes] = {}
-        for network in self.networks.values():
-            reachable = [network, *(self.networks[peer] for peer in network.peers)]
-            self._by_address[network.name] = {
-                address: vm for each in reachable for address, vm in own[each.name].items()
-            }
-            self._routes[network.name] = _Routes(prefix for each in reachable for prefix in each.prefixes)
+        self._routes: dict[str, PrefixSet] = {}
 
     def without_encryption(self) -> Topology:
         """The same lab with encryption off in every network: the baseline of a comparison."""
@@ -252,11 +244,24 @@ class Topology:
 
     def locate(self, network: str, address: Address) -> Vm | None:
         """The VM with this address in the network, or in one peered with it."""
-        return self._by_address[network].get(address)
+        reachable = self._by_address.get(network)
+        if reachable is None:
+            # Peers do not overlap with a network nor with each other, so one dictionary holds all it can reach.
+            reachable = {each: vm for name in self._reach(network) for each, vm in self._own[name].items()}
+            self._by_address[network] = reachable
+        return reachable.get(address)
 
     def is_private_route(self, network: str, address: Address) -> bool:
         """True when the address lies in a prefix of the network, or of one peered with it."""
-        return address in self._routes[network]
+        routes = self._routes.get(network)
+        if routes is None:
+            names = self._reach(network)
+            routes = PrefixSet(prefix for name in names for prefix in self.networks[name].prefixes)
+            self._routes[network] = routes
+        return address in routes
+
+    def _reach(self, network: str) -> tuple[str, ...]:
+        return network, *self.networks[network].peers
 
 
 def compile_lab(lab: Lab) -> Topology:
@@ -313,8 +318,10 @@ def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
         network=vm.virtual_network,
         addresses=(vm.address,) if vm.address_v6 is None else (vm.address, vm.address_v6),
         mac=_derived_mac(name, vm.address) if vm.mac is None else bytes.fromhex(vm.mac.replace(":", "")),
-        size=vm.size,
-        size_capable=supports_encryption(vm.size, profile.sizes),
+        size=vm.size if isinstance(vm.size, str) else vm.size.name,
+        size_capable=(
+            supports_encryption(vm.size, profile.sizes) if isinstance(vm.size, str) else vm.size.can_encrypt
+        ),
         accelerated_networking=vm.accelerated_networking,
         restarted=vm.restarted_since_encryption,
         flow_table_ready=vm.flow_table_ready,
@@ -348,28 +355,7 @@ def _settings(entry: schema.LinkSettings) -> dict[str, Any]:
 _PERFECT_LINK: Final = Link("", "", DEFAULT_LINK_MTU, DEFAULT_DELAY, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-class _Routes:
-    """A set of prefixes that answers "is this address in any" with one dictionary hit for each length."""
-
-    __slots__ = ("_lengths",)
-
-    def __init__(self, prefixes: Iterable[Prefix]) -> None:
-        lengths: dict[tuple[int, int], set[int]] = {}
-        for prefix in prefixes:
-            shift = prefix.max_prefixlen - prefix.prefixlen
-            lengths.setdefault((prefix.version, shift), set()).add(int(prefix.network_address) >> shift)
-        self._lengths = tuple(
-            (version, shift, frozenset(heads)) for (version, shift), heads in lengths.items()
-        )
-
-    def __contains__(self, address: Address) -> bool:
-        number = int(address)
-        return any(
-            version == address.version and number >> shift in heads for version, shift, heads in self._lengths
-        )
-
-
-_NOT_INTERNET_4: Final = _Routes(
+_NOT_INTERNET_4: Final = PrefixSet(
     IPv4Network(prefix)
     for prefix in (
         "0.0.0.0/8",  # this network, RFC 1122

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.pcap import parse_pcap
+from dtls_emu.lab.pcap import read_pcap
 from dtls_emu.lab.problems import Problem, suggest
 from dtls_emu.lab.quantities import format_duration
 
@@ -150,7 +150,7 @@ def _check_size(size: int, item: Traffic, source: Vm, path: KeyPath) -> Iterator
 def _check_capture(lab: Lab, item: Pcap, source: Vm, path: KeyPath) -> Iterator[Problem]:
     here = (*path, "file")
     try:
-        packets = parse_pcap(item.file.read_bytes())
+        packets = read_pcap(item.file)
     except OSError as error:
         yield Problem(here, f"cannot read {item.file}: {error.strerror}; write the path of a capture")
         return

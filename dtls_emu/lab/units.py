@@ -38,6 +38,9 @@ __all__ = [
     "parse_rate",
 ]
 
+_MAX_LENGTH: Final = 100
+"""Letters of a quantity; decimal arithmetic overflows at a million digits."""
+
 _NUMBER: Final = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?"
 
 _MAX: Final = 10**15
@@ -82,6 +85,8 @@ def parse_bytes(value: object) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
+    if isinstance(value, float) and value.is_integer() and 0 < value <= _MAX:  # such as 1e6
+        raise ValueError(f"{shown(value)} is no whole number as it stands; write {int(value)}")
     count = _parse(value, BYTES, "a number of bytes", "10MB")
     if count != int(count):
         raise ValueError(f"{shown(value)} is not a whole number of bytes; write one, such as 10MB")
@@ -93,7 +98,8 @@ def _parse(value: object, units: Mapping[str, Decimal], what: str, example: str)
         if value == 0:
             return Decimal(0)
         raise ValueError(f"{shown(value)} has no unit; write {what} with its unit, such as {example}")
-    match = re.fullmatch(rf"({_NUMBER})\s*(\S+)", value) if isinstance(value, str) else None
+    is_short = isinstance(value, str) and len(value) <= _MAX_LENGTH
+    match = re.fullmatch(rf"({_NUMBER})\s*(\S+)", str(value)) if is_short else None
     factor = _unit(match[2], units) if match else None
     if match is None or factor is None:
         spellings = ", ".join(unit for unit in units if unit.isascii())

@@ -52,6 +52,7 @@ def test_a_right_lab_is_summed_up_as_json():
     assert json.loads(result.stdout) == {
         "valid": True,
         "problems": [],
+        "notes": [],
         "name": "lossy",
         "profile": "current",
         "virtual_networks": 1,
@@ -75,6 +76,28 @@ def test_every_problem_is_printed_as_json(wrong_lab):
     result = run(wrong_lab, "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout) == {"valid": False, "problems": PROBLEMS}
+
+
+def test_what_up_would_refuse_about_names_is_said_before(tmp_path, monkeypatch):
+    """A long name of the lab's file is no mistake, and keeps `up` from making sockets under it."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(f"{'l' * 60}.yaml")
+    path.write_text(
+        WRONG.replace("colour: red", "region: x").replace("host-1", "h" * 40).replace("host-2", "h" * 40)
+    )
+    note = f"`up` cannot bring it up under its own name: the path of the control socket of `{'h' * 40}` has 120 bytes"
+    result = run(str(path))
+    assert (result.exit_code, result.stderr.startswith(f"note: {note}")) == (0, True)
+    assert json.loads(run(str(path), "--json").stdout)["notes"][0].startswith(note)
+
+
+def test_more_problems_than_are_worth_saying_are_not_counted(tmp_path, monkeypatch):
+    """It is said that there are more."""
+    monkeypatch.chdir(tmp_path)
+    Path("lab.yaml").write_text(WRONG + "".join(f"key-{index}: 1\n" for index in range(200)))
+    lines = run("lab.yaml").stderr.splitlines()
+    assert len(lines) == 102
+    assert lines[-1] == "dtls-emu: lab.yaml has more than 100 problems"
 
 
 def test_a_lab_that_is_not_there_is_a_problem_too():

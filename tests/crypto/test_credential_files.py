@@ -1,5 +1,6 @@
 """Credentials survive the disk, and their keys are the owner's alone."""
 
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -69,4 +70,18 @@ def test_junk_is_refused_with_the_name_of_the_file(authority, tmp_path, name, re
     save_authority(authority, tmp_path)
     (tmp_path / name).write_text("junk")
     with pytest.raises(LocalProtocolError, match=f"{name}: {reason}"):
+        load_authority(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "ca.key"])
+def test_what_is_no_small_regular_file_is_not_read(authority, tmp_path, name):
+    """A device that never ends, or a file of a terabyte, in the place of either."""
+    save_authority(authority, tmp_path)
+    path = tmp_path / name
+    os.truncate(path, 1 << 40)
+    with pytest.raises(OSError, match="is larger than 64 KiB"):
+        load_authority(tmp_path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="is a device, not a regular file"):
         load_authority(tmp_path)

@@ -67,7 +67,7 @@ def test_the_state_has_the_lab_as_it_is_now(run):
             "encryption.enabld=true",
             r"lab: virtual_networks\.prod\.encryption\.enabld: unknown key; did you mean `enabled`\?",
         ),
-        ("vm-a", "size=huge", r"lab: vms\.vm-a\.size: `huge` is no Azure VM size"),
+        ("vm-a", "size=huge", r"lab: vms\.vm-a\.size: `huge` is no VM size that is known; write one such as"),
     ],
 )
 def test_a_wrong_value_is_said_as_for_a_lab_file_and_nothing_changes(run, target, word, message):
@@ -94,6 +94,15 @@ def test_what_a_running_host_is_made_of_cannot_be_changed(run, target, word, wha
         RunError, match=rf"{what}: not while it is up; `down`, change the lab file, and `up` again"
     ):
         change_run("demo", target, [word], runs=run)
+    assert read_state(run / "demo") == before
+
+
+@pytest.mark.parametrize("word", ["loss=!!binary MSU=", "mtu=01500", "loss=[1"])
+def test_a_value_that_cannot_be_read_changes_nothing(run, word):
+    """It is neither the default again nor another number."""
+    before = read_state(run / "demo")
+    with pytest.raises(RunError, match=";"):
+        change_run("demo", "host-1-host-2", [word], runs=run)
     assert read_state(run / "demo") == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -98,8 +99,18 @@ def test_the_traffic_of_the_lab_needs_no_files_here():
         ({"gso": True}, "gso: input should be 'auto', 'on' or 'off'"),
         ({"vms": []}, "vms: the lab has `a` on h1; write its device"),
         ({"vms": [{"vm": "a"}]}, "vms[0].device: missing; write it"),
-        ({"vms": [{"vm": "a", "device": "x" * 16}]}, "vms[0].device: string should have at most 15"),
-        ({"vms": [{"vm": "a", "device": "../tun"}]}, "vms[0].device: string should match pattern"),
+        (
+            {"vms": [{"vm": "a", "device": "x" * 16}]},
+            f"vms[0].device: `{'x' * 16}` is no name of an interface; ",
+        ),
+        (
+            {"vms": [{"vm": "a", "device": "../tun"}]},
+            "vms[0].device: `../tun` is no name of an interface; write at",
+        ),
+        (
+            {"vms": [{"vm": "a", "device": ".."}]},
+            "vms[0].device: `..` is no name of an interface; write at most",
+        ),
         ({"vms": [{"vm": "a", "device": "t", "create": 1}]}, "vms[0].create: input should be a valid bool"),
         ({"vms": [{"vm": "a", "device": "t", "netns": ""}]}, "vms[0].netns: string should have at least 1"),
         ({"underlays": {"h9": "x"}}, "underlays.h9: no such host in the lab"),
@@ -356,6 +367,21 @@ def test_files_that_are_not_what_they_should_be_say_so(credentials):
     paths.authorities["eastus"].unlink()
     with pytest.raises(CredentialError, match=r"ca\.pem: No such file or directory"):
         read_authorities(paths)
+
+
+@pytest.mark.parametrize("which", ["certificate", "private_key"])
+def test_a_device_in_the_place_of_a_file_is_not_read(credentials, which):
+    """It would never end, and a FIFO never begin."""
+    paths, authority = credentials
+    path = getattr(paths, which)
+    for make, reason in (
+        (lambda: path.symlink_to("/dev/zero"), "a device"),
+        (lambda: os.mkfifo(path), "a FIFO"),
+    ):
+        path.unlink()
+        make()
+        with pytest.raises(CredentialError, match=rf"{path.name}: is {reason}, not a regular file"):
+            read_credentials(paths, "h1", authority.certificate, NOW)
 
 
 # ---------------------------------------------------------------------------------------- run directory

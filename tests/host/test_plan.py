@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from dtls_emu.host.export import handout
 from dtls_emu.host.plan import (
     JoinHosts,
     MakeFolder,
     MakeNamespace,
     MakeNic,
     StartCard,
-    cable_device,
     cable_mtu,
     plan_run,
 )
-from dtls_emu.host.run_state import RunError
-from dtls_emu.lab import compile_lab, load_lab, shipped_labs
+from dtls_emu.host.run_state import RUNS, RunError
+from dtls_emu.lab import compile_lab, kernel_names, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
 
 
@@ -136,25 +136,24 @@ def test_every_shipped_lab_can_be_planned_within_the_limits_of_linux(lab):
     assert all(len(bytes(step.socket)) <= 107 for step in steps_of(plan, StartCard))
 
 
-def test_long_names_of_hosts_stay_apart():
-    """The same beginning, and yet two interfaces."""
-    names = {cable_device(f"storage-rack-{number}") for number in range(100)}
-    assert len(names) == 100
-    assert {len(name) for name in names} == {15}
-    assert cable_device("host-1") == "to-host-1"
+def test_names_that_clash_are_refused_whoever_made_the_topology(topology, monkeypatch):
+    """Validation has refused them in a lab file."""
+    lab = topology()
+    lab.vms["host-1"] = lab.vms["vm-a"]
+    with pytest.raises(
+        RunError, match=r"vms\.host-1: a host is called `host-1`, too, .*; rename one of them"
+    ):
+        plan_run(lab, "demo", FOLDER)
+    del lab.vms["host-1"]
+    monkeypatch.setattr("dtls_emu.lab.kernel_names.cable_device", lambda _: "to-somebody")
+    with pytest.raises(RunError, match=r"hosts\.host-2: too much like the host `host-1`"):
+        plan_run(lab, "demo", FOLDER)
 
 
-def test_a_host_and_a_vm_of_one_name_are_refused(topology):
-    """Both would be the same namespace."""
-    with pytest.raises(RunError, match=r"a host and a VM are both called `vm-b`.*`demo-vm-b`; rename one"):
-        plan_run(topology(one="vm-b"), "demo", FOLDER)
-
-
-def test_hosts_whose_interfaces_would_have_one_name_are_refused(topology, monkeypatch):
-    """Should two digests ever be the same."""
-    monkeypatch.setattr("dtls_emu.host.plan.cable_device", lambda _: "to-somebody")
-    with pytest.raises(RunError, match="`host-1` and `host-2` are too much alike"):
-        plan_run(topology(), "demo", FOLDER)
+def test_validation_asks_about_the_sockets_that_up_makes():
+    """In the folder of root's runs."""
+    assert kernel_names.RUNS == RUNS
+    assert handout.MAX_SOCKET_PATH == kernel_names.MAX_SOCKET_PATH
 
 
 def test_a_socket_that_linux_cannot_bind_is_refused_before_anything_is_made(topology):

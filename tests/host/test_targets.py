@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.errors import LabFileError
 from dtls_emu.host.lab_document import changed, compile_document
 from dtls_emu.host.run_state import RunError
 from dtls_emu.host.targets import Change, parse_words, plan_changes
@@ -72,10 +71,26 @@ def test_words_that_set_nothing_are_refused(words, message):
     assert str(error.value).startswith(message)
 
 
-def test_a_value_that_is_no_yaml_is_refused():
-    """As a lab file would be."""
-    with pytest.raises(LabFileError, match=r"loss=\[1: not YAML|not YAML"):
-        parse_words(["loss=[1"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loss=[1"], "`loss=[1`: the `[` that opens here is never closed; write `]`"),
+        (
+            ["loss=!!binary MSU="],
+            "`loss=!!binary MSU=`: the tag `!!binary` has no place in a lab file; leave it out",
+        ),
+        (["mtu=01500"], "`mtu=01500`: `01500` may mean 1500 or, as octal, 832; write 1500 or 832, or"),
+        (["loss=1%", "loss=2%"], "`loss=2%`: `loss` has a value already; write one of them"),
+        (["a.b=1", "a={b: 2}"], "`a={b: 2}`: `a` has a value already; write one of them"),
+        (["loss=*x"], "`loss=*x`: the alias `*x` has no anchor above it; write"),
+        (["a={b: 1, b: 2}"], "`a={b: 1, b: 2}`: written twice, first on line 1; keep one of them"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_refused(words, message):
+    """As in a lab file; nothing is set in its place."""
+    with pytest.raises(RunError) as error:
+        parse_words(words)
+    assert str(error.value).startswith(message)
 
 
 def test_a_network_keeps_what_is_not_named(document):

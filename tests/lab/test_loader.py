@@ -1,17 +1,19 @@
 """A lab file becomes a lab, or a list of everything that is wrong with it."""
 
 import copy
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.lab import load_lab, shipped_labs
+from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
+from dtls_emu.lab.problems import MAX_PROBLEMS
 
 
 SHIPPED = "broker, jumbo-fragments, lossy, mixed-sizes, rekey, two-vms"
@@ -94,6 +96,26 @@ def test_bytes_that_are_no_text_are_said(tmp_path):
     assert caught.value.problems == [f"{path}: not UTF-8 (invalid start byte at byte 6); save it as UTF-8"]
 
 
+def test_what_is_no_regular_file_is_not_read(tmp_path, monkeypatch):
+    """Nor waited for; a FIFO in the current folder goes before a shipped lab's name, too."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("two-vms")
+    Path("lab.yaml").touch()
+    os.truncate("lab.yaml", 1 << 40)
+    found, most = [], "the most that is read of such a file"
+    for path in ("/dev/zero", "two-vms", ".", "lab.yaml", "a\0b.yaml"):
+        with pytest.raises(LabFileError) as caught:
+            load_lab(path)
+        found += caught.value.problems
+    assert found == [
+        "/dev/zero: cannot be read: is a device, not a regular file; write the path of a lab file",
+        "two-vms: cannot be read: is a FIFO, not a regular file; write the path of a lab file",
+        ".: cannot be read: is a folder, not a regular file; write the path of a lab file",
+        f"lab.yaml: cannot be read: is larger than 8 MiB, {most}; write the path of a lab file",
+        "a\0b.yaml: cannot be read: no file can have this name; write the path of a lab file",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "# nothing", "just text", "[1, 2]", "5"])
 def test_what_is_no_mapping_is_no_lab(text):
     """And is told what one is."""
@@ -142,7 +164,7 @@ def test_every_missing_section_is_said():
         (
             ("hosts", "host-1", "underlay"),
             "224.0.0.1",
-            "hosts.host-1.underlay: 224.0.0.1 is not the address of one ",
+            "hosts.host-1.underlay: 224.0.0.1 is a multicast address, which ",
         ),
         (
             ("hosts", "host-1", "underlay"),
@@ -203,7 +225,22 @@ def test_every_missing_section_is_said():
         (
             ("vms", "vm-a", "size"),
             "D4s_v5",
-            "vms.vm-a.size: `D4s_v5` is no Azure VM size; write one such as Standard_",
+            "vms.vm-a.size: `D4s_v5` is no VM size that is known; did you mean `Standard_D4s_v5`? If not, write {na",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            "Standard_D4_s_v5",
+            "vms.vm-a.size: `Standard_D4_s_v5` is no VM size that is known; did you mean `Standard_D4s_v5`? If not,",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            {"name": "Standard_X4_v9"},
+            "vms.vm-a.size: is no size; write {name: ..., can_encrypt: true} or false, or a name such as Standard_D4",
+        ),
+        (
+            ("vms", "vm-a", "size"),
+            4,
+            "vms.vm-a.size: `4` is no VM size that is known; write one such as Standard_",
         ),
         (
             ("vms", "vm-a", "mac"),
@@ -328,6 +365,117 @@ def test_one_mistake_is_one_problem(lab_data, path, value, problem):
     assert int(line) >= 1
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "problems"),
+    [
+        (
+            ("vms", "vm-a"),
+            {"adress": "10.0.0.4", "host": "host-1", "virtual_network": "blue"},
+            ["vms.vm-a.adress: unknown key; did you mean `address`?"],
+        ),
+        (
+            ("virtual_networks", "blue"),
+            {"vni:5001": None, "address_prefixes": ["10.0.0.0/24"]},
+            ["virtual_networks.blue.vni:5001: `vni:5001` has no space behind its colon; write `vni: 5001`"],
+        ),
+        (
+            ("hosts", "host-1"),
+            "underlay:192.0.2.1",
+            ["hosts.host-1: `underlay:192.0.2.1` has no space behind its colon; write `underlay: 192.0.2.1`"],
+        ),
+        (
+            ("hosts", "host-1"),
+            {"underlay": "192.0.2.1", "smartnic": {"present": True, "backend": "auto", "colour": 1}},
+            ["hosts.host-1.smartnic.colour: unknown key; leave it out"],
+        ),
+        (
+            ("virtual_networks", "blue", "vni"),
+            5e3,
+            ["virtual_networks.blue.vni: `5000.0` does not belong here; write 5000"],
+        ),
+        (
+            ("vms", "vm-a", "discovery"),
+            "True",
+            ["vms.vm-a.discovery: `True` does not belong here; write true without q"],
+        ),
+        (
+            ("vms", "vm-a", "discovery"),
+            "nope",
+            ["vms.vm-a.discovery: `nope` does not belong here; write true or false"],
+        ),
+    ],
+)
+def test_what_follows_from_a_mistake_is_not_said_beside_it(lab_data, path, value, problems):
+    """A key that is misspelt is missing, too; one problem says it, and what to write exactly."""
+    found = [problem.partition(": ")[2] for problem in problems_of(changed(lab_data, path, value))]
+    found = [problem for problem in found if problem.startswith(".".join(map(str, path)))]
+    assert [given[: len(wanted)] for given, wanted in zip(found, problems, strict=True)] == problems
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("hosts: !!set {host-1}", "3: hosts: the tag `!!set` has no place in a lab file; leave it out"),
+        ("hosts: 0700", "3: hosts: `0700` may mean 700 or"),
+        ("hosts: [host-1]", "3: hosts: a list does not belong here; write a mapping"),
+        ("host: {host-1: {underlay: 192.0.2.1}}", "3: host: unknown key; did you mean `hosts`?"),
+        ("hosts: {}", "3: hosts: missing or empty; write at least one entry"),
+    ],
+)
+def test_a_section_that_cannot_be_made_out_is_one_problem(text, problem):
+    """Not one more for each VM on its hosts."""
+    network = "virtual_networks:\n  blue: {address_prefixes: [10.0.0.0/24], vni: 1}\n"
+    vms = "\nvms:\n  vm-a: {host: host-1, virtual_network: blue, address: 10.0.0.4}\n"
+    (found,) = problems_of(network + text + vms)
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize("word", ["yes", "Yes", "on", "ON", "true"])
+def test_switches_may_be_words_and_names_may_look_like_switches(lab_data, word):
+    """`no` is off where a switch is meant, and a host called `no` where a name is."""
+    data = changed(lab_data, ("hosts", "no"), {"underlay": "192.0.2.9"})
+    data = changed(data, ("vms", "on"), {"host": "no", "virtual_network": "blue", "address": "10.0.0.9"})
+    text = yaml.safe_dump(data).replace("'no'", "no").replace("'on'", "on")
+    lab = parse_lab(
+        text.replace("  on:\n", f"  on:\n    discovery: {word}\n    accelerated_networking: no\n"), "x.yaml"
+    )
+    assert (lab.vms["on"].host, lab.vms["on"].discovery, lab.vms["on"].accelerated_networking) == (
+        "no",
+        True,
+        False,
+    )
+
+
+def test_keys_with_x_at_the_top_hold_anchors():
+    """They are no part of the lab."""
+    text = """\
+x-capable: &capable
+  virtual_network: blue
+  size: Standard_E4s_v5
+virtual_networks:
+  blue: {address_prefixes: [10.0.0.0/24], vni: 1}
+hosts:
+  host-1: {underlay: 192.0.2.1}
+vms:
+  vm-a: {<<: *capable, host: host-1, address: 10.0.0.4}
+  vm-b: {<<: *capable, host: host-1, address: 10.0.0.5, size: Standard_B2s}
+"""
+    lab = parse_lab(text, "lab.yaml")
+    assert [vm.size for vm in lab.vms.values()] == ["Standard_E4s_v5", "Standard_B2s"]
+    assert problems_of(text.replace("network: blue\n", "network: bleu\n")) == [
+        "2: vms.vm-a.virtual_network: no virtual network `bleu`; did you mean `blue`?",
+        "2: vms.vm-b.virtual_network: no virtual network `bleu`; did you mean `blue`?",
+    ]
+
+
+def test_of_many_problems_the_first_are_said():
+    """With how many there are at least."""
+    found = problems_of("\n".join(f"key-{index}: 1" for index in range(5000)))
+    assert len(found) == MAX_PROBLEMS + 1
+    assert found[0].startswith("1: key-0: unknown key; ")
+    assert found[-1] == f" there are more than these {MAX_PROBLEMS} problems; mend these first"
+
+
 def test_the_line_is_that_of_the_mistake():
     """Of the key itself, and of what is around a key that is missing."""
     text = """\
@@ -402,6 +550,25 @@ def test_enforcement_is_read_in_any_case_and_written_as_arm_does(lab_data, write
 
 
 @pytest.mark.parametrize(
+    ("written", "name", "capable"),
+    [
+        ("Standard_D4s_V5", "Standard_D4s_v5", True),
+        ("standard_d4S_v5", "Standard_D4s_v5", True),
+        ("STANDARD_B2S", "Standard_B2s", False),
+        ({"name": "Standard_X4_v9", "can_encrypt": True}, "Standard_X4_v9", True),
+        ({"name": "Standard_D4s_v5", "can_encrypt": False}, "Standard_D4s_v5", False),
+    ],
+)
+def test_a_size_is_read_in_any_case_or_with_its_capability(lab_data, write_lab, written, name, capable):
+    """And the lab as JSON is the same lab."""
+    lab_data["vms"]["vm-a"]["size"] = written
+    lab = load_lab(write_lab(lab_data))
+    vm = compile_lab(lab).vms["vm-a"]
+    assert (vm.size, vm.size_capable) == (name, capable)
+    assert parse_lab(lab.model_dump_json(), "my-lab.yaml") == lab
+
+
+@pytest.mark.parametrize(
     ("stem", "name"),
     [("My Lab_2", "my-lab-2"), ("2nd", "lab"), ("...", "lab"), ("x" * 80, "x" * 63), ("Ä", "lab")],
 )
@@ -465,3 +632,80 @@ def test_any_change_gives_a_lab_or_problems_with_place_and_remedy(changes):
     for problem in problems:
         assert re.fullmatch(r"lab\.yaml:\d+: [^\n]+[;?] [^\n]+", problem), problem
         assert len(problem) < 500
+
+
+TOKENS = st.sampled_from(
+    [
+        *(
+            "a: ",
+            "x-a: ",
+            "&a ",
+            "*a ",
+            "<<: *a ",
+            "- ",
+            "[",
+            "]",
+            "{",
+            "}",
+            ", ",
+            ": ",
+            ":",
+            "'",
+            '"',
+            "#",
+            "? ",
+        ),
+        *(
+            "\n",
+            "\n  ",
+            "\n    ",
+            "\t",
+            ">\n",
+            "|\n",
+            "---\n",
+            "...\n",
+            "%",
+            "@",
+            "!x ",
+            "!!binary ",
+            "~",
+            "yes",
+        ),
+        *("0700", "vni:5001", "10.0.0.4", "hosts: ", "vms: ", "\0", "\ud800", "\ufeff"),
+    ]
+)
+YAML_LIKE = st.lists(TOKENS, max_size=40).map(lambda tokens: "".join(tokens).encode("utf-8", "surrogatepass"))
+
+
+@st.composite
+def damaged(draw):
+    """The small lab with a few tokens put somewhere into it, or bytes taken out."""
+    data = Path(__file__).with_name("small.yaml").read_bytes()
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        taken = draw(st.integers(0, 20))
+        data = data[:at] + draw(TOKENS).encode("utf-8", "surrogatepass") + data[at + taken :]
+    return data
+
+
+@pytest.fixture(scope="module")
+def lab_file(tmp_path_factory):
+    return tmp_path_factory.mktemp("any") / "lab.yaml"
+
+
+@settings(max_examples=400)
+@given(st.binary(max_size=100) | YAML_LIKE | damaged())
+def test_any_bytes_are_a_lab_or_problems(lab_file, data):
+    """Whatever a file holds; each problem is a short line, and there are not more than are worth saying."""
+    lab_file.write_bytes(data)
+    try:
+        problems = load_lab(lab_file) and []
+    except LabFileError as error:
+        problems = error.problems
+        assert problems
+    assert len(problems) <= MAX_PROBLEMS + 1
+    for problem in problems:
+        text = problem.removeprefix(str(lab_file))
+        assert text.isprintable()
+        assert ";" in text or "?" in text
+        assert len(text) < 600

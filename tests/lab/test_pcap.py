@@ -1,12 +1,14 @@
 """Captures are read and written; a file that is none is refused with what to do."""
 
+import os
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtls_emu.lab.pcap import LINKTYPE_ETHERNET, encode_pcap, parse_pcap
+from dtls_emu.lab import pcap
+from dtls_emu.lab.pcap import LINKTYPE_ETHERNET, encode_pcap, parse_pcap, read_pcap
 
 
 def ipv4(payload=b"", length=None):
@@ -87,6 +89,14 @@ WHOLE = encode_pcap([(0, ipv4(b"hello"))])
             WHOLE[:24] + struct.pack("<IIII", 0, 0, 20, 1500) + ipv4(),
             "holds only 20 of 1500 bytes of frame 1; capture with -s 0",
         ),
+        (
+            WHOLE + struct.pack("<IIII", 0, 0, 1 << 30, 1 << 30) + ipv4(),
+            "says that frame 2 has 1073741824 bytes, and no frame has more than 262144; it is damaged, so capture again",
+        ),
+        (
+            WHOLE[:24] + struct.pack("<IIII", 0, 0, 20, 1 << 30) + ipv4(),
+            "says that frame 1 has 1073741824 bytes, and no frame has more than 262144; it is damaged, so capture again",
+        ),
     ],
 )
 def test_what_is_no_whole_capture_is_refused(data, message):
@@ -94,6 +104,29 @@ def test_what_is_no_whole_capture_is_refused(data, message):
     with pytest.raises(ValueError) as caught:
         parse_pcap(data)
     assert str(caught.value) == message
+
+
+def test_a_capture_has_so_many_frames_and_no_more(monkeypatch):
+    """Each is an object until the lab has run; also those that carry no IP count."""
+    monkeypatch.setattr(pcap, "MAX_FRAMES", 3)
+    frames = [(0.0, ethernet(0x0806, bytes(28)))] * 3
+    assert parse_pcap(encode_pcap(frames, LINKTYPE_ETHERNET)) == []
+    with pytest.raises(ValueError, match="has more than 3 frames; cut it: editcap -r IN OUT 1-3"):
+        parse_pcap(encode_pcap([*frames, *frames], LINKTYPE_ETHERNET))
+
+
+def test_a_file_that_is_no_regular_one_of_a_sensible_size_is_not_read(tmp_path):
+    """Nor waited for."""
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(WHOLE)
+    assert [packet.data for packet in read_pcap(path)] == [ipv4(b"hello")]
+    os.truncate(path, pcap.MAX_CAPTURE + 1)
+    with pytest.raises(OSError, match="is larger than 64 MiB"):
+        read_pcap(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="is a FIFO, not a regular file"):
+        read_pcap(path)
 
 
 @given(

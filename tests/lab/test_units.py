@@ -89,6 +89,8 @@ def test_sizes_are_bytes(text, count):
         (parse_probability, "101%", "`101%` is more than 100%; write at most 100%"),
         (parse_duration, "1e20s", "`1e20s` is too much; write less, such as 5ms"),
         (parse_rate, 100, "`100` has no unit; write a rate with its unit, such as 100Mbit/s"),
+        (parse_bytes, 1e6, "`1000000.0` is no whole number as it stands; write 1000000"),
+        (parse_bytes, 1.5, "`1.5` has no unit; write a number of bytes with its unit, such as 10MB"),
         (parse_bytes, "1.5B", "`1.5B` is not a whole number of bytes; write one, such as 10MB"),
     ],
 )
@@ -100,7 +102,9 @@ def test_ambiguity_is_refused_with_what_to_write(parse, value, message):
 
 
 @pytest.mark.parametrize("parse", [parse_duration, parse_probability, parse_rate, parse_bytes])
-@pytest.mark.parametrize("value", [True, None, [], {}, "", "%", "1e999s", float("nan"), -1, "1 %%", b"1s"])
+@pytest.mark.parametrize(
+    "value", [True, None, [], {}, "", "%", "1e999s", "1" * 2_000_000 + "ms", float("nan"), -1, "1 %%", b"1s"]
+)
 def test_junk_is_refused(parse, value):
     """As a ValueError, which becomes a line of the report."""
     with pytest.raises(ValueError):
