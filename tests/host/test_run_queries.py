@@ -18,9 +18,10 @@ from dtls_emu.host.run_queries import (
     summaries,
 )
 from dtls_emu.host.run_state import CardProcess, Folder, Namespace, RunError, RunFolder, RunState, boot_id
+from dtls_emu.lab import load_lab
 
 
-LAB = {"hosts": {"host-1": {}, "host-2": {}}, "vms": {"vm-a": {}}}
+LAB = load_lab("two-vms").model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
 
 
 @pytest.fixture
@@ -36,7 +37,8 @@ def make_run(tmp_path):
             )
             for index, runs in enumerate(alive, start=1):
                 identity = {"pid": me.pid, "started": me.started if runs else me.started - 1}
-                folder.add(CardProcess(host=f"host-{index}", socket=folder.path / "s", **identity))
+                host = f"host-{index}"
+                folder.add(CardProcess(host=host, socket=folder.path / f"{host}.sock", **identity))
         return tmp_path
 
     return make
@@ -106,8 +108,8 @@ def test_a_name_that_is_nowhere_comes_with_those_that_are(make_run, tmp_path):
     with pytest.raises(RunError, match=r"^nothing is up$"):
         find_place("vm-a", runs=tmp_path / "none")
     runs = make_run("demo")
-    with pytest.raises(RunError, match=r"no VM or host `vm-x` is up; did you mean `vm-a`\?"):
-        find_place("vm-x", runs=runs)
+    with pytest.raises(RunError, match=r"no VM or host `vm-aa` is up; did you mean `vm-a`\?"):
+        find_place("vm-aa", runs=runs)
     with pytest.raises(RunError, match=r"^there is no run `other`; there is: demo$"):
         find_place("vm-a", "other", runs)
 

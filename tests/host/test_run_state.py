@@ -24,9 +24,11 @@ from dtls_emu.host.run_state import (
     run_names,
     started_by_hand,
 )
+from dtls_emu.lab import load_lab
 
 
-STATE = RunState(run="demo", boot="now", lab={"hosts": {}})
+LAB = load_lab("two-vms").model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
+STATE = RunState(run="demo", boot="now", lab=LAB)
 NAMESPACE = Namespace(name="demo-vm-a")
 
 
@@ -181,7 +183,7 @@ def test_a_file_that_is_none_of_ours_is_not_obeyed(folder, tmp_path):
     folder.close()
     path = folder.path / "state.json"
     good = json.loads(path.read_text())
-    for text in ("{", json.dumps(good | {"version": 2}), json.dumps(good | {"surprise": 1})):
+    for text in ("{", json.dumps(good | {"version": 0}), json.dumps(good | {"surprise": 1})):
         path.write_text(text)
         with pytest.raises(RunError, match=r"demo/state.json: is no state file of this version: "):
             RunFolder.open("demo", tmp_path)

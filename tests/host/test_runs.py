@@ -125,7 +125,8 @@ def dies_at(moment, functions, act):
             for function in functions:
                 killer.watch(runs, function, before=True)
             killer.watch(RunFolder, "write", before=False)
-            killer.watch(run_state.Path, "replace", before=True)  # the new state has not the name yet
+            killer.watch(run_state.Path, "replace", before=True)  # what is new has not the name yet
+            killer.watch(run_state.Path, "unlink", before=True)  # what is gone is not struck out yet
             act()
         except BaseException:  # a fork of pytest must end here, come what may
             os._exit(1)
