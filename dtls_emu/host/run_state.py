@@ -228,18 +228,15 @@ class RunFolder:
         before = self.state
         known = {} if before is None else {record_key(each): each for each in before.made}
         wanted = {record_key(each): each for each in state.made}
-        with explained(self.path / STATE_FILE):
-            if before is None:  # without it, what has records is no run
-                self._write_header(state)
-            for key, made in wanted.items():
-                if made != known.get(key) or key not in self._numbers:
-                    self._write_record(key, encode_record(made, state.boot))
-            if before is not None and before.header != state.header:
-                self._write_header(state)
-            for key in known.keys() - wanted.keys():
-                if key in self._numbers:
-                    self._record_file(key).unlink(missing_ok=True)
-                    del self._numbers[key]
+        if before is None:  # without it, what has records is no run
+            self._write_header(state)
+        for key, made in wanted.items():
+            if made != known.get(key) or key not in self._numbers:
+                self._write_record(key, encode_record(made, state.boot))
+        if before is not None and before.header != state.header:
+            self._write_header(state)
+        for key in known.keys() - wanted.keys():
+            self._remove_record(key)
         self.state = state
 
     @contextmanager
@@ -323,20 +320,26 @@ class RunFolder:
             raise RunError(f"{place}: {error.strerror}; what is in it was not made by this run") from error
 
     def _write_header(self, state: RunState) -> None:
-        new = self.path / NEW_STATE_FILE
-        stage(new, _encoded(state))
-        commit(new, self.path / STATE_FILE)
+        new, path = self.path / NEW_STATE_FILE, self.path / STATE_FILE
+        with explained(path):
+            stage(new, _encoded(state))
+            commit(new, path)
 
     def _write_record(self, key: str, data: bytes) -> None:
-        place = self.path / RECORDS
-        place.mkdir(mode=0o700, exist_ok=True)
         # Its number is taken at once: what is written in part must be found by whoever removes the run.
-        self._numbers.setdefault(key, max(self._numbers.values(), default=0) + 1)
-        stage(place / NEW_RECORD, data)
-        commit(place / NEW_RECORD, self._record_file(key))
+        number = self._numbers.setdefault(key, max(self._numbers.values(), default=0) + 1)
+        path = self.path / RECORDS / record_file(number, key)
+        with explained(path):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            stage(path.with_name(NEW_RECORD), data)
+            commit(path.with_name(NEW_RECORD), path)
 
-    def _record_file(self, key: str) -> Path:
-        return self.path / RECORDS / record_file(self._numbers[key], key)
+    def _remove_record(self, key: str) -> None:
+        number = self._numbers.pop(key, None)
+        if number is not None:  # else it is in a state of version 1
+            path = self.path / RECORDS / record_file(number, key)
+            with explained(path):
+                path.unlink(missing_ok=True)
 
 
 def started_by_hand(folder: Path) -> list[Path]:
