@@ -102,7 +102,7 @@ class VmDevice(LabModel):
 
     vm: Name
     device: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=MAX_DEVICE)
-    netns: Annotated[str, AfterValidator(_check_network)] | None = Field(default=None, min_length=1)
+    netns: Annotated[str, Field(min_length=1), AfterValidator(_check_network)] | None = None
     create: Switch = False
 
 
