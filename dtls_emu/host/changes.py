@@ -5,6 +5,7 @@ See :mod:`dtls_emu.host.targets` for what can be named, and how.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,7 @@ def find_run(target: str, runs: Path = RUNS) -> str:
 
 def _by_hand(runs: Path) -> Iterable[str]:
     for socket in hosts_by_hand(runs):
-        yield f"a host that was started by hand is told with --socket {socket}"
+        yield f"a host that was started by hand is told with --socket {shlex.quote(str(socket))}"
 
 
 @dataclass(frozen=True, slots=True)

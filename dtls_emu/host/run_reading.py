@@ -6,6 +6,7 @@ part of it is said, and the rest is known all the same.
 
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,5 +192,5 @@ def damaged_run(folder: Path, damage: Sequence[str]) -> RunError:
     """Why nothing is done with a run but to end it."""
     more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
     return RunError(
-        f"{damage[0]}{more}; `sudo dtls-emu down {folder.name}` ends the run by what can be read of it"
+        f"{damage[0]}{more}; `sudo dtls-emu down {shlex.quote(folder.name)}` ends the run by what can be read of it"
     )

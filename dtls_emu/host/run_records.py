@@ -11,7 +11,6 @@ and a namespace without its name in front, are nobody's to remove.
 import json
 import re
 from dataclasses import dataclass
-from functools import singledispatch
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -143,30 +142,17 @@ def encode_record(made: Made, boot: str) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-@singledispatch
 def record_key(made: Made) -> str:
     """Kind and name of a thing, by which a run has it once."""
-    raise NotImplementedError(made)
-
-
-@record_key.register
-def _(made: Folder) -> str:
-    return f"{made.kind}-{made.path.name}"
-
-
-@record_key.register
-def _(made: Namespace) -> str:
-    return f"{made.kind}-{made.name}"
-
-
-@record_key.register
-def _(made: Interface) -> str:
-    return f"{made.kind}-{made.name}@{made.namespace}"
-
-
-@record_key.register
-def _(made: CardProcess) -> str:
-    return f"{made.kind}-{made.host}"
+    match made:
+        case Folder():
+            return f"{made.kind}-{made.path.name}"
+        case Namespace():
+            return f"{made.kind}-{made.name}"
+        case Interface():
+            return f"{made.kind}-{made.name}@{made.namespace}"
+        case CardProcess():
+            return f"{made.kind}-{made.host}"
 
 
 def record_file(number: int, key: str) -> str:
