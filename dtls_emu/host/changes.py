@@ -151,6 +151,9 @@ def _set_mtus(cables: Iterable[_Cable]) -> None:
 def _tell(cards: Iterable[CardProcess], changes: Iterable[Change]) -> Iterable[str]:
     """Tell every card; yield what those say that do not take it."""
     for card in cards:
+        if card.socket.is_symlink():
+            yield f"the card of {card.host} was not told: {card.socket} is a symbolic link"
+            continue
         try:
             for change in changes:
                 ask(card.socket, "set", path=change.path, value=change.value)

@@ -203,6 +203,8 @@ def stop_cards(cards: Sequence[CardProcess]) -> list[CardProcess]:
     running = {process: card for card in cards if (process := process_of(card)) is not None}
     leaving: list[ProcessId] = []
     for process, card in running.items():
+        if not is_socket(card.socket):  # or a link to the socket of another
+            continue
         with suppress(ControlError):
             ask(card.socket, "close", timeout=ASK_TIMEOUT)
             leaving.append(process)

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.host import launcher, run_state, runs
+from dtls_emu.host import changes, launcher, run_state, runs
 from dtls_emu.host.changes import change_run
 from dtls_emu.host.netns import NETNS_FOLDER, entered
+from dtls_emu.host.processes import identify, is_alive
 from dtls_emu.host.run_state import CardProcess, Namespace, RunError, RunFolder, read_state, run_names
 from dtls_emu.host.runs import restart_card, start_run, stop_run
 from dtls_emu.lab.loader import parse_lab
@@ -641,3 +642,23 @@ def test_a_card_that_somebody_has_started_again_by_hand_keeps_its_socket(tmp_pat
         killed.close()
         assert launcher.stop_cards(cards) == []
     assert [card.socket.exists() for card in cards] == [True, False]
+
+
+def test_a_card_whose_socket_leads_elsewhere_ends_and_nobody_else_is_told(tmp_path):
+    """Neither to close nor to change: whoever answers there is not the run's."""
+    child = subprocess.Popen(["sleep", "600"])
+    process = identify(child.pid)
+    card = CardProcess(host="h1", socket=tmp_path / "h1.sock", pid=process.pid, started=process.started)
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / "theirs"))
+        theirs.listen()
+        theirs.setblocking(False)
+        card.socket.symlink_to(tmp_path / "theirs")
+        (said,) = changes._tell([card], [])
+        assert said == f"the card of h1 was not told: {card.socket} is a symbolic link"
+        assert launcher.stop_cards([card]) == []
+        with pytest.raises(BlockingIOError):
+            theirs.accept()
+    assert not is_alive(process)
+    assert card.socket.is_symlink()
+    child.wait()
