@@ -13,7 +13,7 @@ from dtls_emu.cli.bench import bench
 from dtls_emu.cli.broker import broker
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.down import down
-from dtls_emu.cli.exec import exec_command
+from dtls_emu.cli.exec import EXEC_SETTINGS, exec_command
 from dtls_emu.cli.explain import explain
 from dtls_emu.cli.export import export
 from dtls_emu.cli.host import host
@@ -65,7 +65,9 @@ app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: sudo dtls-emu broker demo")(broker)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
 app.command(epilog="Example: sudo dtls-emu down two-vms")(down)
-app.command("exec", epilog="Example: sudo dtls-emu exec vm-a -- ping -c 3 10.0.0.5")(exec_command)
+app.command(
+    "exec", epilog="Example: sudo dtls-emu exec vm-a -- ping -c 3 10.0.0.5", context_settings=EXEC_SETTINGS
+)(exec_command)
 app.add_typer(explain, name="explain")
 app.add_typer(export, name="export")
 app.command(epilog="Example: sudo dtls-emu host --config host.json")(host)

@@ -23,15 +23,23 @@ def broker(
     """
     from dtls_emu.host.broker import serve_keys
     from dtls_emu.host.run_queries import only_run
-    from dtls_emu.host.run_state import RUNS, CardProcess, no_such_run, read_state, require_root
+    from dtls_emu.host.run_state import (
+        RUNS,
+        CardProcess,
+        has_state,
+        no_such_run,
+        read_state,
+        require_root,
+        run_names,
+    )
 
     require_root()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     name = run or only_run()
-    state = read_state(RUNS / name)
+    state = read_state(RUNS / name) if name in run_names() else None
     if state is None:
         raise no_such_run(name, RUNS)
     sockets = {card.host: card.socket for card in state.of(CardProcess)}
     typer.echo(f"{name}: handing out session keys to {', '.join(sockets)}; Ctrl-C ends it")
     with suppress(KeyboardInterrupt):
-        serve_keys(sockets, until=lambda: read_state(RUNS / name) is None)
+        serve_keys(sockets, until=lambda: not has_state(RUNS / name))

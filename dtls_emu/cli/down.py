@@ -24,7 +24,8 @@ def down(
     """End a run: cards, programs in its VMs, interfaces, namespaces, credentials.
 
     It goes by what the run wrote down before it made it, so it works after anything was killed, and again when
-    nothing is left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
+    nothing is left; also when what was written is damaged in part, or the disk is full. What cannot be told is said
+    and left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
     """
     from dtls_emu.host.run_queries import only_run
     from dtls_emu.host.run_state import RUNS, require_root, run_names, started_by_hand
@@ -39,9 +40,8 @@ def down(
     for name in wanted:
         if name not in there:
             notes = ["there is no such run: nothing to do"]
-            notes += [
-                f"{path} is of a host that was started by hand" for path in started_by_hand(RUNS / name)
-            ]
+            by_hand = [] if "/" in name or name in {".", ".."} else started_by_hand(RUNS / name)
+            notes += [f"{path} is of a host that was started by hand" for path in by_hand]
             outcomes[name] = {"removed": False, "notes": notes, "error": ""}
             continue
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Annotated, Final
 
 import typer
@@ -10,21 +11,30 @@ import typer
 from dtls_emu.cli.output import complain
 
 
-__all__ = ["exec_command"]
+__all__ = ["EXEC_SETTINGS", "exec_command"]
 
 EXIT_CANNOT_RUN: Final = 126
 EXIT_NOT_FOUND: Final = 127
 """As shells have it."""
 
+EXEC_SETTINGS: Final = {"allow_interspersed_args": False}
+"""What follows the name of the VM is the program's, options too."""
+
+RUN_OPTION: Final = "--run"
+
 
 def exec_command(
+    context: typer.Context,
     vm: Annotated[
         str, typer.Argument(help="Name of a VM, or of a host, which sees the fabric.", show_default=False)
     ],
     command: Annotated[
-        list[str], typer.Argument(help="The program and its arguments, after --.", show_default=False)
+        list[str],
+        typer.Argument(help="The program and its arguments; -- may stand before it.", show_default=False),
     ],
-    run: Annotated[str, typer.Option("--run", help="Where several runs have such a VM.", metavar="RUN")] = "",
+    run: Annotated[
+        str, typer.Option(RUN_OPTION, help="Where several runs have such a VM.", metavar="RUN")
+    ] = "",
 ) -> None:
     """Run a program in the network namespace of a VM. Its terminal and exit code are those of the program.
 
@@ -34,12 +44,40 @@ def exec_command(
     from dtls_emu.host.run_queries import find_place
     from dtls_emu.host.run_state import require_root
 
+    run, program = _split(context, run, command)
     require_root()
     place = find_place(vm, run or None)
     with entered(place.namespace):
+        if not program[0]:
+            complain("the name of the program is empty")
+            raise typer.Exit(EXIT_NOT_FOUND)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program would inherit that
         try:
-            os.execvp(command[0], command)  # noqa: S606 (what the user said)
+            os.execvp(program[0], program)  # noqa: S606 (what the user said)
         except OSError as error:
-            complain(f"{command[0]}: {error.strerror}")
+            complain(f"{program[0]}: {error.strerror}")
             code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN
     raise typer.Exit(code)
+
+
+def _split(context: typer.Context, run: str, words: list[str]) -> tuple[str, list[str]]:
+    """The run and the program, from all that follows the name of the VM: no program's name begins with a hyphen."""
+    rest = list(words)
+    while rest and rest[0].startswith("-") and len(rest[0]) > 1:
+        word = rest.pop(0)
+        if word == "--":
+            break
+        name, is_given, value = word.partition("=")
+        if word in context.help_option_names:
+            typer.echo(context.get_help())
+            raise typer.Exit
+        if name != RUN_OPTION:
+            raise typer.BadParameter(
+                f"{word}: no such option; write -- before a program of this name", context
+            )
+        if not is_given and not rest:
+            raise typer.BadParameter(f"{RUN_OPTION} needs the name of a run", context)
+        run = value if is_given else rest.pop(0)
+    if not rest:
+        raise typer.BadParameter("which program? Write it behind the name of the VM", context)
+    return run, rest

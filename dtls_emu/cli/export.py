@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,7 @@ def compose(lab: LabArgument, output: OutputOption = "", image: ImageOption = ""
     loaded = load_lab(lab)
     folder = Path(output or loaded.name)
     _tell(loaded, export_compose(loaded, folder, image=image or IMAGE))
-    typer.echo(f"next: cd {folder} && podman-compose up --detach")
+    typer.echo(f"next: cd {_quoted(folder)} && podman-compose up --detach")
 
 
 @export.command(epilog="Example: dtls-emu export kubernetes two-vms --image registry.example/dtls-emu")
@@ -69,7 +70,13 @@ def kubernetes(
     loaded = load_lab(lab)
     folder = Path(output or loaded.name)
     _tell(loaded, export_kubernetes(loaded, folder, image=image or IMAGE, mtu=mtu or POD_NETWORK_MTU))
-    typer.echo(f"next: kubectl apply --filename {folder}")
+    typer.echo(f"next: kubectl apply --filename {_quoted(folder)}")
+
+
+def _quoted(folder: Path) -> str:
+    """For a shell, and so that no command takes it for an option."""
+    text = str(folder)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _tell(lab: Lab, files: Sequence[Path]) -> None:

@@ -18,7 +18,8 @@ def restart(
 ) -> None:
     """Start the card of a host anew, whether it runs, has ended or was killed.
 
-    VMs and cables stay. Its tunnels are built again; peers let go of the old ones. Needs root.
+    VMs and cables stay. Its tunnels are built again; peers let go of the old ones. What the new card needs is written
+    first: where that cannot be, the old one runs on. Needs root.
     """
     from dtls_emu.host.run_queries import find_place
     from dtls_emu.host.run_state import require_root

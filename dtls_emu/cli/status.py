@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -57,7 +58,9 @@ def status(
         previous = {_key(report): report for report in reports}
         time.sleep(WATCH_EVERY)
     if not reports and not silent:
-        complain("no host runs" + (f" in {run}" if run else ""))
+        complain(_why_none(run))
+    if not socket:
+        _name_damaged(run)
     if silent or not reports or any(report["trouble"] for report in reports):
         raise typer.Exit(EXIT_TROUBLE)
 
@@ -65,16 +68,55 @@ def status(
 def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The reports of hosts, and why some do not answer, by socket."""
     from dtls_emu.host.control_client import ControlError, ask
-    from dtls_emu.host.run_directory import control_sockets
 
     reports: list[dict[str, Any]] = []
     silent: dict[str, str] = {}
-    for path in [Path(socket)] if socket else control_sockets(run or "*"):
+    for path in [Path(socket)] if socket else _sockets(run):
         try:
-            reports.append(ask(path, "status"))
+            report = ask(path, "status")
         except ControlError as error:
             silent[str(path)] = str(error)
+            continue
+        if isinstance(report, dict) and report.keys() >= _KEYS:
+            reports.append(report)
+        else:
+            silent[str(path)] = "what answers there is no host of this version"
     return reports, silent
+
+
+_KEYS: Final = frozenset(("run", "host", "pid", "card", "devices", "fabric", "trouble"))
+"""Some of what every report has."""
+
+
+def _sockets(run: str) -> list[Path]:
+    from dtls_emu.errors import DtlsEmuError
+    from dtls_emu.host.run_directory import control_sockets, hidden_runs
+
+    try:
+        return control_sockets(run or "*")
+    except DtlsEmuError:
+        if hidden_runs():  # which is the better reason for finding none
+            return []
+        raise
+
+
+def _why_none(run: str) -> str:
+    from dtls_emu.host.run_directory import hidden_runs
+
+    if hidden_runs():
+        return "no host of yours runs; a lab of root is up: use sudo"
+    return "no host runs" + (f" in {run}" if run else "")
+
+
+def _name_damaged(run: str) -> None:
+    """Runs whose state cannot be read, and what to do; their hosts answer all the same."""
+    if os.geteuid() != 0:  # whose runs these are
+        return
+    from dtls_emu.host.run_queries import readable_states
+
+    for name, reason in readable_states()[1].items():
+        if run in {"", name}:
+            complain(reason)
 
 
 def _print(reports: Sequence[dict[str, Any]], previous: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ See :mod:`dtls_emu.host.targets` for what can be named, and how.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,8 @@ from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.lab_document import changed, compile_document, differences
 from dtls_emu.host.namespaces import set_mtu
 from dtls_emu.host.plan import cable_device, cable_mtu, namespace_name
-from dtls_emu.host.run_queries import hosts_by_hand
-from dtls_emu.host.run_state import (
-    RUNS,
-    CardProcess,
-    RunError,
-    RunFolder,
-    read_state,
-    require_root,
-    run_names,
-)
+from dtls_emu.host.run_queries import hosts_by_hand, readable_states
+from dtls_emu.host.run_state import RUNS, CardProcess, RunError, RunFolder, require_root
 from dtls_emu.host.targets import Change, parse_words, plan_changes
 
 
@@ -40,26 +33,30 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS
     """Change a running lab: its state first, then every card, then cables whose MTU it is about.
 
     Raises:
-        RunError: no such run or target, it cannot be changed while it runs, or a card did not take it.
+        RunError: no such run or target, it cannot be changed while it runs, the state cannot be written, and nothing
+            is changed; or a card did not take it.
         LabFileError: the lab would be wrong.
     """
     require_root()
     with RunFolder.open(run, runs) as folder:
         state = folder.known
+        before = compile_document(state.lab)
         changes = plan_changes(state.lab, target, parse_words(words))
         document = state.lab
         for change in changes:
             document = changed(document, change.path, change.value)
-        before, after = compile_document(state.lab), compile_document(document)
+        after = compile_document(document)
         fixed = differences(before, after)
         if fixed:
             raise RunError(
                 f"{', '.join(sorted(fixed))}: not while it is up; `down`, change the lab file, and `up` again"
             )
         cables = _changed_cables(run, before, after)
-        # A cable is never smaller than what the cards think that it carries.
-        _set_mtus(each for each in cables if each.after > each.before)
-        folder.write(state.model_copy(update={"lab": document}))
+        new = state.model_copy(update={"lab": document})
+        with folder.room(new):
+            # A cable is never smaller than what the cards think that it carries.
+            _set_mtus(each for each in cables if each.after > each.before)
+            folder.write(new)
         refused = [*_tell(state.of(CardProcess), changes)]
         _set_mtus(each for each in cables if each.after < each.before)
         if refused:
@@ -97,26 +94,26 @@ def find_run(target: str, runs: Path = RUNS) -> str:
         RunError: none has it, or several.
     """
     found: list[str] = []
-    refusals: list[RunError] = []
-    for run in run_names(runs):
-        state = read_state(runs / run)
-        if state is not None:
-            try:
-                plan_changes(state.lab, target, {})
-            except RunError as error:
-                refusals.append(error)
-            else:
-                found.append(run)
+    refusals: list[str] = []
+    states, damaged = readable_states(runs)
+    for run, state in states.items():
+        try:
+            plan_changes(state.lab, target, {})
+        except RunError as error:
+            refusals.append(str(error))
+        else:
+            found.append(run)
     if len(found) > 1:
         raise RunError(f"several runs have `{target}`; write --run {' or --run '.join(found)}")
     if not found:
-        raise refusals[0] if refusals else RunError("; ".join(("nothing is up", *_by_hand(runs))))
+        said = refusals[:1] or ["nothing is up", *_by_hand(runs)]
+        raise RunError("; ".join((*said, *damaged.values())))
     return found[0]
 
 
 def _by_hand(runs: Path) -> Iterable[str]:
     for socket in hosts_by_hand(runs):
-        yield f"a host that was started by hand is told with --socket {socket}"
+        yield f"a host that was started by hand is told with --socket {shlex.quote(str(socket))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +151,9 @@ def _set_mtus(cables: Iterable[_Cable]) -> None:
 def _tell(cards: Iterable[CardProcess], changes: Iterable[Change]) -> Iterable[str]:
     """Tell every card; yield what those say that do not take it."""
     for card in cards:
+        if card.socket.is_symlink():
+            yield f"the card of {card.host} was not told: {card.socket} is a symbolic link"
+            continue
         try:
             for change in changes:
                 ask(card.socket, "set", path=change.path, value=change.value)

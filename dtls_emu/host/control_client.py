@@ -59,15 +59,17 @@ def ask(path: Path | str, command: str, /, *, timeout: float = ANSWER_TIMEOUT, *
             connection.connect(str(path))
             connection.sendall(request)
             line = _read_line(connection)
-    except OSError as error:
-        reason = error.strerror or f"no answer in {timeout:g} seconds"
+    except TimeoutError as error:
+        raise ControlError(f"{path}: no answer in {timeout:g} seconds") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error  # a path too long for a socket has no number
         raise ControlError(f"{path}: {reason}") from error
     try:
         answer = json.loads(line)
         if answer["ok"]:
             return answer["result"]
         message, problems = str(answer["error"]), tuple(map(str, answer["problems"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ControlError(f"{path}: not the answer of a host: {line[:80]!r}") from error
     raise ControlError(message, problems)
 

@@ -10,9 +10,13 @@ Paths are relative to the file's folder. The file holds no secret; the private k
 may be able to read it.
 """
 
+import os
+import re
 from collections.abc import Iterator
+from importlib.metadata import entry_points
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -20,9 +24,12 @@ from pydantic_core import ErrorDetails
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.lab_document import check_document, compile_document
 from dtls_emu.host.run_directory import control_socket
+from dtls_emu.host.small_files import MAX_BYTES
+from dtls_emu.lab.checks import BACKENDS
+from dtls_emu.lab.files import read_file
 from dtls_emu.lab.kernel_names import check_device
 from dtls_emu.lab.model import LabModel, Name, Switch
-from dtls_emu.lab.problems import Problem, dotted, suggest
+from dtls_emu.lab.problems import Problem, dotted, shown, suggest
 from dtls_emu.lab.reading import Document, read_yaml
 from dtls_emu.lab.topology import Topology
 from dtls_emu.lab.vocabulary import Keying
@@ -30,7 +37,42 @@ from dtls_emu.lab.vocabulary import Keying
 
 __all__ = ["CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
 
+MAX_DNS_NAME: Final = 253
+"""Characters (RFC 1035 2.3.4: 255 octets on the wire)."""
+
+_DNS_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
+
 Mode = Literal["auto", "on", "off"]
+
+
+def _check_path(path: Path) -> Path:
+    """A path that a file can have."""
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:
+        name = b"\0"
+    if b"\0" in name:
+        raise ValueError(f"{shown(str(path))} is the path of no file; write one")
+    return path
+
+
+def _check_network(name: str) -> str:
+    """The name of a network namespace, or a path."""
+    _check_path(Path(name))
+    return name
+
+
+def _check_underlay(name: str) -> str:
+    """An IP address or a DNS name."""
+    try:
+        ip_address(name)
+    except ValueError:
+        if len(name) > MAX_DNS_NAME or not _DNS_NAME.fullmatch(name):
+            raise ValueError(f"{shown(name)} is neither an IP address nor a DNS name; write one") from None
+    return name
+
+
+FilePath = Annotated[Path, AfterValidator(_check_path)]
 
 
 class CredentialPaths(LabModel):
@@ -41,9 +83,9 @@ class CredentialPaths(LabModel):
         authorities: PEM file of each region's CA certificate, by region.
     """
 
-    certificate: Path
-    private_key: Path
-    authorities: dict[Name, Path] = Field(min_length=1)
+    certificate: FilePath
+    private_key: FilePath
+    authorities: dict[Name, FilePath] = Field(min_length=1)
 
 
 class VmDevice(LabModel):
@@ -59,7 +101,7 @@ class VmDevice(LabModel):
 
     vm: Name
     device: Annotated[str, AfterValidator(check_device)]
-    netns: str | None = Field(default=None, min_length=1)
+    netns: Annotated[str, Field(min_length=1), AfterValidator(_check_network)] | None = None
     create: Switch = False
 
 
@@ -94,8 +136,8 @@ class HostConfig(LabModel):
     gro: Mode = "auto"
     fast_path: Literal["auto", "off"] = "auto"
     credentials: CredentialPaths
-    control_socket: Path | None = None
-    underlays: dict[Name, str] = Field(default_factory=dict)
+    control_socket: FilePath | None = None
+    underlays: dict[Name, Annotated[str, AfterValidator(_check_underlay)]] = Field(default_factory=dict)
     container: Switch = False
     vms: tuple[VmDevice, ...]
 
@@ -119,7 +161,7 @@ def load_host_config(path: Path) -> HostConfig:
         LabFileError: everything that is wrong with it, each with file, line and remedy.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LabFileError([f"{path}: cannot be read: {reason}"]) from None
@@ -160,6 +202,7 @@ def _check_lab(config: HostConfig) -> list[Problem]:
     if config.host not in hosts:
         return [Problem(("host",), f"no such host in the lab; {suggest(config.host, hosts)}")]
     return [
+        *_check_backend(config),
         *_check_keying(config, topology),
         *_check_vms(config, [vm.name for vm in topology.vms_on(config.host)]),
         *(
@@ -173,6 +216,12 @@ def _check_lab(config: HostConfig) -> list[Problem]:
             if region not in config.credentials.authorities
         ),
     ]
+
+
+def _check_backend(config: HostConfig) -> Iterator[Problem]:
+    names = sorted({"auto", *entry_points(group=BACKENDS).names})
+    if config.backend is not None and config.backend not in names:
+        yield Problem(("backend",), f"no backend {shown(config.backend)}; {suggest(config.backend, names)}")
 
 
 def _check_keying(config: HostConfig, topology: Topology) -> Iterator[Problem]:

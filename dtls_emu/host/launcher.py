@@ -14,14 +14,15 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from dtls_emu.crypto.credential_files import save_credentials
 from dtls_emu.host.control_client import ControlError, ask, is_served
+from dtls_emu.host.host_config import parse_host_config
 from dtls_emu.host.netns import entered
+from dtls_emu.host.pem_files import credential_paths, pem_files
 from dtls_emu.host.plan import CONFIG, NIC, namespace_name
 from dtls_emu.host.processes import ProcessId, end_processes, is_alive
-from dtls_emu.host.run_state import RunError
+from dtls_emu.host.run_errors import RunError, explained
+from dtls_emu.host.run_records import control_socket_in
+from dtls_emu.host.small_files import is_folder, is_socket, replace_file
 
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "await_ready",
     "last_words",
     "process_of",
+    "said_before",
     "start_card",
     "stop_cards",
     "write_config",
@@ -60,44 +62,75 @@ LOG: Final = "card.log"
 LOG_TAIL: Final = 5
 """Lines of it that a failure shows."""
 
-_CERTIFICATE: Final = "host.pem"
-_KEY: Final = "host.key"
+LOG_BYTES: Final = 64 << 10
+"""Of its end that are looked at for them."""
 
 
 def write_credentials(
     folder: Path, credentials: HostCredentials, authorities: Mapping[str, x509.Certificate]
 ) -> None:
-    """Write certificate and key of a host, and the CA certificate of each region, into its folder."""
-    save_credentials(credentials, folder)
-    for region, certificate in authorities.items():
-        (folder / _authority(region)).write_bytes(certificate.public_bytes(Encoding.PEM))
+    """Write certificate and key of a host, and the CA certificate of each region, into its folder, which is made.
+
+    Raises:
+        RunError: one cannot be written.
+    """
+    with explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, pem in pem_files(credentials, authorities).items():
+        _write(folder / name, pem)
 
 
-def write_config(folder: Path, state: RunState, topology: Topology, card: CardProcess) -> Path:
-    """Write the ``host.json`` of a host into its folder, with the lab as it is now, and return its path."""
-    regions = sorted({host.region for host in topology.hosts.values()})
+def write_config(
+    folder: Path, state: RunState, topology: Topology, host: str, *, check: bool = False
+) -> Path:
+    """Write the ``host.json`` of a host into its folder, with the lab as it is now, and return its path.
+
+    Args:
+        folder: of the host.
+        state: of its run.
+        topology: the lab.
+        host: its name.
+        check: read it as the card will before it is written.
+
+    Raises:
+        RunError: it cannot be written; that of before is there still.
+        LabFileError: no card would take it.
+    """
     document: dict[str, Any] = {
         "version": 1,
         "run": state.run,
-        "host": card.host,
+        "host": host,
         "lab": state.lab,
         "encryption": state.encryption,
         "backend": state.backend,
         "fast_path": state.fast_path,
-        "credentials": {
-            "certificate": _CERTIFICATE,
-            "private_key": _KEY,
-            "authorities": {region: _authority(region) for region in regions},
-        },
-        "control_socket": str(card.socket),
+        "credentials": credential_paths(each.region for each in topology.hosts.values()),
+        "control_socket": str(control_socket_in(folder.parent, host)),
         "vms": [
             {"vm": vm.name, "netns": namespace_name(state.run, vm.name), "device": NIC, "create": False}
-            for vm in topology.vms_on(card.host)
+            for vm in topology.vms_on(host)
         ],
     }
     path = folder / CONFIG
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    text = json.dumps(document, indent=1)
+    if check:
+        parse_host_config(text, path)
+    _write(path, text.encode())
     return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file of a host into its folder, and through no symbolic link elsewhere.
+
+    Raises:
+        RunError: it cannot be.
+    """
+    if not is_folder(path.parent):
+        raise RunError(
+            f"{path.parent}: is no folder, so {path.name} cannot be written; `down` and `up` make it anew"
+        )
+    with explained(path):
+        replace_file(path, data)
 
 
 def start_card(config: Path, namespace: str) -> int:
@@ -112,7 +145,7 @@ def start_card(config: Path, namespace: str) -> int:
     log = str(config.with_name(LOG))
     files = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     )
     try:
@@ -122,7 +155,7 @@ def start_card(config: Path, namespace: str) -> int:
                 command[0], command, os.environ, file_actions=files, setsid=True, setsigdef=[signal.SIGPIPE]
             )
     except OSError as error:
-        raise RunError(f"cannot start a card: {error.strerror}") from error
+        raise RunError(f"cannot start a card, or write its log {log}: {error.strerror}") from error
 
 
 def await_ready(cards: Sequence[CardProcess], folder: Path, timeout: float = READY_TIMEOUT) -> None:
@@ -146,9 +179,9 @@ def await_ready(cards: Sequence[CardProcess], folder: Path, timeout: float = REA
                     break
                 reason = answer["reason"]
             if process_of(card) is None:
-                raise RunError(f"the card of {card.host} has ended: {last_words(folder, card.host)}")
+                raise RunError(f"the card of {card.host} has ended: {last_words(folder, card)}")
             if time.monotonic() > deadline:
-                said = reason or last_words(folder, card.host)
+                said = reason or last_words(folder, card)
                 raise RunError(f"the card of {card.host} is not ready after {timeout:g} seconds: {said}")
             time.sleep(READY_POLL)
 
@@ -170,6 +203,8 @@ def stop_cards(cards: Sequence[CardProcess]) -> list[CardProcess]:
     running = {process: card for card in cards if (process := process_of(card)) is not None}
     leaving: list[ProcessId] = []
     for process, card in running.items():
+        if not is_socket(card.socket):  # or a link to the socket of another
+            continue
         with suppress(ControlError):
             ask(card.socket, "close", timeout=ASK_TIMEOUT)
             leaving.append(process)
@@ -179,7 +214,8 @@ def stop_cards(cards: Sequence[CardProcess]) -> list[CardProcess]:
     left = end_processes(running)
     for card in cards:
         with suppress(OSError):
-            if not is_served(card.socket):  # else somebody has started it again, by hand
+            # Else somebody has started it again, by hand; or has put something else there.
+            if is_socket(card.socket) and not is_served(card.socket):
                 card.socket.unlink(missing_ok=True)
         if card.pid is not None:
             with suppress(ChildProcessError):  # it is one only of the command that started it
@@ -187,15 +223,26 @@ def stop_cards(cards: Sequence[CardProcess]) -> list[CardProcess]:
     return [running[process] for process in left]
 
 
-def last_words(folder: Path, host: str) -> str:
-    """What the card of a host said last."""
-    path = folder / host / LOG
+def last_words(folder: Path, card: CardProcess) -> str:
+    """What a card has said last since it was started."""
+    path = folder / card.host / LOG
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        with open(path, "rb", opener=_without_links) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(min(card.said, size), size - LOG_BYTES))
+            lines = file.read(LOG_BYTES).decode("utf-8", "replace").strip().splitlines()
     except OSError:
         lines = []
     return " | ".join(lines[-LOG_TAIL:]) or f"it said nothing; see {path}"
 
 
-def _authority(region: str) -> str:
-    return f"ca-{region}.pem"
+def said_before(folder: Path, host: str) -> int:
+    """Bytes in the log of a card: what is behind them, its next start will have said."""
+    try:
+        return (folder / host / LOG).lstat().st_size
+    except OSError:
+        return 0
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -329,9 +329,7 @@ def _leftovers() -> list[Offer]:
 def _left_of(name: str, run: RunSummary) -> Offer | None:
     if run.condition in {RunCondition.DEAD, RunCondition.UNREADABLE}:
         reason = f"run {run.run}: {', '.join(run.made)}"
-        is_known = run.condition is RunCondition.DEAD
-        remedy = f"dtls-emu down {run.run}" if is_known else "look at it; nothing touches what it cannot read"
-        return Offer(name, OfferState.LIMITED, reason, remedy)
+        return Offer(name, OfferState.LIMITED, reason, f"dtls-emu down {run.run}")
     if run.condition is RunCondition.IMPAIRED:
         reason = f"run {run.run}: cards have ended: {', '.join(run.stopped)}"
         return Offer(name, OfferState.LIMITED, reason, f"dtls-emu restart --run {run.run} {run.stopped[0]}")

@@ -77,7 +77,7 @@ def end_processes(processes: Iterable[ProcessId], grace: float = GRACE) -> list[
     with ExitStack() as stack:
         handles: dict[int, ProcessId] = {}
         for process in processes:
-            with suppress(ProcessLookupError):
+            with suppress(OSError):  # ended meanwhile; or the number is that of a thread
                 handle = os.pidfd_open(process.pid)
                 stack.callback(os.close, handle)
                 if is_alive(process):  # the handle means what it meant a moment ago

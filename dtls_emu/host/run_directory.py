@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.host.small_files import is_folder
+from dtls_emu.lab.kernel_names import RUNS
 
 
-__all__ = ["SOCKET_SUFFIX", "control_socket", "control_sockets", "run_directory", "runs_directory"]
+__all__ = [
+    "SOCKET_SUFFIX",
+    "control_socket",
+    "control_sockets",
+    "hidden_runs",
+    "run_directory",
+    "runs_directory",
+]
 
 SOCKET_SUFFIX: Final = ".sock"
-
-_ROOT: Final = Path("/run/dtls-emu")
 
 
 def runs_directory() -> Path:
@@ -26,11 +33,16 @@ def runs_directory() -> Path:
         DtlsEmuError: not root, and no ``XDG_RUNTIME_DIR``, whose folder only its user can read.
     """
     if os.geteuid() == 0:
-        return _ROOT
+        return RUNS
     own = os.environ.get("XDG_RUNTIME_DIR")
     if not own:
         raise DtlsEmuError("XDG_RUNTIME_DIR is not set, so there is no place for sockets; name one")
     return Path(own) / "dtls-emu"
+
+
+def hidden_runs() -> bool:
+    """Whether root has runs that this user cannot see: their folder is there as long as there is one."""
+    return os.geteuid() != 0 and is_folder(RUNS) and not os.access(RUNS, os.R_OK | os.X_OK)
 
 
 def run_directory(run: str) -> Path:
@@ -44,5 +56,17 @@ def control_socket(run: str, host: str) -> Path:
 
 
 def control_sockets(run: str = "*") -> list[Path]:
-    """The control sockets that are there: of one run, or of all."""
-    return sorted(runs_directory().glob(f"{run}/*{SOCKET_SUFFIX}"))
+    """The control sockets that are there: of one run, or of all. What a symbolic link leads to is none."""
+    folder = runs_directory()
+    folders = [folder / run] if run != "*" and "/" not in run and run not in {".", ".."} else []
+    try:
+        folders = list(folder.iterdir()) if run == "*" else folders
+    except OSError:  # none was made yet
+        folders = []
+    return sorted(
+        path
+        for each in folders
+        if is_folder(each)
+        for path in each.glob(f"*{SOCKET_SUFFIX}")
+        if not path.is_symlink()
+    )

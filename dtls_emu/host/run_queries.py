@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from dtls_emu.host.run_state import RunState
 
 
-__all__ = ["Place", "RunCondition", "RunSummary", "find_place", "hosts_by_hand", "only_run", "summaries"]
+__all__ = [
+    "Place",
+    "RunCondition",
+    "RunSummary",
+    "find_place",
+    "hosts_by_hand",
+    "only_run",
+    "readable_states",
+    "summaries",
+]
 
 
 class RunCondition(StrEnum):
@@ -119,25 +128,47 @@ def find_place(name: str, run: str | None = None, runs: Path = RUNS) -> Place:
     Raises:
         RunError: nowhere, or in several runs.
     """
-    there = run_names(runs)
-    if run is not None and run not in there:
+    if run is None:
+        states, damaged = readable_states(runs)
+    elif run in run_names(runs):
+        state = read_state(runs / run)
+        states, damaged = {} if state is None else {run: state}, {}
+    else:
         raise no_such_run(run, runs)
     found: list[Place] = []
     known: set[str] = set()
-    for each in there if run is None else [run]:
-        state = read_state(runs / each)
-        names = set() if state is None else {*state.lab["vms"], *state.lab["hosts"]}
+    for each, state in states.items():
+        names = {*state.lab["vms"], *state.lab["hosts"]}
         known |= names
         if name in names:
             found.append(Place(each, namespace_name(each, name)))
     if len(found) > 1:
         choices = " or ".join(f"--run {place.run}" for place in found)
         raise RunError(f"several runs have `{name}`; write {choices}")
-    if not known:
-        raise RunError("nothing is up")
     if not found:
-        raise RunError(f"no VM or host `{name}` is up; {suggest(name, sorted(known))}")
+        said = f"no VM or host `{name}` is up; {suggest(name, sorted(known))}" if known else "nothing is up"
+        raise RunError("; ".join((said, *damaged.values())))
     return found[0]
+
+
+def readable_states(runs: Path = RUNS) -> tuple[dict[str, RunState], dict[str, str]]:
+    """The states of all runs that have one, by name; and of those that are damaged, what is wrong and what to do.
+
+    One damaged run is no obstacle to work on the others.
+
+    Raises:
+        RunError: the folder of runs may not be read.
+    """
+    states: dict[str, RunState] = {}
+    damaged: dict[str, str] = {}
+    for run in run_names(runs):
+        try:
+            state = read_state(runs / run)
+        except RunError as error:
+            damaged[run] = f"the run `{run}` cannot be read: {error}"
+        else:
+            states |= {} if state is None else {run: state}
+    return states, damaged
 
 
 def _summary(folder: Path) -> RunSummary:

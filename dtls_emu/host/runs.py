@@ -4,8 +4,10 @@
 2. The run claims its name; each thing is written into its state, then made: folders with credentials,
    namespaces, cables, NICs, cards.
 3. Whatever goes wrong on the way, an interrupt too, undoes what was made.
-4. To end a run is to undo what its state says, in the opposite order: cards first, as they say goodbye; then
-   whoever still runs in a namespace of the run; then interfaces, namespaces, folders. Any part may be gone.
+4. To end a run is to undo what its records say, in the opposite order: cards first, as they say goodbye; then
+   whoever still runs in a namespace of the run; then interfaces, namespaces, folders. Any part may be gone, and
+   any record damaged: then what the others say is undone. It needs no room on the disk.
+5. What a change has to write is written, or has its room, before anything that runs is touched.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import shutil
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -24,6 +26,7 @@ from dtls_emu.host.lab_document import compile_document
 from dtls_emu.host.launcher import (
     await_ready,
     last_words,
+    said_before,
     start_card,
     stop_cards,
     write_config,
@@ -58,7 +61,10 @@ from dtls_emu.host.run_state import (
     RunFolder,
     RunState,
     boot_id,
+    explained,
+    has_namespace,
     require_root,
+    run_names,
 )
 from dtls_emu.lab.topology import compile_lab
 from dtls_emu.wire.kernel_cache import kernels_are_compiled
@@ -133,30 +139,34 @@ def restart_card(run: str, host: str, *, runs: Path = RUNS) -> None:
     """Start the card of a host anew, with the lab as it is now. Its tunnels are built again.
 
     Raises:
-        RunError: no such run or host, or the card does not become ready.
+        RunError: no such run or host; what the new card needs cannot be written, and the old one runs on; or the
+            new one does not become ready.
     """
     require_root()
     with RunFolder.open(run, runs) as folder:
         cards = {card.host: card for card in folder.known.of(CardProcess)}
         if host not in cards:
             raise RunError(f"the run `{run}` has no host `{host}`; it has: {', '.join(cards) or 'none'}")
-        _refuse_left(stop_cards([cards[host]]))
         topology = compile_document(folder.known.lab)
-        await_ready([_start(cards[host], topology, folder)], folder.path)
+        config = write_config(folder.path / host, folder.known, topology, host, check=True)
+        with folder.room():
+            _refuse_left(stop_cards([cards[host]]))
+            card = _start(cards[host], config, folder)
+        await_ready([card], folder.path)
 
 
 def stop_run(run: str, *, runs: Path = RUNS) -> list[str]:
     """End a run and remove what it made, however much of it is left.
 
     Returns:
-        What was found not to be as it was left, a line each.
+        What was found not to be as it was left, a line each; and what records do not tell any more.
 
     Raises:
-        RunError: no such run, or something cannot be removed; what is left is still in its state.
+        RunError: no such run, or something cannot be removed; what is left is still in its records.
     """
     require_root()
-    with RunFolder.open(run, runs) as folder, _undisturbed():
-        return _undo(folder)
+    with RunFolder.open(run, runs, damaged=True) as folder, _undisturbed():
+        return [*folder.damage, *_undo(folder)]
 
 
 # ----------------------------------------------------------------------------------------------------- making
@@ -171,10 +181,27 @@ def _check_machine() -> None:
 def _check_names(plan: Plan) -> None:
     for step in plan.steps:
         if isinstance(step, MakeNamespace) and namespace_path(step.name).exists():
-            raise RunError(
-                f"there is a network namespace `{step.name}` already; choose another name with --name, or remove "
-                f"it with `ip netns del {step.name}`"
-            )
+            raise RunError(_why_taken(step.name, plan))
+
+
+def _why_taken(namespace: str, plan: Plan) -> str:
+    """Who has a namespace. It may be somebody's who is at work in it, so nobody is told to delete it."""
+    owner = _owner(namespace, plan.folder.parent, but=plan.run)
+    if owner:
+        return (
+            f"the run `{owner}` has a network namespace `{namespace}`; choose another name with --name, or end that "
+            f"run with `sudo dtls-emu down {owner}`"
+        )
+    return (
+        f"there is a network namespace `{namespace}` already; no run here has recorded it, so choose another name "
+        "with --name"
+    )
+
+
+def _owner(namespace: str, runs: Path, *, but: str) -> str:
+    """The other run that has recorded a namespace; empty when there is none."""
+    others = (name for name in run_names(runs) if name != but)
+    return next((name for name in others if has_namespace(runs / name, namespace)), "")
 
 
 def _make(plan: Plan, topology: Topology, folder: RunFolder, report: Report) -> None:
@@ -227,19 +254,18 @@ def _start_all(steps: Sequence[StartCard], topology: Topology, folder: RunFolder
     for part in filter(None, (cards[:ahead], cards[ahead:])):
         note = FIRST_START if not compiled and part[0] is cards[0] else ""
         report(f"starting the cards of {', '.join(card.host for card in part)}{note}")
-        await_ready([_start(card, topology, folder) for card in part], folder.path)
+        configs = [write_config(folder.path / card.host, folder.known, topology, card.host) for card in part]
+        await_ready([_start(*each, folder) for each in zip(part, configs, strict=True)], folder.path)
 
 
-def _start(card: CardProcess, topology: Topology, folder: RunFolder) -> CardProcess:
+def _start(card: CardProcess, config: Path, folder: RunFolder) -> CardProcess:
     """Start a card, and return it with its identity."""
-    new = CardProcess(host=card.host, socket=card.socket)
-    folder.replace(card, new)
-    config = write_config(folder.path / card.host, folder.known, topology, new)
+    new = CardProcess(host=card.host, socket=card.socket, said=said_before(folder.path, card.host))
     process = identify(start_card(config, namespace_name(folder.run, card.host)))
     if process is None:
-        raise RunError(f"the card of {card.host} has ended: {last_words(folder.path, card.host)}")
+        raise RunError(f"the card of {card.host} has ended: {last_words(folder.path, new)}")
     known = new.model_copy(update={"pid": process.pid, "started": process.started})
-    folder.replace(new, known)
+    folder.replace(card, known)
     return known
 
 
@@ -262,7 +288,11 @@ def _undo(folder: RunFolder) -> list[str]:
     same_boot = folder.known.boot == boot_id()
     cards = folder.known.of(CardProcess)
     _refuse_left(stop_cards(cards if same_boot else [_forgotten(card) for card in cards]))
-    ours = {each.name: each for each in folder.known.of(Namespace) if same_boot and is_ours(each)}
+    ours = {
+        each.name: each
+        for each in folder.known.of(Namespace)
+        if same_boot and is_ours(each) and not _other_owner(each, folder)
+    }
     left = end_processes(processes_inside({namespace_path(name).stat().st_ino for name in ours}))
     if left:
         raise RunError(f"processes do not end: {', '.join(str(process.pid) for process in left)}")
@@ -276,25 +306,39 @@ def _undo(folder: RunFolder) -> list[str]:
 
     namespaces = folder.known.of(Namespace)
     for namespace in reversed(namespaces):
-        notes += filter(None, [remove_namespace(namespace, same_boot=same_boot)])
+        if owner := _other_owner(namespace, folder):
+            notes.append(f"{namespace_path(namespace.name)} is the run `{owner}`'s by now")
+        else:
+            notes += filter(None, [remove_namespace(namespace, same_boot=same_boot)])
     folder.strike(*namespaces)
 
     for made in reversed(folder.known.of(Folder)):
-        _remove_folder(made, folder)
+        notes += filter(None, [_remove_folder(made, folder)])
     folder.remove()
     return notes
 
 
-def _remove_folder(made: Folder, folder: RunFolder) -> None:
-    if made.path.parent != folder.path:
-        raise RunError(f"{made.path} is not in {folder.path}; the state is not one of ours")
-    try:
-        shutil.rmtree(made.path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise RunError(f"{made.path}: {error.strerror}") from error
+def _other_owner(made: Namespace, folder: RunFolder) -> str:
+    """The run that has a namespace whose identity this one had not come to write down."""
+    return "" if made.inode is not None else _owner(made.name, folder.path.parent, but=folder.run)
+
+
+def _remove_folder(made: Folder, folder: RunFolder) -> str:
+    """Remove a folder of a host, and nothing that a symbolic link in it leads to.
+
+    Returns:
+        Why it was not as it was left; empty when it was, or is gone.
+    """
+    note = ""
+    with explained(made.path):
+        if made.path.is_symlink():
+            made.path.unlink()
+            note = f"{made.path} is a symbolic link by now; what it leads to is left as it is"
+        else:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(made.path)
     folder.strike(made)
+    return note
 
 
 def _forgotten(card: CardProcess) -> CardProcess:

@@ -6,6 +6,7 @@ start in any order. A host whose address changes later is not found any more: it
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import time
@@ -43,7 +44,10 @@ def look_up(name: str) -> str:
     Raises:
         OSError: there is none.
     """
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM)
+    except UnicodeError as error:  # no name that DNS could have
+        raise OSError(errno.EINVAL, str(error)) from error
     addresses = sorted({str(each[4][0]) for each in found}, key=lambda text: ip_address(text).version)
     return addresses[0]
 

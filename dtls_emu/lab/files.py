@@ -18,6 +18,7 @@ __all__ = ["in_bytes", "read_file"]
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
     stat.S_IFIFO: "a FIFO",
@@ -27,21 +28,24 @@ _KINDS: Final = {
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def read_file(path: Path | str, limit: int, *, private: bool = False) -> bytes:
+def read_file(path: Path | str, limit: int, *, private: bool = False, follow: bool = True) -> bytes:
     """All of a regular file.
 
     Args:
-        path: symlinks are followed.
+        path: of the file.
         limit: most bytes it may have.
         private: only its owner may have any right to it, as befits a key.
+        follow: whether the path may be a symbolic link.
 
     Raises:
         OSError: it cannot be opened, is no regular file, is larger, or is open to others. ``strerror`` says
             which, fit to stand behind the path and a colon.
     """
     try:
-        _check(Path(path).stat(), path, limit, private=private)  # to open a device may already do something
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        found = Path(path).stat(follow_symlinks=follow)
+        _check(found, path, limit, private=private)  # to open a device may already do something
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        descriptor = os.open(path, flags | (0 if follow else os.O_NOFOLLOW))
     except ValueError:  # a NUL, or what this machine's encoding of file names lacks
         raise OSError(errno.EINVAL, "no file can have this name", path) from None
     with os.fdopen(descriptor, "rb", buffering=0) as file:

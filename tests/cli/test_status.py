@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dtls_emu.cli.app import app
-from dtls_emu.host import control_client, run_directory
+from dtls_emu.host import control_client, run_directory, run_queries
 from dtls_emu.host.control_client import ControlError
 
 
@@ -165,3 +165,63 @@ def test_watching_shows_the_cpu_since_the_last_look_until_it_is_interrupted(monk
     shares = [word for word in done.stdout.split() if word.endswith("%")]
     assert [share for share in shares if share != "1%"] == ["25%", "90%"]  # the link's loss
     assert done.exit_code == 130
+
+
+@pytest.fixture
+def as_user(monkeypatch, tmp_path):
+    """Somebody who is not root, beside the folder of root's runs."""
+    roots = tmp_path / "root"
+    roots.mkdir(mode=0o700)
+    monkeypatch.setattr(run_directory, "RUNS", roots)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.access", lambda path, _mode: path != roots)
+    return roots
+
+
+@pytest.mark.parametrize("has_own_folder", [True, False])
+def test_without_privilege_beside_a_lab_of_root_it_is_said_to_use_sudo(
+    as_user, monkeypatch, tmp_path, has_own_folder
+):
+    """Not that no host runs; nor that a variable is missing, when it is for the user's own hosts."""
+    if has_own_folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    else:
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == 1
+    assert done.stderr == "dtls-emu: no host of yours runs; a lab of root is up: use sudo\n"
+    as_user.rmdir()  # as the last run does
+    done = CliRunner().invoke(app, ["status"])
+    assert done.exit_code == 1
+    said = done.stderr if has_own_folder else str(done.exception)
+    assert said == (
+        "dtls-emu: no host runs\n"
+        if has_own_folder
+        else "XDG_RUNTIME_DIR is not set, so there is no place for sockets; name one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_named"), [((), True), (("--run", "bad"), True), (("--run", "demo"), False)]
+)
+def test_a_run_that_cannot_be_read_is_named_beside_the_hosts_of_others(
+    status, monkeypatch, arguments, is_named
+):
+    """With what to do; the exit code is about the hosts that answer."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(
+        run_queries, "readable_states", lambda: ({}, {"bad": "the run `bad` cannot be read: why"})
+    )
+    done = status({"/h1.sock": report()}, *arguments)
+    assert done.exit_code == 0
+    assert "host-1" in done.stdout
+    assert done.stderr == ("dtls-emu: the run `bad` cannot be read: why\n" if is_named else "")
+
+
+@pytest.mark.parametrize("answer", [None, [], {"run": "demo"}, "hello"])
+def test_an_answer_that_is_no_report_is_no_traceback(status, answer):
+    """Something else may listen at a socket."""
+    done = status({"/h1.sock": report(), "/odd.sock": answer})
+    assert done.exit_code == 1
+    assert done.stderr == "dtls-emu: /odd.sock: what answers there is no host of this version\n"
+    assert "host-1" in done.stdout

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -445,6 +446,93 @@ def test_down_takes_everything_away_and_again_finds_nothing(name):
         ask(RUNS / name / "host-1.sock", "ping")
     again = cli("down", name)
     assert again.stdout == f"{name}: there is no such run: nothing to do\n"
+
+
+ALONE = """
+virtual_networks:
+  alone: {address_prefixes: [10.0.0.0/24], vni: 1}
+hosts:
+  alone-1: {underlay: 192.0.2.1}
+  alone-2: {underlay: 192.0.2.2}
+vms:
+  alone-a: {host: alone-1, virtual_network: alone, address: 10.0.0.4}
+  alone-b: {host: alone-2, virtual_network: alone, address: 10.0.0.5}
+"""
+"""Names that no other lab has, so that nobody needs to say which run is meant."""
+
+
+def test_a_run_whose_state_is_broken_is_no_obstacle_to_another_and_can_be_ended(name, tmp_path):
+    """`exec`, `set`, `restart` and `status` of the other work; `down` of the broken one leaves nothing of it."""
+    (tmp_path / "alone.yaml").write_text(ALONE)
+    cli("up", str(tmp_path / "alone.yaml"), "--name", name)
+    broken = f"{name}x"
+    (RUNS / broken).mkdir()
+    (RUNS / broken / "state.json").write_text("{")
+    try:
+        assert "1 received" in cli("exec", "alone-a", "ping", "-c", "1", "10.0.0.5").stdout
+        cli("set", "alone-1-alone-2", "mtu=1600")
+        cli("restart", "alone-2")
+        shown = cli("status", "--run", name)
+        assert "alone-2" in shown.stdout
+        assert shown.stderr == ""
+        shown = cli("status")
+        assert (
+            f"the run `{broken}` cannot be read: {RUNS / broken / 'state.json'}: is no state" in shown.stderr
+        )
+        assert f"`sudo dtls-emu down {broken}` ends the run" in shown.stderr
+    finally:
+        done = cli("down", broken)
+    assert done.stdout.endswith(f"\n{broken} is down\n")
+    assert not (RUNS / broken).exists()
+
+    state = RUNS / name / "state.json"
+    os.truncate(state, 100)
+    said = f"{state}: is no state file of this version: "
+    done = cli("exec", "--run", name, "alone-a", "true", check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"dtls-emu: {said}")
+    done = cli("down", name)
+    assert done.stdout.startswith(f"{name}: {said}")
+    assert done.stdout.endswith(f"\n{name} is down\n")
+    assert left_of(name) == NOTHING
+
+
+def test_a_full_disk_is_one_line_for_every_command(name):
+    """On a disk of its own for /run/dtls-emu: cards run on, nothing is half changed, and `down` leaves nothing."""
+    command = shlex.join(COMMAND)
+    steps = {
+        "small": f"mkdir -p {RUNS} && mount -t tmpfs -o size=40k tmpfs {RUNS} && {command} up two-vms --name {name}",
+        "left": f"ls {RUNS} /run/netns; umount {RUNS}",
+        "up": f"mount -t tmpfs -o size=200k tmpfs {RUNS} && {command} up two-vms --name {name}",
+        "fill": f"dd if=/dev/zero of={RUNS}/fill bs=4k",
+        "set": f"{command} set --run {name} host-1-host-2 mtu=9000",
+        "restart": f"{command} restart --run {name} host-1",
+        "ping": f"{command} exec --run {name} vm-a ping -c 1 10.0.0.5",
+        "down": f"{command} down {name}",
+        "after": f"ls {RUNS} /run/netns; umount {RUNS}",
+    }
+    script = "\n".join(f"echo '# {each}'\n{step} 2>&1; echo $?" for each, step in steps.items())
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    parts = (part.partition("\n") for part in done.stdout.removeprefix("# ").split("\n# "))
+    outcomes = {each: text.strip().rpartition("\n") for each, _, text in parts}
+    full = "No space left on device; make room on its file system"
+    for each, path in (
+        ("small", f"{RUNS}/{name}/"),
+        ("set", f"{RUNS}/{name}/state.json.new: "),
+        ("restart", f"{RUNS}/{name}/host-1/host.json: "),
+    ):
+        said, _, code = outcomes[each]
+        last = said.splitlines()[-1]
+        assert (code, last.startswith(f"dtls-emu: {path}"), last.endswith(full)) == ("2", True, True), said
+    assert outcomes["ping"][2] == outcomes["up"][2] == "0"
+    assert (outcomes["down"][0], outcomes["down"][2]) == (f"{name} is down", "0")
+    for each in ("left", "after"):
+        assert name not in outcomes[each][0]
+    with suppress(OSError):  # other runs are there
+        RUNS.rmdir()
 
 
 def test_down_works_after_every_card_was_killed(name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import threading
@@ -117,6 +119,37 @@ def test_the_run_of_a_target_is_found(run, document):
         folder.write(RunState(run="more", boot="now", lab=document))
     with pytest.raises(RunError, match="several runs have `prod`; write --run demo or --run more"):
         find_run("prod", run)
+
+
+def test_a_run_that_cannot_be_read_is_no_obstacle_to_changing_another(run, document):
+    """Where nothing has the target, it is named with what to do."""
+    with RunFolder.claim("bad", run) as folder:
+        folder.write(RunState(run="bad", boot="now", lab=document))
+    (run / "bad" / "state.json").write_text("{")
+    assert find_run("prod", run) == "demo"
+    change_run("demo", "host-1-host-2", ["loss=1%"], runs=run)
+    remedy = "`sudo dtls-emu down bad` ends the run by what can be read of it$"
+    with pytest.raises(
+        RunError, match=rf"nothing here is called `other`.*; the run `bad` cannot be read: .*{remedy}"
+    ):
+        find_run("other", run)
+    with pytest.raises(RunError, match=rf"bad/state.json: .*{remedy}"):
+        change_run("bad", "prod", ["encryption.enabled=false"], runs=run)
+
+
+def test_a_change_that_cannot_be_written_changes_nothing(run, monkeypatch):
+    """Neither a cable nor a card is told before there is room for the state."""
+    monkeypatch.setattr(changes, "set_mtu", pytest.fail)
+    monkeypatch.setattr(changes, "_tell", pytest.fail)
+    before = read_state(run / "demo")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(RunError, match=r"demo/state\.json\.new: No space left on device; make room"):
+        change_run("demo", "host-1-host-2", ["mtu=9000"], runs=run)
+    assert read_state(run / "demo") == before
 
 
 def test_a_host_that_was_started_by_hand_is_named_where_no_run_is(tmp_path):

@@ -325,7 +325,11 @@ def test_asking_gives_the_result_or_an_error_with_its_problems(answering):
 
 
 def test_nobody_there_is_an_error_that_names_the_socket(tmp_path):
-    """No file, no listener, or no answer."""
+    """No file, no listener, no answer, or a path that no socket can have, which is not the same as silence."""
+    with pytest.raises(ControlError, match=r"x: AF_UNIX path too long$"):
+        ask(tmp_path / ("x" * 120), "ping")
+    with pytest.raises(ControlError, match="surrogates not allowed"):
+        ask(tmp_path / "\ud800", "ping")
     with pytest.raises(ControlError, match=r"h1\.sock: No such file or directory"):
         ask(tmp_path / "h1.sock", "ping")
     with socket.socket(socket.AF_UNIX) as mute:
@@ -337,7 +341,11 @@ def test_nobody_there_is_an_error_that_names_the_socket(tmp_path):
             ask(tmp_path / "h2.sock", "ping", timeout=0.05)
 
 
-@pytest.mark.parametrize("answer", [b"", b"hm\n", b"{}\n", b'{"ok": false}\n', b"[1]\n"])
+DEEP = b"[" * 100_000 + b"\n"
+"""Nested deeper than Python recurses."""
+
+
+@pytest.mark.parametrize("answer", [b"", b"hm\n", b"{}\n", b'{"ok": false}\n', b"[1]\n", DEEP])
 def test_what_is_no_answer_is_an_error(tmp_path, answer):
     """Something else listens there."""
     with socket.socket(socket.AF_UNIX) as other:

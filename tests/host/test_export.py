@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import stat
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -27,10 +28,12 @@ from dtls_emu.host.export import (
     hand_out,
     host_documents,
 )
+from dtls_emu.host.export.files import COMPOSE_HEADER, yaml_text
 from dtls_emu.host.export.handout import GROUP, IMAGE, USER
 from dtls_emu.host.host_config import parse_host_config
 from dtls_emu.host.lab_document import compile_document, differences
 from dtls_emu.lab import Lab, compile_lab, load_lab, shipped_labs
+from dtls_emu.lab.loader import parse_lab
 from dtls_emu.wire.overhead import path_overhead
 
 
@@ -178,8 +181,10 @@ def test_the_compose_file_of_the_repository_is_the_exported_one():
     """containers/compose.yaml is what `export compose two-vms` writes when root calls it."""
     lab = load_lab("two-vms")
     document = compose_document(compile_lab(lab), handed(lab), image=IMAGE, user=f"{USER}:{GROUP}")
-    shipped = yaml.safe_load((ROOT / "containers" / "compose.yaml").read_text(encoding="utf-8"))
-    assert shipped == document
+    shipped = (ROOT / "containers" / "compose.yaml").read_bytes()
+    assert yaml.safe_load(shipped) == document
+    # To the byte: else the export to that folder, as its README has it, would find another file in the way.
+    assert shipped == yaml_text([document], COMPOSE_HEADER)
 
 
 # ----------------------------------------------------------------------------------------------- kubernetes
@@ -379,6 +384,150 @@ def test_a_file_of_kubernetes_objects_is_its_owners_alone(tmp_path):
         assert container["image"] == "somewhere/dtls-emu:1"
         config = json.loads(objects[1]["data"]["host.json"])
         assert config["host"] == path.stem
+
+
+WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "e", "x1")
+"""What may be the name of a host, and reads as something else than text without quotes."""
+STRINGS = (
+    *WORDS,
+    "Y",
+    "NO",
+    "~",
+    "",
+    "0700",
+    "1e3",
+    "-1E3",
+    "+.5e3",
+    "0o17",
+    "0x1F",
+    "1_000",
+    "190:20:30",
+    "12e03",
+)
+STRINGS += (
+    ".inf",
+    ".NaN",
+    "2001-01-01",
+    "=",
+    "<<",
+    "- a",
+    "a: b",
+    "a #b",
+    "* a",
+    " a",
+    "a ",
+    "a\nb",
+    "'",
+    '"',
+    "%",
+    "\t",
+)
+
+
+def is_text_in_yaml_1_2(scalar):
+    """Whether the core schema leaves a plain scalar as it is (YAML 1.2.2, 10.3.2: its own regular expressions)."""
+    others = (
+        r"null|Null|NULL|~|",
+        r"true|True|TRUE|false|False|FALSE",
+        r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?",
+        r"[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN",
+    )
+    return not any(re.fullmatch(each, scalar) for each in others)
+
+
+def is_text_in_yaml_1_1(scalar):
+    """Whether the types of YAML 1.1 leave a plain scalar as it is: those PyYAML knows, and bool as it is specified."""
+    if re.fullmatch(r"y|Y|n|N", scalar):  # https://yaml.org/type/bool.html; PyYAML leaves them out
+        return False
+    return yaml.SafeLoader("").resolve(yaml.ScalarNode, scalar, (True, False)) == "tag:yaml.org,2002:str"
+
+
+def plain_scalars(text):
+    """Every scalar of a document that stands there without quotes, with what it is meant to be."""
+    for event in yaml.parse(text):
+        if isinstance(event, yaml.ScalarEvent) and event.style is None:
+            yield event.value
+
+
+def test_text_is_text_for_readers_of_both_versions_of_yaml():
+    """PyYAML quotes for YAML 1.1 only, and not `y`: what is left plain is text by the rules of each version."""
+    written = yaml_text([{each: [each, {each: each}] for each in STRINGS}], "").decode()
+    assert yaml.safe_load(written) == {each: [each, {each: each}] for each in STRINGS}
+    plain = set(plain_scalars(written))
+    assert plain == {"e", "x1"}
+    assert [each for each in plain if not (is_text_in_yaml_1_1(each) and is_text_in_yaml_1_2(each))] == []
+
+
+@pytest.mark.parametrize("export", [export_compose, export_kubernetes])
+def test_hosts_and_vms_may_be_named_like_truth_values(tmp_path, export):
+    """Names are text wherever they stand; whatever is plain in a file and no text is a number or a truth value."""
+    hosts = "".join(f'  "{name}": {{underlay: 192.0.2.{index}}}\n' for index, name in enumerate(WORDS, 1))
+    vms = "".join(
+        f'  "{word}-vm": {{host: "{word}", virtual_network: "no", address: 10.0.0.{index}}}\n'
+        for index, word in enumerate(WORDS, 4)
+    )
+    network = '  "no": {address_prefixes: [10.0.0.0/24], vni: 1}'
+    text = f'name: "y"\nvirtual_networks:\n{network}\nhosts:\n{hosts}vms:\n{vms}'
+    files = export(parse_lab(text, "y.yaml"), tmp_path)
+    documents = [path.read_text(encoding="utf-8") for path in files if path.suffix == ".yaml"]
+    seen = {
+        event.value for each in documents for event in yaml.parse(each) if isinstance(event, yaml.ScalarEvent)
+    }
+    assert set(WORDS) <= seen
+    for document in documents:
+        odd = [each for each in plain_scalars(document) if not is_text_in_yaml_1_2(each)]
+        odd += [each for each in plain_scalars(document) if not is_text_in_yaml_1_1(each)]
+        assert [each for each in odd if not re.fullmatch(r"true|false|[0-9]+", each)] == []
+
+
+def test_what_is_printed_to_do_next_is_quoted_for_a_shell(tmp_path, monkeypatch):
+    """Spaces, quotes, and a folder that looks like an option; `sh` gets the folder back."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("with space", "it's", "$(false)", "-rf", "plain"):
+        for kind in ("compose", "kubernetes"):
+            done = CliRunner().invoke(app, ["export", kind, "two-vms", f"--output={folder}/{kind}"])
+            assert done.exit_code == 0, done.output
+            (line,) = [line for line in done.stdout.splitlines() if line.startswith("next: ")]
+            words = shlex.split(line.removeprefix("next: "))
+            named = words[1] if kind == "compose" else words[-1]
+            assert (tmp_path / named).samefile(tmp_path / folder / kind)
+            assert not named.startswith("-")
+
+
+def test_a_disk_that_is_full_leaves_no_file_and_the_message_names_one(tmp_path, monkeypatch):
+    """At the third file; the two before it go again."""
+    written = []
+    fdopen = os.fdopen
+
+    def full(descriptor, mode):
+        file = fdopen(descriptor, mode)
+        written.append(file)
+        if len(written) == 3:
+            monkeypatch.setattr(os, "fdopen", fdopen)
+            file.close()
+            return Path("/dev/full").open("wb", buffering=0)
+        return file
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(ExportError, match=rf"^{tmp_path}/hosts/host-1/host\.pem: No space left on device$"):
+        export_compose(load_lab("two-vms"), tmp_path)
+    assert len(written) == 3
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_what_is_no_file_is_in_the_way_and_is_not_waited_for(tmp_path, kind):
+    """A FIFO without a writer would block for ever; a link that leads nowhere is not written through."""
+    path = tmp_path / "compose.yaml"
+    {
+        "fifo": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to("nowhere"),
+        "folder": path.mkdir,
+    }[kind]()
+    with pytest.raises(ExportError, match=rf"{path}.*write to another folder with --output"):
+        export_compose(load_lab("two-vms"), tmp_path)
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("export", [export_compose, export_kubernetes])

@@ -114,6 +114,30 @@ def test_the_traffic_of_the_lab_needs_no_files_here():
         ({"vms": [{"vm": "a", "device": "t", "create": 1}]}, "vms[0].create: input should be a valid bool"),
         ({"vms": [{"vm": "a", "device": "t", "netns": ""}]}, "vms[0].netns: string should have at least 1"),
         ({"underlays": {"h9": "x"}}, "underlays.h9: no such host in the lab"),
+        (
+            {"underlays": {"h1": "x" * 300}},
+            "underlays.h1: `" + "x" * 40 + "...` is neither an IP address nor",
+        ),
+        ({"underlays": {"h1": "x" * 64 + ".lab"}}, "is neither an IP address nor a DNS name; write one"),
+        ({"underlays": {"h1": "a..b"}}, "underlays.h1: `a..b` is neither an IP address nor a DNS name"),
+        ({"underlays": {"h1": ""}}, "underlays.h1: `` is neither an IP address nor a DNS name"),
+        ({"underlays": {"h1": "-x"}}, "underlays.h1: `-x` is neither an IP address nor a DNS name"),
+        ({"underlays": {"h1": "a\0b"}}, "underlays.h1: `a?b` is neither an IP address nor a DNS name"),
+        ({"backend": "zz"}, "backend: no backend `zz`; "),
+        ({"backend": "ipsecmb"}, "backend: no backend `ipsecmb`; did you mean `ipsec-mb`?"),
+        ({"control_socket": "a\0b"}, "control_socket: `a?b` is the path of no file; write one"),
+        (
+            {"vms": [{"vm": "a", "device": "t", "netns": "a\0b"}]},
+            "vms[0].netns: `a?b` is the path of no file",
+        ),
+        (
+            {"credentials": {"certificate": "a\0b", "private_key": "k", "authorities": {"eastus": "ca\0"}}},
+            "credentials.certificate: `a?b` is the path of no file; write one",
+        ),
+        (
+            {"credentials": {"certificate": "a", "private_key": "k", "authorities": {"eastus": "ca\0"}}},
+            "credentials.authorities.eastus: `ca?` is the path of no file; write one",
+        ),
         ({"lab": {}}, "lab.virtual_networks: "),
         ({"lab": LAB | {"hosts": {}}}, "lab.hosts: "),
         ({"lab": LAB | {"links": [{"between": ["h1", "h9"]}]}}, "lab.links[0].between[1]: no host `h9`"),
@@ -174,6 +198,30 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
     (tmp_path / "host.json").write_bytes(b"\xff")
     with pytest.raises(LabFileError, match="cannot be read: not UTF-8"):
         load_host_config(tmp_path / "host.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.0.1", "fd00::1", "pod-1", "pod-1.lab.svc.cluster.local.", "a_b", "x" * 63]
+)
+def test_an_underlay_is_an_address_or_a_dns_name(name):
+    """Also names that clusters and Compose make."""
+    assert parse(underlays={"h1": name}).underlays == {"h1": name}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_hosts_file_that_is_no_file_is_refused_at_once(tmp_path, kind):
+    """It would block, or never end."""
+    path = tmp_path / "host.json"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    with pytest.raises(LabFileError, match=r"host\.json: cannot be read: is a .*, not a regular file"):
+        load_host_config(path)
+
+
+def test_a_hosts_file_may_be_a_link(tmp_path):
+    """As clusters mount theirs."""
+    (tmp_path / "real").write_text(json.dumps(config()))
+    (tmp_path / "host.json").symlink_to("real")
+    assert load_host_config(tmp_path / "host.json").host == "h1"
 
 
 # -------------------------------------------------------------------------------------------- changes
@@ -287,6 +335,12 @@ def test_a_name_that_is_not_there_yet_is_looked_up_again():
     slept.clear()
     with pytest.raises(UnderlayError, match="no address for pod-1: Name or service not known"):
         with_underlays(LAB, {"h1": "pod-1"}, patience=1.0, **options)
+
+
+def test_a_name_that_dns_cannot_have_is_no_traceback():
+    """Its encoding fails before anybody is asked."""
+    with pytest.raises(UnderlayError, match=r"no address for x+: "):
+        with_underlays(LAB, {"h1": "x" * 300}, patience=0.0)
 
 
 def test_localhost_is_found():
@@ -408,3 +462,8 @@ def test_control_sockets_are_found_by_run(monkeypatch, tmp_path):
     assert control_sockets("one") == [control_socket("one", "h1"), control_socket("one", "h2")]
     assert len(control_sockets()) == 3
     assert control_sockets("none") == []
+    (tmp_path / "dtls-emu" / "one" / "h3.sock").symlink_to("h1.sock")
+    (tmp_path / "dtls-emu" / "three").symlink_to("one")
+    assert len(control_sockets()) == 3
+    for elsewhere in ("three", "..", ".", "/", "../dtls-emu/one", "o*"):
+        assert control_sockets(elsewhere) == []

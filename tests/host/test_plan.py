@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from dtls_emu.host.export import handout
 from dtls_emu.host.plan import (
     JoinHosts,
     MakeFolder,
@@ -17,8 +16,8 @@ from dtls_emu.host.plan import (
     cable_mtu,
     plan_run,
 )
-from dtls_emu.host.run_state import RUNS, RunError
-from dtls_emu.lab import compile_lab, kernel_names, load_lab, shipped_labs
+from dtls_emu.host.run_state import RunError
+from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
 
 
@@ -148,12 +147,6 @@ def test_names_that_clash_are_refused_whoever_made_the_topology(topology, monkey
     monkeypatch.setattr("dtls_emu.lab.kernel_names.cable_device", lambda _: "to-somebody")
     with pytest.raises(RunError, match=r"hosts\.host-2: too much like the host `host-1`"):
         plan_run(lab, "demo", FOLDER)
-
-
-def test_validation_asks_about_the_sockets_that_up_makes():
-    """In the folder of root's runs."""
-    assert kernel_names.RUNS == RUNS
-    assert handout.MAX_SOCKET_PATH == kernel_names.MAX_SOCKET_PATH
 
 
 def test_a_socket_that_linux_cannot_bind_is_refused_before_anything_is_made(topology):

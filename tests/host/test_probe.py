@@ -235,7 +235,7 @@ def test_a_tun_interface_is_gone_after_the_probe():
         ),
         (
             RunSummary("demo", RunCondition.UNREADABLE, ("demo/state.json: no",)),
-            ("run demo: demo/state.json: no", "look at it; nothing touches what it cannot read"),
+            ("run demo: demo/state.json: no", "dtls-emu down demo"),
         ),
         (
             RunSummary("demo", RunCondition.IMPAIRED, (), ("host-2",)),

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,15 @@ def test_a_process_with_a_number_of_old_is_left_alone(child):
 def test_a_process_that_is_gone_needs_no_ending():
     """No such number is no error."""
     assert end_processes([ProcessId(2**22 - 1, 1)]) == []
+
+
+def test_a_thread_is_no_process_and_no_traceback():
+    """Its number has an entry in /proc as well, so a state that has been tampered with may name one."""
+    with ThreadPoolExecutor(1) as pool:
+        thread = identify(pool.submit(threading.get_native_id).result())
+        assert thread is not None
+        assert end_processes([thread]) == []
+        assert is_alive(thread)
 
 
 def test_processes_of_a_namespace_are_found_but_for_oneself_and_ones_parents(child):

@@ -15,12 +15,14 @@ from dtls_emu.host.run_queries import (
     find_place,
     hosts_by_hand,
     only_run,
+    readable_states,
     summaries,
 )
 from dtls_emu.host.run_state import CardProcess, Folder, Namespace, RunError, RunFolder, RunState, boot_id
+from dtls_emu.lab import load_lab
 
 
-LAB = {"hosts": {"host-1": {}, "host-2": {}}, "vms": {"vm-a": {}}}
+LAB = load_lab("two-vms").model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
 
 
 @pytest.fixture
@@ -36,7 +38,8 @@ def make_run(tmp_path):
             )
             for index, runs in enumerate(alive, start=1):
                 identity = {"pid": me.pid, "started": me.started if runs else me.started - 1}
-                folder.add(CardProcess(host=f"host-{index}", socket=folder.path / "s", **identity))
+                host = f"host-{index}"
+                folder.add(CardProcess(host=host, socket=folder.path / f"{host}.sock", **identity))
         return tmp_path
 
     return make
@@ -83,6 +86,27 @@ def test_a_state_that_cannot_be_read_is_reported_and_not_raised(tmp_path):
     (summary,) = summaries(tmp_path)
     assert summary.condition is RunCondition.UNREADABLE
     assert "demo/state.json: is no state file of this version" in summary.made[0]
+    assert "`sudo dtls-emu down demo` ends the run" in summary.made[0]
+
+
+def test_a_run_that_cannot_be_read_is_no_obstacle_to_the_others(make_run):
+    """Its VMs are looked for in the others; where they are not found, it is named with what to do."""
+    make_run("good", True)
+    runs = make_run("bad")
+    (runs / "bad" / "state.json").write_text('{"version": 9}')
+    assert find_place("vm-a", runs=runs) == Place("good", "good-vm-a")
+    assert find_place("vm-a", "good", runs) == Place("good", "good-vm-a")
+    said = (
+        f"the run `bad` cannot be read: {runs}/bad/state.json: is of a newer dtls-emu (version 9; this one knows 2); "
+        "`sudo dtls-emu down bad` ends the run by what can be read of it"
+    )
+    assert readable_states(runs)[1] == {"bad": said}
+    with pytest.raises(RunError, match="no VM or host `vm-x` is up; ") as caught:
+        find_place("vm-x", runs=runs)
+    assert str(caught.value).endswith(f"; {said}")
+    with pytest.raises(RunError, match=r"^.*bad/state.json: is of a newer dtls-emu"):
+        find_place("vm-a", "bad", runs)
+    assert [each.condition for each in summaries(runs)] == [RunCondition.UNREADABLE, RunCondition.UP]
 
 
 def test_a_vm_and_a_host_are_found_in_the_run_that_has_them(make_run):
@@ -106,8 +130,8 @@ def test_a_name_that_is_nowhere_comes_with_those_that_are(make_run, tmp_path):
     with pytest.raises(RunError, match=r"^nothing is up$"):
         find_place("vm-a", runs=tmp_path / "none")
     runs = make_run("demo")
-    with pytest.raises(RunError, match=r"no VM or host `vm-x` is up; did you mean `vm-a`\?"):
-        find_place("vm-x", runs=runs)
+    with pytest.raises(RunError, match=r"no VM or host `vm-aa` is up; did you mean `vm-a`\?"):
+        find_place("vm-aa", runs=runs)
     with pytest.raises(RunError, match=r"^there is no run `other`; there is: demo$"):
         find_place("vm-a", "other", runs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -24,9 +25,11 @@ from dtls_emu.host.run_state import (
     run_names,
     started_by_hand,
 )
+from dtls_emu.lab import load_lab
 
 
-STATE = RunState(run="demo", boot="now", lab={"hosts": {}})
+LAB = load_lab("two-vms").model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
+STATE = RunState(run="demo", boot="now", lab=LAB)
 NAMESPACE = Namespace(name="demo-vm-a")
 
 
@@ -177,13 +180,15 @@ def test_the_state_is_for_its_owner_only(folder):
 
 
 def test_a_file_that_is_none_of_ours_is_not_obeyed(folder, tmp_path):
-    """Neither text nor an unknown key nor another version; the message has the path."""
+    """Neither text nor an unknown key nor another version; the message has the path, and what to do."""
     folder.close()
     path = folder.path / "state.json"
     good = json.loads(path.read_text())
-    for text in ("{", json.dumps(good | {"version": 2}), json.dumps(good | {"surprise": 1})):
+    for text in ("{", json.dumps(good | {"version": 0}), json.dumps(good | {"surprise": 1})):
         path.write_text(text)
-        with pytest.raises(RunError, match=r"demo/state.json: is no state file of this version: "):
+        with pytest.raises(
+            RunError, match=r"demo/state.json: is no .* of this version: .*; `sudo dtls-emu down demo`"
+        ):
             RunFolder.open("demo", tmp_path)
 
 
@@ -201,6 +206,120 @@ def test_the_folder_goes_last(folder, tmp_path):
     (folder.path / "state.json.new").write_text("{")
     folder.remove()
     assert not tmp_path.exists()
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """From now on nothing more can be written; what is there can be removed."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda: monkeypatch.setattr(os, "write", full)
+
+
+def test_on_a_full_disk_nothing_is_written_and_the_file_is_named(folder, full_disk):
+    """The state, or the record of a thing; what was on disk is there still, and the lock is kept."""
+    folder.add(NAMESPACE)
+    full_disk()
+    reason = "No space left on device; make room on its file system"
+    record = "made.d/000002-namespace-demo-vm-b.json"
+    with pytest.raises(RunError, match=rf"^{folder.path / record}: {reason}$"):
+        folder.add(Namespace(name="demo-vm-b"))
+    with pytest.raises(RunError, match=rf"^{folder.path / 'state.json'}: {reason}$"):
+        folder.write(folder.known.model_copy(update={"lab": LAB | {"seed": 5}}))
+    assert read_state(folder.path) == folder.known == STATE.model_copy(update={"made": (NAMESPACE,)})
+
+
+def test_to_strike_things_out_and_to_remove_a_run_needs_no_room(folder, full_disk, tmp_path):
+    """Nothing is written on the way."""
+    other = Namespace(name="demo-vm-b")
+    folder.add(NAMESPACE, other)
+    full_disk()
+    folder.strike(NAMESPACE)
+    assert read_state(folder.path).made == (other,)
+    folder.strike(other)
+    folder.remove()
+    assert not tmp_path.exists()
+
+
+@pytest.mark.parametrize("lab", [None, LAB | {"seed": 5}], ids=["one thing", "the lab"])
+def test_room_is_taken_before_and_used_after(folder, monkeypatch, lab):
+    """What fails for lack of room fails at once; what has its room does not need a new file any more."""
+    folder.add(NAMESPACE)
+    state = folder.known if lab is None else folder.known.model_copy(update={"lab": lab})
+    with folder.room(None if lab is None else state):
+        opened = os.open
+
+        def no_new_file(path, flags, *mode, **options):
+            assert not flags & os.O_CREAT or run_state.Path(path).exists(), path
+            return opened(path, flags, *mode, **options)
+
+        monkeypatch.setattr(os, "open", no_new_file)
+        if lab is None:
+            folder.replace(NAMESPACE, NAMESPACE.model_copy(update={"inode": 5}))
+        else:
+            folder.write(state)
+        monkeypatch.undo()
+    assert not [path for path in folder.path.rglob("*") if path.name in {"new", "state.json.new"}]
+
+
+def test_room_that_is_not_there_is_said_before_anything_is_done(folder, full_disk):
+    """The body is not begun."""
+    full_disk()
+    with pytest.raises(RunError, match="No space left on device"), folder.room():
+        pytest.fail("begun")
+    with pytest.raises(RunError, match="No space left on device"), folder.room(STATE):
+        pytest.fail("begun")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    """With the reason; the folder of all runs is not left behind."""
+    mkdir = run_state.Path.mkdir
+
+    def full(path, *arguments, **named):
+        if path.name == "demo":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        mkdir(path, *arguments, **named)
+
+    monkeypatch.setattr(run_state.Path, "mkdir", full)
+    with pytest.raises(RunError, match=r"runs/demo: No space left on device; make room"):
+        RunFolder.claim("demo", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("there", ["file", "link"])
+def test_what_is_no_folder_is_in_the_way_and_no_run(tmp_path, there):
+    """A link is not followed to where it leads."""
+    path = tmp_path / "demo"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path.write_text("x") if there == "file" else path.symlink_to(elsewhere)
+    assert run_names(tmp_path) == ["elsewhere"]
+    with pytest.raises(RunError, match=rf"^{path} is in the way: it is no folder of runs; remove it$"):
+        RunFolder.claim("demo", tmp_path)
+    with pytest.raises(RunError, match=rf"^{path}: Not a directory$"):
+        RunFolder.open("demo", tmp_path)
+    path.unlink()
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../demo", "/run", "a\0b"])
+def test_a_name_that_leads_out_of_the_folder_of_runs_is_no_run(folder, tmp_path, name):
+    """Nothing there is looked at."""
+    assert folder.path.exists()
+    with pytest.raises(RunError, match="there is no run"):
+        RunFolder.open(name, tmp_path / "inner")
+
+
+def test_a_link_to_a_socket_is_no_host_that_was_started_by_hand(tmp_path):
+    """Nobody outside of the folder is asked, and the link goes with it."""
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "theirs"))
+        listener.listen()
+        (tmp_path / "runs" / "mine" / "h.sock").symlink_to(tmp_path / "theirs")
+        assert started_by_hand(tmp_path / "runs" / "mine") == []
 
 
 def test_what_somebody_put_into_the_folder_is_not_removed(folder):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from dtls_emu.host import launcher, run_state, runs
+from dtls_emu.errors import LabFileError
+from dtls_emu.host import changes, launcher, run_state, runs
+from dtls_emu.host.changes import change_run
 from dtls_emu.host.netns import NETNS_FOLDER, entered
+from dtls_emu.host.processes import identify, is_alive
 from dtls_emu.host.run_state import CardProcess, Namespace, RunError, RunFolder, read_state, run_names
 from dtls_emu.host.runs import restart_card, start_run, stop_run
 from dtls_emu.lab.loader import parse_lab
@@ -125,7 +130,8 @@ def dies_at(moment, functions, act):
             for function in functions:
                 killer.watch(runs, function, before=True)
             killer.watch(RunFolder, "write", before=False)
-            killer.watch(run_state.Path, "replace", before=True)  # the new state has not the name yet
+            killer.watch(run_state.Path, "replace", before=True)  # what is new has not the name yet
+            killer.watch(run_state.Path, "unlink", before=True)  # what is gone is not struck out yet
             act()
         except BaseException:  # a fork of pytest must end here, come what may
             os._exit(1)
@@ -244,6 +250,118 @@ def test_somebody_elses_namespace_is_neither_used_nor_removed(lab, name, folder)
         assert (NETNS_FOLDER / theirs).stat().st_ino == inode
     finally:
         subprocess.run(["ip", "netns", "del", theirs], check=True)
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_clash_of_names_with_another_run_names_it_and_deletes_nothing(lab, name, folder, is_damaged):
+    """Also where the other's state and record cannot be read any more: its namespace may be in use."""
+    other = f"{name}-x"
+    start_run(lab, other, runs=folder)
+    try:
+        if is_damaged:
+            for path in (folder / other).rglob("*namespace*.json"):
+                path.write_text("")
+            (folder / other / "state.json").write_text("{")
+        clashing = parse_lab(LAB.replace("a:", "x-a:").replace("from: a", "from: x-a"), "demo.yaml")
+        with pytest.raises(RunError) as caught:
+            start_run(clashing, name, runs=folder)
+        assert str(caught.value) == (
+            f"the run `{other}` has a network namespace `{other}-a`; choose another name with --name, or end that run "
+            f"with `sudo dtls-emu down {other}`"
+        )
+        assert sorted(path.name for path in NETNS_FOLDER.glob(f"{name}-*")) == [
+            f"{other}-{each}" for each in ("a", "b", "h1", "h2")
+        ]
+        assert run_names(folder) == [other]
+    finally:
+        stop_run(other, runs=folder)
+        for path in NETNS_FOLDER.glob(f"{name}-*"):
+            subprocess.run(["ip", "netns", "del", path.name], check=True)
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("damage", ["cut", "gone", "newer", "a device", "another lab's"])
+def test_down_of_a_run_whose_state_is_broken_leaves_nothing(lab, name, folder, damage):
+    """It goes by the records of what was made, and says what was wrong."""
+    start_run(lab, name, runs=folder)
+    path = folder / name / "state.json"
+    text = path.read_text()
+    path.unlink()
+    {
+        "cut": lambda: path.write_text(text[:200]),
+        "gone": lambda: None,
+        "newer": lambda: path.write_text('{"version": 99}'),
+        "a device": lambda: path.symlink_to("/dev/zero"),
+        "another lab's": lambda: path.write_text(text.replace(f'"{name}"', '"other"')),
+    }[damage]()
+    with pytest.raises(RunError, match=f"{path}: .*; `sudo dtls-emu down {name}` ends the run"):
+        restart_card(name, "h1", runs=folder)
+    (note,) = stop_run(name, runs=folder)
+    assert note.startswith(f"{path}: ")
+    assert left(name, folder) == NOTHING
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_down_leaves_what_a_damaged_record_does_not_prove_and_says_so(lab, name, folder):
+    """Each record in turn is emptied: all the rest goes, and only a namespace whose identity is lost stays."""
+    moment = 0
+    while True:
+        start_run(lab, name, runs=folder)
+        records = sorted((folder / name / "made.d").iterdir())
+        if moment == len(records):
+            break
+        record = records[moment]
+        record.write_text("")
+        notes = stop_run(name, runs=folder)
+        assert [note.partition(": ")[0] for note in notes] == [str(record)]
+        lost = [record.stem.partition("-namespace-")[2]] if "-namespace-" in record.name else []
+        # A host's card is known by its own record, so it ends although the namespace stays.
+        assert left(name, folder) == (lost, [], [])
+        for each in lost:
+            subprocess.run(["ip", "netns", "del", each], check=True)
+        moment += 1
+    assert moment == 11
+    assert stop_run(name, runs=folder) == []
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_down_touches_nothing_that_is_outside_of_the_run(lab, name, folder, tmp_path):
+    """A state and records that name files, sockets and namespaces of others; links that lead out of the folder."""
+    start_run(lab, name, runs=folder)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "notes.txt").write_text("mine")
+    strange = f"strange-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", strange], check=True)
+    run = folder / name
+    state = json.loads((run / "state.json").read_text())
+    made = [
+        {"kind": "card", "host": "h1", "socket": str(theirs / "notes.txt")},
+        {"kind": "folder", "path": str(theirs)},
+        {"kind": "folder", "path": str(run / "..")},
+        {"kind": "namespace", "name": strange},
+        {"kind": "namespace", "name": f"../netns/{strange}"},
+        {"kind": "interface", "namespace": strange, "name": "lo"},
+    ]
+    (run / "state.json").write_text(json.dumps(state | {"made": made}))
+    shutil.rmtree(run / "h1")
+    (run / "h1").symlink_to(theirs)
+    (run / "h2" / "deeper").symlink_to(theirs)
+    (run / "h2.sock").symlink_to(theirs / "notes.txt")
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(theirs / "h1.sock"))
+            listener.listen()
+            with pytest.raises(RunError, match=r"what is in it was not made by this run"):
+                stop_run(name, runs=folder)
+            (run / "h2.sock").unlink()  # somebody put it there, so it was left
+            stop_run(name, runs=folder)
+            assert sorted(path.name for path in theirs.iterdir()) == ["h1.sock", "notes.txt"]
+        assert (NETNS_FOLDER / strange).exists()
+        assert left(name, folder) == NOTHING
+    finally:
+        subprocess.run(["ip", "netns", "del", strange], check=True)
 
 
 @pytest.mark.usefixtures("stand_ins")
@@ -371,6 +489,137 @@ def test_without_tun_nothing_is_tried(monkeypatch, lab, name, folder):
     assert not folder.exists()
 
 
+@pytest.fixture
+def tiny(tmp_path, name):
+    """Make the folder of all runs a disk of so many pages; whatever a failing test leaves is taken away."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+
+    def make(pages):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={pages * PAGE}", "tmpfs", place], check=True)
+        return place / "runs"
+
+    yield make
+    if name in run_names(place / "runs"):
+        stop_run(name, runs=place / "runs")
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)
+
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def fill(folder):
+    """Take all the room that is left on the disk of a folder."""
+    with suppress(OSError), (folder.parent / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(PAGE))
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_up_on_a_disk_that_is_too_small_is_one_line_and_leaves_nothing(lab, name, tiny, tmp_path):
+    """Whatever it is that does not fit: with each size from nearly nothing to one that does."""
+    refusals = set()
+    for pages in range(1, 64):
+        folder = tiny(pages)
+        try:
+            start_run(lab, name, runs=folder)
+        except RunError as error:
+            path, _, reason = str(error).partition(": ")
+            assert Path(path).is_relative_to(folder)
+            assert reason == "No space left on device; make room on its file system"
+            refusals.add(Path(path).relative_to(folder / name).parts[-1])
+            assert left(name, folder) == NOTHING
+        else:
+            break
+        finally:
+            if name in run_names(folder):
+                assert stop_run(name, runs=folder) == []
+            subprocess.run(["umount", tmp_path / "tiny"], check=True)
+    assert {"host.pem", "host.key", "host.json"} < refusals
+    assert any("-namespace-" in each for each in refusals)
+    assert left(name, folder) == NOTHING
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_on_a_full_disk_a_card_runs_on_and_down_leaves_nothing(lab, name, tiny):
+    """`restart` and `set` say so before they touch anything; with the room of one page they do it."""
+    folder = tiny(64)
+    before = start_run(lab, name, runs=folder)
+    files = {path: path.read_bytes() for path in (folder / name).rglob("*.json")}
+    fill(folder)
+    for act in (
+        lambda: restart_card(name, "h1", runs=folder),
+        lambda: change_run(name, "h1-h2", ["mtu=9000"], runs=folder),
+    ):
+        with pytest.raises(RunError, match=r"/(host|state)\.json.*: No space left on device; make room"):
+            act()
+        assert read_state(folder / name) == before
+        assert {path: path.read_bytes() for path in (folder / name).rglob("*.json")} == files
+        assert sorted(stand_ins_alive(name)) == sorted(card.pid for card in before.of(CardProcess))
+    with entered(f"{name}-h1"):
+        assert "mtu 1650" in subprocess.check_output(["ip", "link", "show", "to-h2"], text=True)
+
+    os.truncate(folder.parent / "fill", (folder.parent / "fill").stat().st_size - PAGE)
+    restart_card(name, "h1", runs=folder)
+    after = read_state(folder / name)
+    assert after != before
+    assert sorted(stand_ins_alive(name)) == sorted(card.pid for card in after.of(CardProcess))
+
+    fill(folder)
+    assert stop_run(name, runs=folder) == []
+    assert left(name, folder) == NOTHING
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_card_is_not_stopped_for_a_file_that_no_card_would_take(lab, name, folder):
+    """A state with a backend that is not here any more, for one."""
+    before = start_run(lab, name, runs=folder)
+    with RunFolder.open(name, folder) as opened:
+        opened.write(before.model_copy(update={"backend": "zz"}))
+    with pytest.raises(LabFileError, match=r"h1/host\.json:\d+: backend: no backend `zz`; "):
+        restart_card(name, "h1", runs=folder)
+    assert sorted(stand_ins_alive(name)) == sorted(card.pid for card in before.of(CardProcess))
+
+
+def test_what_a_card_said_before_its_last_start_is_not_shown(monkeypatch, name, folder):
+    """Its log goes on where it ended."""
+    words = iter(("first, and long ago", "second"))
+
+    def start(config, _namespace):
+        with config.with_name("card.log").open("a") as log:
+            log.write(f"ERROR {next(words)}\n")
+        return os.posix_spawn("/bin/sleep", ["sleep", f"600.{name[1:]}"], {})
+
+    monkeypatch.setattr(runs, "start_card", start)
+    monkeypatch.setattr(runs, "await_ready", lambda *_: None)
+    one = parse_lab(
+        LAB.replace("  h2: {underlay: 192.0.2.2}\n", "").replace("host: h2", "host: h1"), "demo.yaml"
+    )
+    start_run(one, name, runs=folder)
+    monkeypatch.setattr(
+        runs, "await_ready", lambda cards, path: launcher.await_ready(cards, path, timeout=0.0)
+    )
+    with pytest.raises(RunError, match=r"is not ready after 0 seconds: ERROR second$"):
+        restart_card(name, "h1", runs=folder)
+    assert (folder / name / "h1" / "card.log").read_text().startswith("ERROR first")
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_nothing_is_written_through_a_link_in_the_folder_of_a_run(lab, name, folder, tmp_path):
+    """The folder of a host that is elsewhere by now; the card runs on."""
+    before = start_run(lab, name, runs=folder)
+    (tmp_path / "theirs").mkdir()
+    shutil.rmtree(folder / name / "h1")
+    (folder / name / "h1").symlink_to(tmp_path / "theirs")
+    with pytest.raises(RunError, match=r"h1: is no folder, so host\.json cannot be written; `down` and `up`"):
+        restart_card(name, "h1", runs=folder)
+    assert list((tmp_path / "theirs").iterdir()) == []
+    assert len(stand_ins_alive(name)) == len(before.of(CardProcess))
+    (note,) = stop_run(name, runs=folder)
+    assert note == f"{folder / name / 'h1'} is a symbolic link by now; what it leads to is left as it is"
+
+
 def test_a_card_imports_nothing_from_where_the_command_is_given(tmp_path, monkeypatch):
     """As root, a folder with a `dtls_emu` in it must not be run."""
     (tmp_path / "dtls_emu.py").write_text("print('hijacked')\n")
@@ -393,3 +642,23 @@ def test_a_card_that_somebody_has_started_again_by_hand_keeps_its_socket(tmp_pat
         killed.close()
         assert launcher.stop_cards(cards) == []
     assert [card.socket.exists() for card in cards] == [True, False]
+
+
+def test_a_card_whose_socket_leads_elsewhere_ends_and_nobody_else_is_told(tmp_path):
+    """Neither to close nor to change: whoever answers there is not the run's."""
+    child = subprocess.Popen(["sleep", "600"])
+    process = identify(child.pid)
+    card = CardProcess(host="h1", socket=tmp_path / "h1.sock", pid=process.pid, started=process.started)
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / "theirs"))
+        theirs.listen()
+        theirs.setblocking(False)
+        card.socket.symlink_to(tmp_path / "theirs")
+        (said,) = changes._tell([card], [])
+        assert said == f"the card of h1 was not told: {card.socket} is a symbolic link"
+        assert launcher.stop_cards([card]) == []
+        with pytest.raises(BlockingIOError):
+            theirs.accept()
+    assert not is_alive(process)
+    assert card.socket.is_symlink()
+    child.wait()

@@ -26,6 +26,15 @@ def test_a_regular_file_is_read_as_a_whole(tmp_path):
     assert read_file(str(path), 100) == b""
 
 
+def test_a_symbolic_link_is_followed_only_where_that_is_meant(tmp_path):
+    """A cluster mounts files as links; in the folder of a run there is none."""
+    (tmp_path / "file").write_bytes(b"x")
+    link = tmp_path / "link"
+    link.symlink_to("file")
+    assert read_file(link, 1) == b"x"
+    assert refusal(link, follow=False).strerror == "is a symbolic link, not a regular file"
+
+
 def test_a_file_over_the_limit_is_not_read(tmp_path, monkeypatch):
     """By what it claims: a sparse file of a terabyte costs nothing."""
     path = tmp_path / "file"
@@ -76,7 +85,7 @@ def test_what_takes_a_files_place_while_it_is_looked_at_is_not_read(tmp_path, mo
     before = path.stat()
     path.unlink()
     os.mkfifo(path)
-    monkeypatch.setattr(files.Path, "stat", lambda _path: before)
+    monkeypatch.setattr(files.Path, "stat", lambda _path, **_: before)
     assert refusal(path).strerror == "is a FIFO, not a regular file"
 
 

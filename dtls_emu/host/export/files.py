@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +17,8 @@ from dtls_emu.host.cards import issue_credentials
 from dtls_emu.host.export.compose import HOSTS_FOLDER, compose_document
 from dtls_emu.host.export.handout import CONFIG, GROUP, IMAGE, USER, hand_out
 from dtls_emu.host.export.kubernetes import POD_NETWORK_MTU, fit_to_pods, host_documents
+from dtls_emu.host.small_files import MAX_BYTES
+from dtls_emu.lab.files import read_file
 from dtls_emu.lab.topology import compile_lab
 
 
@@ -26,7 +30,14 @@ if TYPE_CHECKING:
     from dtls_emu.lab import Lab
 
 
-__all__ = ["COMPOSE_FILE", "ExportError", "export_compose", "export_kubernetes"]
+__all__ = [
+    "COMPOSE_FILE",
+    "COMPOSE_HEADER",
+    "ExportError",
+    "export_compose",
+    "export_kubernetes",
+    "yaml_text",
+]
 
 COMPOSE_FILE: Final = "compose.yaml"
 
@@ -59,7 +70,7 @@ def export_compose(lab: Lab, folder: Path, *, image: str = IMAGE) -> list[Path]:
     topology = compile_lab(lab)
     handouts = _hand_out(lab)
     document = compose_document(topology, handouts, image=image, user=f"{owner}:{GROUP}")
-    files = [_File(folder / COMPOSE_FILE, _yaml([document], _COMPOSE_HEADER), PUBLIC)]
+    files = [_File(folder / COMPOSE_FILE, yaml_text([document], COMPOSE_HEADER), PUBLIC)]
     for each in handouts:
         own = folder / HOSTS_FOLDER / each.host
         config = json.dumps(each.config, indent=1) + "\n"
@@ -90,7 +101,7 @@ def export_kubernetes(
         [
             _File(
                 folder / f"{each.host}.yaml",
-                _yaml(host_documents(lab.name, each, image=image), _KUBERNETES_HEADER),
+                yaml_text(host_documents(lab.name, each, image=image), _KUBERNETES_HEADER),
                 SECRET,
             )
             for each in _hand_out(fit_to_pods(lab, mtu))
@@ -102,7 +113,7 @@ def _hand_out(lab: Lab) -> list[Handout]:
     return hand_out(lab, issue_credentials(compile_lab(lab), datetime.now(UTC)))
 
 
-_COMPOSE_HEADER: Final = """\
+COMPOSE_HEADER: Final = """\
 # Made by `dtls-emu export compose`. Each host is handed what is in its own folder, and only that.
 #
 #   podman-compose up --detach, or docker compose up --detach
@@ -117,20 +128,32 @@ _KUBERNETES_HEADER: Final = """\
 """
 
 
-def _yaml(documents: Sequence[Mapping[str, Any]], header: str) -> bytes:
+def yaml_text(documents: Sequence[Mapping[str, Any]], header: str) -> bytes:
+    """Documents as YAML in which text is text for every reader, behind a comment."""
     text = yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, explicit_start=len(documents) > 1)
     return (header + text).encode()
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such, and everything as often as it is there."""
+    """Writes text so that every reader has text, of several lines as such, and everything as often as it is there."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
+_SURELY_TEXT: Final = re.compile(r"[A-Za-z_/][^\n]*", re.ASCII)
+"""Numbers, times and the special keys of YAML 1.1 and 1.2 begin with something else, and the rest are words."""
+
+_WORDS: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
+"""What YAML 1.1 (types bool and null) or the core schema of YAML 1.2 (10.3.2) reads as no text, in any case."""
+
+
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    """PyYAML knows YAML 1.1 only, and not all of it: `y` is a truth value there, `1e3` a number in 1.2."""
+    style = "|" if "\n" in text else None
+    if style is None and (not _SURELY_TEXT.fullmatch(text) or text.lower() in _WORDS):
+        style = "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -150,27 +173,47 @@ class _File:
         Raises:
             ExportError: with another.
         """
-        if not self.path.exists():
-            return False
-        if self.path.is_file() and self.path.read_bytes() == self.content:
-            return True
+        try:
+            if read_file(self.path, MAX_BYTES) == self.content:
+                return True
+        except FileNotFoundError:
+            if not self.path.is_symlink():
+                return False
+        except OSError as error:
+            raise ExportError(
+                f"{self.path}: {error.strerror}; write to another folder with --output"
+            ) from error
         raise ExportError(f"{self.path} is there already; write to another folder with --output")
 
     def write(self) -> None:
-        """Write it new: it has its mode before a byte is in it."""
+        """Write it new: it has its mode before a byte is in it.
+
+        Raises:
+            OSError: it cannot be written; no part of it is left.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.mode)
-        with os.fdopen(descriptor, "wb") as file:
-            if self.owner not in {None, os.geteuid()}:
-                os.fchown(descriptor, self.owner, -1)
-            file.write(self.content)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if self.owner not in {None, os.geteuid()}:
+                    os.fchown(descriptor, self.owner, -1)
+                file.write(self.content)
+        except OSError:
+            self.path.unlink()
+            raise
 
 
 def _write(files: Sequence[_File]) -> list[Path]:
-    """Write all files, or none where one is in the way."""
-    try:
-        for file in [each for each in files if not each.is_there]:
+    """Write all files, or none: neither where one is in the way, nor where one cannot be written."""
+    written: list[_File] = []
+    missing = [each for each in files if not each.is_there]
+    for file in missing:
+        try:
             file.write()
-    except OSError as error:
-        raise ExportError(f"{error.filename}: {error.strerror}") from error
+        except OSError as error:
+            for each in written:
+                with suppress(OSError):
+                    each.path.unlink()
+            raise ExportError(f"{error.filename or file.path}: {error.strerror}") from error
+        written.append(file)
     return [each.path for each in files]

@@ -11,16 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.host_config import parse_host_config
+from dtls_emu.host.pem_files import credential_paths, pem_files
+from dtls_emu.lab.kernel_names import MAX_SOCKET_PATH
 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from cryptography import x509
 
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab import Lab
@@ -57,12 +55,7 @@ TUN: Final = "/dev/net/tun"
 PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
 """Lets ping work without CAP_NET_RAW (icmp(7))."""
 
-MAX_SOCKET_PATH: Final = 107
-"""Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
-
 _CREDENTIALS_FOLDER: Final = f"{RUN_FOLDER}/credentials"
-_CERTIFICATE: Final = "host.pem"
-_KEY: Final = "host.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ def hand_out(lab: Lab, credentials: Mapping[str, HostCredentials]) -> list[Hando
     for host in lab.hosts:
         config = _config(lab, document, host)
         parse_host_config(json.dumps(config), Path(lab.name, host, CONFIG))
-        handouts.append(Handout(host, vms, config, _pem_files(credentials[host], authorities)))
+        handouts.append(Handout(host, vms, config, pem_files(credentials[host], authorities)))
     return handouts
 
 
@@ -115,17 +108,14 @@ def lab_labels(lab: str, host: str = "") -> dict[str, str]:
 
 def _config(lab: Lab, document: Mapping[str, Any], host: str) -> dict[str, Any]:
     own = [name for name, vm in lab.vms.items() if vm.host == host]
-    regions = sorted({each.region for each in lab.hosts.values()})
     return {
         "version": 1,
         "run": lab.name,
         "host": host,
         "lab": document,
-        "credentials": {
-            "certificate": f"{_CREDENTIALS_FOLDER}/{_CERTIFICATE}",
-            "private_key": f"{_CREDENTIALS_FOLDER}/{_KEY}",
-            "authorities": {region: f"{_CREDENTIALS_FOLDER}/{_authority(region)}" for region in regions},
-        },
+        "credentials": credential_paths(
+            (each.region for each in lab.hosts.values()), f"{_CREDENTIALS_FOLDER}/"
+        ),
         # Where a host is, is known when it runs; there its name is looked up.
         "underlays": {name: name for name in lab.hosts},
         "control_socket": _control_socket(lab.name, host),
@@ -142,16 +132,3 @@ def _control_socket(lab: str, host: str) -> str:
             [f"{lab}: hosts.{host}: with the lab's name too long for a socket's path; write shorter ones"]
         )
     return path
-
-
-def _pem_files(own: HostCredentials, authorities: Mapping[str, x509.Certificate]) -> dict[str, bytes]:
-    key = own.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return {
-        _CERTIFICATE: own.certificate.public_bytes(Encoding.PEM),
-        _KEY: key,
-        **{_authority(region): each.public_bytes(Encoding.PEM) for region, each in authorities.items()},
-    }
-
-
-def _authority(region: str) -> str:
-    return f"ca-{region}.pem"
