@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, console, print_json, print_table
+from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text
 from dtls_emu.cli.progress import progress
+from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.vocabulary import FirstPacket
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from dtls_emu.host.outcome import ItemOutcome, Outcome, TunnelOutcome
 
@@ -35,7 +34,7 @@ CaptureOption = Annotated[
 
 KeyLogOption = Annotated[
     Path | None,
-    typer.Option(help="Write the secrets of all handshakes to a new file, for Wireshark.", metavar="FILE"),
+    typer.Option(help="Write the secrets of all handshakes to a file, for Wireshark.", metavar="FILE"),
 ]
 
 _MILLISECOND: Final = 1e-3
@@ -50,62 +49,57 @@ def run(
     first_packet: FirstPacketOption = None,
     pcap: CaptureOption = None,
     keylog: KeyLogOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a lab and say what became of its traffic.
 
     Real cards and real handshakes in one process, simulated links, virtual time; needs no root.
-    Exits 0 when everything that the lab expects holds, 1 when not.
+    Exits 0 when everything that the lab expects holds, 1 when not, or when a file could not be written.
 
     With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """
     from dtls_emu.host.accounts import AccountingError
+    from dtls_emu.host.result_file import SECRET, ResultFile
     from dtls_emu.host.simulation import simulate
     from dtls_emu.host.wire_trace import WireCapture
 
-    capture = None if pcap is None else WireCapture()
+    capture_file = None if pcap is None else ResultFile(pcap, force=force)
+    key_file = None if keylog is None else ResultFile(keylog, force=force, mode=SECRET)
+    if capture_file is not None and key_file is not None and capture_file.is_same_as(key_file):
+        raise DtlsEmuError(f"--pcap and --keylog both name {pcap}; name two files")
+    if key_file is not None:
+        complain(f"writing session secrets to {keylog}: whoever has it can read what the tunnels carried")
+    capture = WireCapture()
+    secrets: list[bytes] = []
     try:
-        with progress() as report, _key_log(keylog) as key_log:
+        with progress() as report:
             outcome = simulate(
-                lab, seed=seed, first_packet=first_packet, trace=capture, key_log=key_log, progress=report
+                lab,
+                seed=seed,
+                first_packet=first_packet,
+                trace=capture if capture_file else None,
+                key_log=secrets.append if key_file else None,
+                progress=report,
             )
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_AS_EXPECTED) from error
-    if pcap is not None and capture is not None:
-        _write(pcap, capture.encode())
+    troubles = []
+    if capture_file is not None:
+        troubles.append(capture_file.save(capture.encode()).trouble)
+    if key_file is not None:
+        troubles.append(key_file.save(b"".join(line + b"\n" for line in secrets)).trouble)
     if as_json:
         print_json(outcome.as_dict())
     else:
         _print(outcome)
+    for trouble in filter(None, troubles):
+        complain(trouble)
+    if any(troubles):
+        raise typer.Exit(EXIT_FAILED)
     if not outcome.ok:
         raise typer.Exit(EXIT_NOT_AS_EXPECTED)
-
-
-@contextmanager
-def _key_log(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
-    """Where handshakes' secrets go: nowhere, unless a file is named; only its owner can read that."""
-    if path is None:
-        yield None
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise DtlsEmuError(f"cannot make {path}: {error.strerror}") from error
-    complain(f"writing session secrets to {path}: whoever has it can read what the tunnels carried")
-    with os.fdopen(descriptor, "wb") as file:
-
-        def write(line: bytes) -> None:
-            file.write(line + b"\n")
-
-        yield write
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise DtlsEmuError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _print(outcome: Outcome) -> None:
@@ -124,11 +118,13 @@ def _print(outcome: Outcome) -> None:
             "more",
         ],
         [_item_row(item) for item in outcome.items],
+        spare=["kind", "first RTT", "RTT", "more"],
     )
     print_table(
         "Tunnels",
         ["from", "to", "state", ">keys", ">set up in", "cipher", "backend", "why"],
         [_tunnel_row(tunnel) for tunnel in outcome.tunnels],
+        spare=["why", "set up in", "keys", "cipher"],
     )
     if outcome.failures:
         print_table(
@@ -136,7 +132,7 @@ def _print(outcome: Outcome) -> None:
             ["item", "what", "expected", "got"],
             [[name, check.key, check.expected, check.actual] for name, check in outcome.failures],
         )
-    console().print(_summary(outcome), markup=False)
+    print_text(_summary(outcome))
 
 
 def _item_row(item: ItemOutcome) -> list[str]:

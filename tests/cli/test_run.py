@@ -99,7 +99,7 @@ def test_writes_the_fabric_as_a_capture(lab, tmp_path):
     assert len(parse_pcap((tmp_path / "out.pcap").read_bytes())) > 80
     result = CliRunner().invoke(app, ["run", str(lab()), "--pcap", str(tmp_path / "no" / "such.pcap")])
     assert isinstance(result.exception, DtlsEmuError)
-    assert "No such file" in str(result.exception)
+    assert "there is no folder" in str(result.exception)
 
 
 def test_a_wrong_lab_is_the_users_error():
