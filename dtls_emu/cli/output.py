@@ -77,7 +77,7 @@ def print_text(text: str) -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, spare: Sequence[str] = ()
 ) -> None:
-    """Print a table: title, heading, rows and an empty line.
+    """Print a table, and an empty line below it.
 
     Args:
         title: above it.
@@ -93,7 +93,7 @@ def print_table(
         above = [_BOLD.format(line) for line in above]
     lines, omitted = render(columns, rows, width=room, spare=spare)
     below = wrap(f"(no room for: {', '.join(omitted)}; --json has everything)", room) if omitted else []
-    typer.echo("\n".join([*above, "", *lines, *below, ""]))
+    typer.echo("\n".join([*above, *lines, *below, ""]))
 
 
 def _terminal_width() -> int:

@@ -1,8 +1,8 @@
 """Tables of text that fit a width without cutting a value.
 
 In this order, until it fits: lines of text and headings are broken at spaces; columns without a value in any row are
-left out; columns that may be spared are left out, and named below the table; each row becomes a block of lines, one
-for each column. Then a word longer than the width runs over it, whole.
+left out; columns that may be spared are left out, and named below the table; texts go below their row; each row
+becomes a block of lines, one for each column. Then a word longer than the width runs over it, whole.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ GAP: Final = 2
 READABLE: Final = 24
 """Columns that a text needs to be read easily; what is shorter is not broken."""
 
+INDENT: Final = " " * 4
+"""Of a text below its row."""
+
 NOTHING: Final = frozenset({"", "-"})
 NO_FIGURE: Final = NOTHING | {"0"}
 RULE: Final = "─"
@@ -47,6 +50,11 @@ class _Column:
         else:
             words = max((cell_len(word) for cell in cells for word in cell.split()), default=0)
             self.least = max(least, words, min(widest, READABLE))
+
+    @property
+    def filled(self) -> int:
+        """In how many rows it says something."""
+        return sum(cell not in NOTHING for cell in self.cells)
 
     def is_empty(self, of: frozenset[str] = NOTHING) -> bool:
         """Whether every cell is one of those that say nothing."""
@@ -71,13 +79,22 @@ def render(
     cells = [[_printable(cell) for cell in row] for row in rows]
     found = [_Column(heading, [row[index] for row in cells]) for index, heading in enumerate(columns)]
     shown, omitted = _choose(found, width, spare)
-    if width is not None and _width(each.least for each in shown) > width:
-        return _blocks(found, len(cells), width), []
+    below: list[_Column] = []
+    while width is not None and _width(each.least for each in shown) > width:
+        texts = [each for each in shown[1:] if not each.is_number]
+        if not texts:
+            return _blocks(found, len(cells), width), []
+        # Where the fewest rows have one, the fewest rows take two lines.
+        below.append(min(texts, key=lambda each: (each.filled, -each.least)))
+        shown.remove(below[-1])
+    below.sort(key=found.index)
     widths = _share_out(shown, width)
     lines = list(_split(shown, [each.heading for each in shown], widths))
     lines.append(RULE * _width(widths))
     for index in range(len(cells)):
         lines += _split(shown, [each.cells[index] for each in shown], widths)
+        for each in below:
+            lines += _labelled(each.heading, each.cells[index], width)
     return lines, omitted
 
 
@@ -147,6 +164,14 @@ def _split(columns: list[_Column], cells: list[str], widths: list[int]) -> Itera
             for text, width, column in zip(line, widths, columns, strict=True)
         )
         yield (" " * GAP).join(padded).rstrip()
+
+
+def _labelled(heading: str, cell: str, width: int | None) -> list[str]:
+    """A text below its row, indented; nothing where there is none."""
+    if cell in NOTHING:
+        return []
+    room = None if width is None else width - len(INDENT)
+    return [INDENT + line for line in wrap(f"{heading}: {cell}", room)]
 
 
 def _blocks(columns: list[_Column], rows: int, width: int) -> list[str]:
