@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import pwd
 import shutil
 import stat
 import tempfile
@@ -142,13 +143,13 @@ def _cache_home() -> Path:
     chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if chosen.is_absolute():
         return chosen
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
+    home = os.environ.get("HOME")
+    if home is None:
+        with suppress(KeyError):  # no such user
+            home = pwd.getpwuid(os.getuid()).pw_dir
+    if not home or not Path(home).is_absolute():
         raise RuntimeError("there is no home folder: HOME is not set, or not to a folder")
-    return home / ".cache"
+    return Path(home) / ".cache"
 
 
 # ----------------------------------------------------------------------------------------------- one folder
@@ -167,7 +168,7 @@ def _use(folder: Path, *, make: bool, is_named: bool) -> bool:
     except OSError as error:
         if _has_loop(folder):
             return False
-        raise _UnusableError(f"{error.filename or folder}: {error.strerror}") from error
+        raise _UnusableError(f"{folder}: {error.strerror}") from error
     if make:
         is_new = not (folder / MARKER).exists()
         with suppress(OSError):
