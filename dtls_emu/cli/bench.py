@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text
+from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text, say
 from dtls_emu.cli.progress import progress
 from dtls_emu.cli.streams import EXIT_FAILED, EXIT_INTERRUPTED
 from dtls_emu.errors import DtlsEmuError
@@ -78,7 +78,7 @@ def bench(
     if saved.trouble:
         complain(saved.trouble)
     elif not as_json:
-        typer.echo(f"Result file: {saved.path}")
+        say(f"Result file: {saved.path}")
     if saved.trouble:
         raise typer.Exit(EXIT_FAILED)
     if result.end.stopped is Stopped.INTERRUPTED:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from dtls_emu.cli.streams import complain
+from dtls_emu.cli.streams import complain, say
 
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "print_json",
     "print_table",
     "print_text",
+    "say",
     "width",
 ]
 
@@ -64,14 +65,14 @@ def is_terminal() -> bool:
 
 def print_json(document: Any) -> None:
     """Print one JSON document to stdout, in ASCII, so that it is UTF-8 whatever the locale."""
-    typer.echo(json.dumps(document, indent=2))
+    say(json.dumps(document, indent=2))
 
 
 def print_text(text: str) -> None:
     """Print a paragraph, broken at spaces where there is a width."""
     from dtls_emu.cli.table import wrap
 
-    typer.echo("\n".join(wrap(text, width())))
+    say("\n".join(wrap(text, width())))
 
 
 def print_table(
@@ -93,7 +94,7 @@ def print_table(
         above = [_BOLD.format(line) for line in above]
     lines, omitted = render(columns, rows, width=room, spare=spare)
     below = wrap(f"(no room for: {', '.join(omitted)}; --json has everything)", room) if omitted else []
-    typer.echo("\n".join([*above, *lines, *below, ""]))
+    say("\n".join([*above, *lines, *below, ""]))
 
 
 def _terminal_width() -> int:

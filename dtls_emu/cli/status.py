@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -50,7 +51,7 @@ def status(
             print_json({"hosts": reports, "silent": silent})
         else:
             if watch and is_terminal():
-                typer.echo(_CLEAR, nl=False)
+                sys.stdout.write(_CLEAR)
             _print(reports, previous)
         for path, reason in silent.items():
             complain(reason if reason.startswith(path) else f"{path}: {reason}")

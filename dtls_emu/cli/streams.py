@@ -20,10 +20,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
-
-import typer
 
 from dtls_emu.errors import DtlsEmuError
 
@@ -31,8 +28,10 @@ from dtls_emu.errors import DtlsEmuError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from typing_extensions import Buffer as ReadableBuffer
 
-__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "complain", "escaped", "run_command"]
+
+__all__ = ["EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_USAGE", "complain", "escaped", "run_command", "say"]
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -50,7 +49,14 @@ IN_ASCII: Final = {"µ": "u", "±": "+-", "─": "-", "…": "...", "→": "->",
 
 def complain(message: str) -> None:
     """Print one error message to stderr."""
-    typer.echo(f"dtls-emu: {message}", err=True)
+    say(f"dtls-emu: {message}", err=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line, in the stream's encoding: the library's own way takes another than some locales have."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 def run_command(command: Callable[[], Any]) -> int:
@@ -135,33 +141,45 @@ def _occupy_standard_descriptors() -> None:
 
 
 def _guard(stream: TextIO | None, descriptor: int, kind: type[_Guarded]) -> TextIO:
+    """The same stream, whose errors are seen to, whoever writes to it and by whatever layer."""
     if stream is None:
-        stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # as long as the process lives
-    elif stream not in {sys.__stdout__, sys.__stderr__}:
+        raw: Any = io.FileIO(os.devnull, "w")
+        return io.TextIOWrapper(kind(raw, descriptor), encoding="utf-8", errors=ERRORS)
+    if stream not in {sys.__stdout__, sys.__stderr__}:
         return stream  # a notebook's, or a test's
     assert isinstance(stream, io.TextIOWrapper)
     with suppress(OSError):
         stream.flush()
     encoding, by_lines, at_once = stream.encoding, stream.line_buffering, stream.write_through
-    guarded = kind(
-        stream.detach(), encoding=encoding, errors=ERRORS, line_buffering=by_lines, write_through=at_once
+    buffer = stream.detach()
+    raw = buffer.detach() if isinstance(buffer, io.BufferedWriter) else buffer
+    return io.TextIOWrapper(
+        kind(raw, descriptor, at_once=at_once),
+        encoding=encoding,
+        errors=ERRORS,
+        line_buffering=by_lines,
+        write_through=at_once,
     )
-    guarded.descriptor = descriptor
-    return guarded
 
 
-class _Guarded(io.TextIOWrapper):
-    """A standard stream that may become impossible to write."""
+class _Guarded(io.BufferedWriter):
+    """The bytes of a standard stream that may become impossible to write."""
 
-    descriptor: int
+    def __init__(self, raw: Any, descriptor: int, *, at_once: bool = False) -> None:
+        super().__init__(raw)
+        self._descriptor = descriptor
+        self._at_once = at_once
 
-    def write(self, text: str, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         """Write, or do what :meth:`lost` says."""
         try:
-            return super().write(text)
+            written = super().write(data)
+            if self._at_once:
+                super().flush()
+            return written
         except OSError as error:
             self.lost(error)
-            return len(text)
+            return memoryview(data).nbytes
 
     def flush(self) -> None:
         """Flush, or do what :meth:`lost` says."""
@@ -173,7 +191,7 @@ class _Guarded(io.TextIOWrapper):
     def lost(self, error: OSError) -> None:
         """From here on, what is written is dropped; else it would be tried again when the process ends."""
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.descriptor)
+        os.dup2(null, self._descriptor)
         os.close(null)
 
 
@@ -204,4 +222,4 @@ def escaped(character: str) -> str:
     """A character by its number, as Python writes it."""
     if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that is no UTF-8 (PEP 383)
         return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("ascii", "backslashreplace").decode("ascii")
+    return character.encode("unicode_escape").decode("ascii")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, print_json
+from dtls_emu.cli.output import JsonOption, complain, print_json, say
 from dtls_emu.errors import LabFileError
 
 
@@ -36,7 +36,7 @@ def validate(
             print_json({"valid": False, "problems": error.problems})
         else:
             for problem in error.problems:
-                typer.echo(problem, err=True)
+                say(problem, err=True)
             complain(f"{lab} has {_count(len(error.problems), 'problem')}")
         raise typer.Exit(EXIT_WRONG) from None
     if as_json:
@@ -45,7 +45,7 @@ def validate(
         )
     else:
         nouns = zip(_counts(loaded).values(), _NOUNS, strict=True)
-        typer.echo(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
+        say(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
 
 
 _NOUNS: Final = ("virtual network", "host", "VM", "link", "traffic item", "expectation")
