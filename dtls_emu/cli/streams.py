@@ -88,7 +88,11 @@ def _status_of(command: Callable[[], Any]) -> int:
 
 
 def _code(ended: SystemExit) -> int:
-    return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else EXIT_FAILED
+    """The status that Python would end with; a text as the code is said."""
+    if isinstance(ended.code, str):
+        complain(ended.code)
+        return EXIT_FAILED
+    return int(ended.code or 0)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class _Column:
         self.is_number = heading.startswith(">")
         self.heading = heading.removeprefix(">")
         self.cells = cells
-        widest = max(map(cell_len, cells), default=0)
+        widest = max((cell_len(line) for cell in cells for line in cell.split("\n")), default=0)
         self.natural = max(widest, cell_len(self.heading))
         least = max((cell_len(word) for word in self.heading.split()), default=0)
         if self.is_number:
@@ -68,7 +68,7 @@ def render(
 
     Args:
         columns: headings; one that begins with ``>`` is of numbers, which are right-aligned and never broken.
-        rows: as many cells each.
+        rows: as many cells each, of one line or more.
         width: in columns of a terminal; None: as wide as it is.
         spare: headings of columns that may be left out, the first one first; those that hold nothing but zeros go
             before the others.
@@ -77,6 +77,8 @@ def render(
         Lines, and what was left out.
     """
     cells = [[_printable(cell) for cell in row] for row in rows]
+    if width is None:
+        cells = [[wrap(cell, None)[0] for cell in row] for row in cells]
     found = [_Column(heading, [row[index] for row in cells]) for index, heading in enumerate(columns)]
     shown, omitted = _choose(found, width, spare)
     below: list[_Column] = []
@@ -89,7 +91,7 @@ def render(
         shown.remove(below[-1])
     below.sort(key=found.index)
     widths = _share_out(shown, width)
-    lines = list(_split(shown, [each.heading for each in shown], widths))
+    lines = list(_split(shown, [each.heading for each in shown], widths, at_bottom=True))
     lines.append(RULE * _width(widths))
     for index in range(len(cells)):
         lines += _split(shown, [each.cells[index] for each in shown], widths)
@@ -99,8 +101,17 @@ def render(
 
 
 def wrap(text: str, width: int | None) -> list[str]:
-    """Break text at spaces, so that no line is longer than ``width`` unless a word is. At least one line."""
-    if width is None or cell_len(text) <= width:
+    """Break text at spaces, so that no line is longer than ``width`` unless a word is. At least one line.
+
+    Lines that it has already are kept; without a width they become one, with commas in between.
+    """
+    if width is None:
+        return [", ".join(text.split("\n"))]
+    return [line for part in text.split("\n") for line in _wrap_line(part, width)]
+
+
+def _wrap_line(text: str, width: int) -> list[str]:
+    if cell_len(text) <= width:
         return [text]
     lines = [""]
     for word in text.split():
@@ -155,9 +166,14 @@ def _width(widths: Iterable[int]) -> int:
     return sum(found) + GAP * (len(found) - 1)
 
 
-def _split(columns: list[_Column], cells: list[str], widths: list[int]) -> Iterator[str]:
+def _split(
+    columns: list[_Column], cells: list[str], widths: list[int], *, at_bottom: bool = False
+) -> Iterator[str]:
     """One row, on as many lines as it needs. No line ends in spaces."""
     parts = [wrap(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    if at_bottom:
+        height = max(map(len, parts))
+        parts = [[""] * (height - len(part)) + part for part in parts]
     for line in zip_longest(*parts, fillvalue=""):
         padded = (
             _pad(text, width, right=column.is_number)
@@ -171,7 +187,7 @@ def _labelled(heading: str, cell: str, width: int | None) -> list[str]:
     if cell in NOTHING:
         return []
     room = None if width is None else width - len(INDENT)
-    return [INDENT + line for line in wrap(f"{heading}: {cell}", room)]
+    return [INDENT + line for line in wrap(f"{heading}: {wrap(cell, None)[0]}", room)]
 
 
 def _blocks(columns: list[_Column], rows: int, width: int) -> list[str]:
@@ -205,4 +221,7 @@ def _printable(cell: str) -> str:
     """Without what would steer a terminal: names and reasons may come from files."""
     if cell.isprintable():
         return cell
-    return "".join(each if each.isprintable() else " " if each.isspace() else escaped(each) for each in cell)
+    return "".join(
+        each if each.isprintable() or each == "\n" else " " if each.isspace() else escaped(each)
+        for each in cell
+    )

@@ -136,6 +136,36 @@ def test_secrets_are_written_only_on_request_and_for_their_owner_only(tmp_path):
     assert keys.read_text().splitlines() == [line]
 
 
+@pytest.mark.parametrize("option", ["--pcap", "--keylog"])
+def test_a_file_that_is_there_is_written_over_on_request_only(lab, tmp_path, monkeypatch, option):
+    """And it is looked at before the run."""
+    path = tmp_path / "there"
+    path.write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "simulate", lambda *_, **__: pytest.fail("it was run"))
+        outcome = CliRunner().invoke(app, ["run", str(lab()), option, str(path)])
+        assert "--force writes over it" in str(outcome.exception)
+        assert path.read_text() == "mine"
+    run(lab(), option, path, "--force")
+    assert path.read_bytes() != b"mine"
+
+
+def test_capture_and_secrets_are_two_files(lab, tmp_path):
+    """The last one written would be left."""
+    same = str(tmp_path / "one")
+    outcome = CliRunner().invoke(app, ["run", str(lab()), "--pcap", same, "--keylog", same])
+    assert "name two files" in str(outcome.exception)
+
+
+def test_a_capture_that_cannot_be_written_does_not_cost_the_table(lab, tmp_path, monkeypatch):
+    """It is kept elsewhere, and said; the exit code is no success."""
+    monkeypatch.setattr("dtls_emu.host.result_file.tempfile.tempdir", str(tmp_path))
+    outcome = CliRunner().invoke(app, ["run", str(lab("4")), "--pcap", "/dev/full"])
+    assert outcome.exit_code == 1
+    assert "All 3 expectations hold." in outcome.stdout
+    assert "cannot write /dev/full: No space left on device; it is kept in" in outcome.stderr
+
+
 @pytest.mark.tshark
 def test_capture_and_secrets_together_show_the_inside_of_a_tunnel(tmp_path):
     """What tshark opens with them is what the guests sent."""

@@ -139,8 +139,16 @@ def test_rows_of_too_many_numbers_become_blocks():
 
 def test_what_would_steer_a_terminal_is_shown():
     """A name in a file that somebody else wrote may hold it; a byte that is no UTF-8 is shown by its number."""
-    lines, _ = render(["a"], [["\x1b[2Jgone\r\n\udcff"]], width=None)
-    assert lines[2] == "\\x1b[2Jgone  \\xff"
+    lines, _ = render(["a"], [["\x1b[2Jgone\r\udcff"]], width=None)
+    assert lines[2] == "\\x1b[2Jgone \\xff"
+
+
+def test_lines_of_a_cell_are_kept_where_there_is_a_width_and_joined_where_each_row_is_a_line():
+    """For people one below the other, for programs in one."""
+    rows = [["ping", "no_route 3\ntoo_big 4", "5"]]
+    columns = ["item", "dropped", ">offered"]
+    assert render(columns, rows, width=80)[0][2:] == ["ping  no_route 3        5", "      too_big 4"]
+    assert render(columns, rows, width=None)[0][2:] == ["ping  no_route 3, too_big 4        5"]
 
 
 def test_text_is_broken_at_spaces_only():
