@@ -21,9 +21,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from dtls_emu.cli.streams import run_command
 from dtls_emu.host.control_client import ask
 from dtls_emu.host.environment import environment
 from dtls_emu.host.plan import namespace_name
+from dtls_emu.host.result_file import ResultFile
 from dtls_emu.host.run_directory import control_socket
 from dtls_emu.host.runs import start_run, stop_run
 from dtls_emu.lab.loader import parse_lab
@@ -69,7 +71,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="of each run, whole: iperf3 takes no others")
     parser.add_argument("--json", help="file for everything that was measured")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there already")
     options = parser.parse_args()
+    file = ResultFile(options.json, force=options.force) if options.json else None
     numbers = sorted({int(each) for each in options.tunnels.split(",")})
     samples = []
     with lab_up(max(numbers), options.backend) as detail:
@@ -79,14 +83,18 @@ def main() -> int:
                 print(f"round {number}: {tunnels} tunnels, {samples[-1].total:.2f} Gbit/s", file=sys.stderr)
     print(detail)
     print_table(samples, numbers)
-    if options.json:
+    failed = any(min(each.gbits) == 0 or each.failures for each in samples)
+    if file is not None:
         result = {
             "environment": environment(),
             "detail": detail,
             "samples": [asdict(each) for each in samples],
         }
-        Path(options.json).write_text(json.dumps(result, indent=1))
-    return int(any(min(each.gbits) == 0 or each.failures for each in samples))
+        saved = file.save(json.dumps(result, indent=1).encode())
+        if saved.trouble:
+            print(saved.trouble, file=sys.stderr)
+            failed = True
+    return int(failed)
 
 
 def lab_text(spokes: int) -> str:
@@ -190,4 +198,4 @@ def print_table(samples: list[Sample], numbers: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(run_command(lambda: sys.exit(main())))

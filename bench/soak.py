@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dtls_emu.cli.streams import run_command
 from dtls_emu.host.changes import change_run
 from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.environment import environment
@@ -37,6 +38,7 @@ from dtls_emu.host.namespaces import set_link_up
 from dtls_emu.host.netns import entered
 from dtls_emu.host.plan import cable_device, namespace_name
 from dtls_emu.host.processes import is_alive
+from dtls_emu.host.result_file import ResultFile
 from dtls_emu.host.run_state import RUNS, CardProcess, read_state
 from dtls_emu.host.runs import restart_card, start_run, stop_run
 from dtls_emu.lab import load_lab
@@ -551,13 +553,16 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="at least; each disturbance is done once")
     parser.add_argument("--seed", type=int, default=1, help="of what control sockets are hammered with")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there already")
     options = parser.parse_args()
+    file = ResultFile(options.json, force=options.force) if options.json else None
     report = soak(options.seconds, seed=options.seed, say=lambda line: print(line, file=sys.stderr))
-    if options.json:
-        document = {"environment": environment(), **asdict(report)}
-        Path(options.json).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    document = {"environment": environment(), **asdict(report)}
+    trouble = file.save(json.dumps(document, indent=1).encode()).trouble if file else ""
     print_report(report)
-    return 1 if report.failures else 0
+    if trouble:
+        print(trouble, file=sys.stderr)
+    return 1 if report.failures or trouble else 0
 
 
 def flowing(took: dict[str, float]) -> str:
@@ -589,4 +594,4 @@ def print_report(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(lambda: sys.exit(main())))

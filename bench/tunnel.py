@@ -23,9 +23,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from dtls_emu.cli.streams import run_command
 from dtls_emu.host.control_client import ask
 from dtls_emu.host.environment import environment
 from dtls_emu.host.plan import namespace_name
+from dtls_emu.host.result_file import ResultFile
 from dtls_emu.host.run_directory import control_socket
 
 
@@ -94,6 +96,7 @@ class Sample:
 def main() -> None:
     """Bring every arm up, run them in turn, take them down, print a table."""
     options = parse_options()
+    file = ResultFile(options.json, force=options.force) if options.json else None
     samples: list[Sample] = []
     with ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
@@ -107,13 +110,15 @@ def main() -> None:
             samples += [ping(arm, number) for arm in arms]
         details = {arm.name: arm.detail for arm in arms}
     print_table(samples, list(details))
-    if options.json:
+    if file is not None:
         result = {
             "environment": environment(),
             "arms": details,
             "samples": [asdict(each) for each in samples],
         }
-        Path(options.json).write_text(json.dumps(result, indent=1))
+        saved = file.save(json.dumps(result, indent=1).encode())
+        if saved.trouble:
+            sys.exit(saved.trouble)
 
 
 def parse_options() -> argparse.Namespace:
@@ -126,6 +131,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=3, help="of each run, whole: iperf3 takes no others")
     parser.add_argument("--json", help="file for everything that was measured")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there already")
     return parser.parse_args()
 
 
@@ -278,4 +284,4 @@ def run(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -22,6 +22,7 @@ from pathlib import Path
 from random import Random
 
 from dtls_emu.cli.output import print_table
+from dtls_emu.cli.streams import run_command
 from dtls_emu.measure.machine import one_core, undisturbed
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.star import HUB, Star
@@ -275,4 +276,4 @@ def resident() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command(lambda: sys.exit(main(sys.argv[1:]))))

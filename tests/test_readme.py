@@ -50,3 +50,22 @@ def test_each_command_is_there_and_shows_an_example(command):
 def test_all_shipped_labs_are_named():
     """A new lab is a line in the README."""
     assert {name for name in shipped_labs() if f"`{name}`" not in TEXT} == set()
+
+
+@pytest.mark.ipsec_mb
+def test_what_a_command_prints_is_what_it_prints():
+    """At the width that is said; the simulation's times are virtual, so all of it is the same everywhere."""
+    found = re.findall(
+        r"^<!-- begin: COLUMNS=(\d+) dtls-emu (.*) -->\n```\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL
+    )
+    assert found
+    for columns, command, shown in found:
+        done = CliRunner().invoke(app, command.split(), env={"COLUMNS": columns})
+        assert done.stdout == shown
+
+
+def test_no_output_is_wider_than_a_page():
+    """A table that a reader has to scroll is read by nobody."""
+    shown = re.findall(r"^<!-- begin: .*?^<!-- end -->", TEXT, re.MULTILINE | re.DOTALL)
+    assert shown
+    assert max(len(line) for block in shown for line in block.splitlines()[1:]) <= 100

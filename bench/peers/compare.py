@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import console, print_table
+from dtls_emu.cli.output import ForceOption, print_table
+from dtls_emu.cli.streams import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, run_command
+from dtls_emu.host.result_file import ResultFile
+from dtls_emu.measure.result import result_path
 from side_by_side.comparison import Comparison
 from side_by_side.dtls_emu_lab import DtlsEmu
 from side_by_side.errors import PeerError
@@ -32,10 +35,6 @@ from side_by_side.wireguard_go import WireGuardGo
 if TYPE_CHECKING:
     from side_by_side.peer import Peer
 
-
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 DTLS_EMU: Final = {
     peer.name: peer
@@ -70,7 +69,10 @@ def compare(
     ] = "",
     congestion: Annotated[str, typer.Option(help="TCP congestion control.")] = "cubic",
     seed: Annotated[int, typer.Option(help="Of the random order, and of resampling.")] = 1,
-    json: Annotated[str, typer.Option(help="Result file.", metavar="FILE")] = "results/peers.json",
+    json: Annotated[
+        str, typer.Option(help="Result file; by default one named by the time, in results/.", metavar="FILE")
+    ] = "",
+    force: ForceOption = False,
     keep: Annotated[
         str, typer.Option(help="Keep logs, and throw-away keys, in this new folder.", metavar="FOLDER")
     ] = "",
@@ -83,9 +85,10 @@ def compare(
         _refuse("namespaces and TUN devices need root")
     if keep and Path(keep).exists():
         _refuse(f"--keep: {keep} is there already")
+    default = result_path(what="peers")
+    file = ResultFile(json or default, force=force, make_folders=not json, avoid_others=not json)
     comparison = Comparison([PEERS[name] for name in chosen], plan, _say)
     interrupted, failed = False, False
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         install(TOOLS, _say)
         with tempfile.TemporaryDirectory(prefix="dtls-emu-peers-") as folder, ExitStack() as stack:
@@ -103,10 +106,14 @@ def compare(
         _say(f"compare: {error}")
     result = comparison.result(interrupted=interrupted)
     if result is not None:
-        result.write(Path(json))
+        saved = file.save(result.encode())
         for title, columns, rows in tables(result):
             print_table(title, columns, rows)
-        console().print(f"Result file: {json}", markup=False, soft_wrap=True)
+        if saved.trouble:
+            failed = True
+            _say(f"compare: {saved.trouble}")
+        else:
+            typer.echo(f"Result file: {saved.path}")
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if failed:
@@ -141,4 +148,4 @@ def _refuse(why: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(compare)
+    sys.exit(run_command(lambda: typer.run(compare)))

@@ -17,21 +17,17 @@ from dtls_emu.cli.exec import EXEC_SETTINGS, exec_command
 from dtls_emu.cli.explain import explain
 from dtls_emu.cli.export import export
 from dtls_emu.cli.host import host
-from dtls_emu.cli.output import complain
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
 from dtls_emu.cli.set import set_command
 from dtls_emu.cli.status import status
+from dtls_emu.cli.streams import run_command
 from dtls_emu.cli.up import up
 from dtls_emu.cli.validate import validate
-from dtls_emu.errors import DtlsEmuError
 
 
 __all__ = ["main"]
-
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="dtls-emu",
@@ -81,12 +77,5 @@ app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
 
 
 def main() -> None:
-    """Run the command line; exit 2 on a user's error, 130 on Ctrl-C, never a traceback for either."""
-    try:
-        app()
-    except DtlsEmuError as error:
-        complain(str(error))
-        sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        complain("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
+    """Run the command line; :mod:`dtls_emu.cli.streams` says how it ends."""
+    sys.exit(run_command(app))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, console, print_table
+from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text, say
 from dtls_emu.cli.progress import progress
+from dtls_emu.cli.streams import EXIT_FAILED, EXIT_INTERRUPTED
 from dtls_emu.errors import DtlsEmuError
 
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 EXIT_NOT_ACCOUNTED: Final = 1
-EXIT_INTERRUPTED: Final = 130
 
 
 def bench(
@@ -45,19 +44,22 @@ def bench(
     output: Annotated[
         str, typer.Option(help="Result file; by default one named by the time, in results/.", metavar="FILE")
     ] = "",
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what encryption costs: plain, and every backend, by packet size and path.
 
     Arms are interleaved in random order and compared pair by pair; every packet is accounted for. Ctrl-C ends
-    the run and keeps what was measured.
+    the run and keeps what was measured. Exits 1 when the result cannot be written where it was to go.
     """
     from dtls_emu.host.accounts import AccountingError
+    from dtls_emu.host.result_file import ResultFile
     from dtls_emu.measure.benchmark import benchmark
     from dtls_emu.measure.result import result_path
     from dtls_emu.measure.trials import Stopped
 
     plan = _plan(quick=quick, sizes=sizes, backends=backends, paths=paths, rounds=rounds, seed=seed)
+    file = ResultFile(output or result_path(), force=force, make_folders=not output, avoid_others=not output)
     try:
         with progress() as report:
             result = benchmark(lab, plan, report)
@@ -66,12 +68,19 @@ def bench(
         raise typer.Exit(EXIT_NOT_ACCOUNTED) from error
     if not result.intervals:
         raise KeyboardInterrupt
-    path = Path(output) if output else result_path(result.start.started)
-    result.write(path)
+    # A file is safe before anything is printed; what may wait for a reader must not hold that up.
+    saved = file.save(result.encode()) if file.is_regular else None
     if as_json:
-        typer.echo(result.model_dump_json(indent=2))
+        print_json(result.model_dump(mode="json"))
     else:
-        _print(result, path)
+        _print(result)
+    saved = saved or file.save(result.encode())
+    if saved.trouble:
+        complain(saved.trouble)
+    elif not as_json:
+        say(f"Result file: {saved.path}")
+    if saved.trouble:
+        raise typer.Exit(EXIT_FAILED)
     if result.end.stopped is Stopped.INTERRUPTED:
         complain("interrupted: the figures are of what was measured until then")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -95,12 +104,10 @@ def _plan(*, quick: bool, sizes: str, backends: str, paths: str, rounds: int | N
         ) from error
 
 
-def _print(result: Result, path: Path) -> None:
+def _print(result: Result) -> None:
     from dtls_emu.measure.report import remarks, tables
 
     for table in tables(result):
-        print_table(table.title, table.columns, table.rows)
-    screen = console()
+        print_table(table.title, table.columns, table.rows, spare=table.spare)
     for line in (*remarks(result), result.end.reading):
-        screen.print(line, markup=False)
-    screen.print(f"Result file: {path}", markup=False, soft_wrap=True)
+        print_text(line)

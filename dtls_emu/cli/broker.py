@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from dtls_emu.cli.output import say
+
 
 __all__ = ["broker"]
 
@@ -40,6 +42,6 @@ def broker(
     if state is None:
         raise no_such_run(name, RUNS)
     sockets = {card.host: card.socket for card in state.of(CardProcess)}
-    typer.echo(f"{name}: handing out session keys to {', '.join(sockets)}; Ctrl-C ends it")
+    say(f"{name}: handing out session keys to {', '.join(sockets)}; Ctrl-C ends it")
     with suppress(KeyboardInterrupt):
         serve_keys(sockets, until=lambda: not has_state(RUNS / name))

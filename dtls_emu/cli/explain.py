@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, console, print_json, print_table
+from dtls_emu.cli.output import JsonOption, print_json, print_table, print_text
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.teach.mtu import DEFAULT_INNER, explain_mtu, remarks
 
@@ -66,7 +66,7 @@ def mtu(
         ],
     )
     for remark in remarks(cases):
-        console().print(remark, markup=False)
+        print_text(remark)
 
 
 @explain.command(epilog="Example: dtls-emu explain decision")
@@ -105,6 +105,7 @@ def decision(as_json: JsonOption = False) -> None:
             ]
             for row in table
         ],
+        spare=["source", "basis", "dropped as"],
     )
 
 

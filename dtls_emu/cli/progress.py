@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import typer
+from dtls_emu.cli.streams import say
 
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ class _Lines:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + LINE_EVERY_S
-            typer.echo(f"{done * 100 // max(total, 1):3d} %  {what}", err=True)
+            say(f"{done * 100 // max(total, 1):3d} %  {what}", err=True)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, console, print_json, print_table
+from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text
 from dtls_emu.cli.progress import progress
+from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.vocabulary import FirstPacket, Keying
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from dtls_emu.host.outcome import ItemOutcome, Outcome, TunnelOutcome
     from dtls_emu.lab.schema import Lab
@@ -57,12 +56,13 @@ def run(
     first_packet: FirstPacketOption = None,
     pcap: CaptureOption = None,
     keylog: KeyLogOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a lab and say what became of its traffic.
 
     Real cards and real handshakes in one process, simulated links, virtual time; needs no root.
-    Exits 0 when everything that the lab expects holds, 1 when not.
+    Exits 0 when everything that the lab expects holds, 1 when not, or when a file could not be written.
 
     Verdicts and codes speak of every packet and every answer to one, each as it was sent.
     Packets add up: offered + duplicated by links = delivered + dropped.
@@ -70,103 +70,65 @@ def run(
     With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """
     from dtls_emu.host.accounts import AccountingError
+    from dtls_emu.host.result_file import SECRET, ResultFile
     from dtls_emu.host.simulation import simulate
     from dtls_emu.host.wire_trace import WireCapture
     from dtls_emu.lab import load_lab
 
     loaded = load_lab(lab)
     _check_files(lab, loaded, pcap, keylog)
-    capture = None if pcap is None else WireCapture()
+    capture_file = None if pcap is None else ResultFile(pcap, force=force)
+    key_file = None if keylog is None else ResultFile(keylog, force=force, mode=SECRET)
+    if capture_file is not None and key_file is not None and capture_file.is_same_as(key_file):
+        raise DtlsEmuError(f"--pcap {pcap} is the key log, too; name another file")
+    capture = WireCapture()
+    secrets: list[bytes] = []
     try:
-        with progress() as report, _key_log(keylog) as key_log:
+        with progress() as report:
             outcome = simulate(
                 loaded,
                 seed=seed,
                 first_packet=first_packet,
-                trace=capture,
-                internet=None if capture is None else capture.outside,
-                key_log=key_log,
+                trace=capture if capture_file else None,
+                internet=capture.outside if capture_file else None,
+                key_log=secrets.append if key_file else None,
                 progress=report,
             )
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_AS_EXPECTED) from error
+    troubles = []
+    if capture_file is not None:
+        troubles.append(capture_file.save(capture.encode()).trouble)
+    if key_file is not None and secrets:
+        complain(f"writing session secrets to {keylog}: whoever has it can read what the tunnels carried")
+        troubles.append(key_file.save(b"".join(line + b"\n" for line in secrets)).trouble)
+    elif key_file is not None:
+        complain(f"there was no handshake: no secrets to write to {keylog}")
     if as_json:
         print_json(outcome.as_dict())
     else:
         _print(outcome)
-    if pcap is not None and capture is not None:
-        _write(pcap, capture.encode())
+    for trouble in filter(None, troubles):
+        complain(trouble)
+    if any(troubles):
+        raise typer.Exit(EXIT_FAILED)
     if not outcome.ok:
         raise typer.Exit(EXIT_NOT_AS_EXPECTED)
 
 
 def _check_files(name: str, lab: Lab, pcap: Path | None, keylog: Path | None) -> None:
-    """Refuse files that could not be written, or would be written over another one, while nothing is lost yet."""
+    """Refuse a key log without secrets, and files that would be written over what the run reads."""
     if keylog is not None and lab.overrides.keying is Keying.BROKER:
         raise DtlsEmuError(
             f"{name}: its keys come from a broker, and a key log has the secrets of handshakes; leave --keylog out"
         )
-    if pcap is not None:
-        _check_place(pcap)
-        inputs = [Path(name), *(item.file for item in lab.traffic if item.kind == "pcap")]
-        for other, what in ((keylog, "the key log"), *((each, "read by this run") for each in inputs)):
-            if other is not None and _same_file(pcap, other):
-                raise DtlsEmuError(f"--pcap {pcap} is {what}, too; name another file")
-    if keylog is not None:
-        _check_place(keylog)
-
-
-def _check_place(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise DtlsEmuError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise DtlsEmuError(f"cannot write {path}: it is a folder; name a file in it")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise DtlsEmuError(f"cannot write {path}: permission denied")
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists():
-        return one.samefile(other)
-    return one.resolve() == other.resolve()
-
-
-@contextmanager
-def _key_log(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
-    """Where handshakes' secrets go: nowhere, unless a file is named; only its owner can read that."""
-    if path is None:
-        yield None
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise DtlsEmuError(f"cannot make {path}: {error.strerror}") from error
-    lines = 0
-    with os.fdopen(descriptor, "wb") as file:
-
-        def write(line: bytes) -> None:
-            nonlocal lines
-            if not lines:
-                complain(
-                    f"writing session secrets to {path}: whoever has it can read what the tunnels carried"
-                )
-            lines += 1
-            file.write(line + b"\n")
-
-        try:
-            yield write
-        finally:
-            if not lines:
-                path.unlink(missing_ok=True)
-                complain(f"there was no handshake: no secrets to write to {path}")
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise DtlsEmuError(f"cannot write {path}: {error.strerror}") from error
+    inputs = [Path(name), *(item.file for item in lab.traffic if item.kind == "pcap")]
+    for option, path in (("--pcap", pcap), ("--keylog", keylog)):
+        if path is not None and any(
+            path.exists() and each.exists() and path.samefile(each) for each in inputs
+        ):
+            raise DtlsEmuError(f"{option} {path} is read by this run, too; name another file")
 
 
 def _print(outcome: Outcome) -> None:
@@ -175,24 +137,31 @@ def _print(outcome: Outcome) -> None:
         f"{outcome.lab}: traffic, {outcome.duration:.3f} s of virtual time, seed {outcome.seed}",
         ["item", "verdict", "code", ">offered", *[">duplicated"] * copies, ">delivered", "dropped"],
         [_item_row(item, copies=copies) for item in outcome.items],
+        spare=["code"],
     )
     more = [row for item in outcome.items if any((row := _more_row(item))[2:])]
     if more:
-        print_table("Times, transfers and remarks", ["item", "kind", ">first RTT", ">RTT", "more"], more)
+        print_table(
+            "Times, transfers and remarks",
+            ["item", "kind", ">first RTT", ">RTT", "more"],
+            more,
+            spare=["kind"],
+        )
     print_table(
         "Tunnels",
         ["from", "to", "state", ">keys", ">set up in", "cipher", "backend"],
         [_tunnel_row(tunnel) for tunnel in outcome.tunnels],
+        spare=["set up in", "keys", "cipher"],
     )
     for line in dict.fromkeys(line for tunnel in outcome.tunnels for line in _tunnel_notes(tunnel)):
-        console().print(line, markup=False)
+        print_text(line)
     if outcome.failures:
         print_table(
             "Not as expected",
             ["item", "what", "expected", "got"],
             [[name, check.key, check.expected, check.actual] for name, check in outcome.failures],
         )
-    console().print(_summary(outcome), markup=False)
+    print_text(_summary(outcome))
 
 
 def _item_row(item: ItemOutcome, *, copies: bool) -> list[str]:

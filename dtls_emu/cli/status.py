@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, console, print_json, print_table
+from dtls_emu.cli.output import JsonOption, complain, is_terminal, print_json, print_table
 from dtls_emu.lab.quantities import format_duration, format_probability, format_rate
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    _Table = tuple[str, tuple[str, ...], Callable[[dict[str, Any]], Iterator[tuple[str, ...]]]]
+    _Table = tuple[
+        str, tuple[str, ...], tuple[str, ...], Callable[[dict[str, Any]], Iterator[tuple[str, ...]]]
+    ]
+    """Title, columns, those that may be left out, and a host's rows."""
 
 
 __all__ = ["status"]
@@ -48,8 +52,8 @@ def status(
         if as_json:
             print_json({"hosts": reports, "silent": silent})
         else:
-            if watch and console().is_terminal:
-                console().file.write(_CLEAR)
+            if watch and is_terminal():
+                sys.stdout.write(_CLEAR)
             _print(reports, previous)
         for path, reason in silent.items():
             complain(reason if reason.startswith(path) else f"{path}: {reason}")
@@ -138,13 +142,14 @@ def _print(reports: Sequence[dict[str, Any]], previous: dict[str, Any]) -> None:
             "trouble",
         ),
         [_card_row(report, previous.get(_key(report))) for report in reports],
+        spare=("encryption", "backend", "path", "CPU"),
     )
     # Hosts of several runs have the same names.
     several = len({report["run"] for report in reports}) > 1
-    for title, columns, rows_of in _BY_HOST:
+    for title, columns, spare, rows_of in _BY_HOST:
         rows = [((report["run"], *row) if several else row) for report in reports for row in rows_of(report)]
         if rows:
-            print_table(title, ("run", *columns) if several else columns, rows)
+            print_table(title, ("run", *columns) if several else columns, rows, spare=spare)
 
 
 def _card_row(report: dict[str, Any], before: dict[str, Any] | None) -> tuple[str, ...]:
@@ -235,10 +240,11 @@ _BY_HOST: Final[tuple[_Table, ...]] = (
             "link",
             "failure",
         ),
+        ("cipher", "backend", "fabric MTU", "inner MTU"),
         _tunnel_rows,
     ),
-    ("Dropped", ("host", "where", "what", ">packets"), _drop_rows),
-    ("Off", ("host", "where", "what", "why"), _off_rows),
+    ("Dropped", ("host", "where", "what", ">packets"), (), _drop_rows),
+    ("Off", ("host", "where", "what", "why"), (), _off_rows),
 )
 """Tables with rows of each host."""
 

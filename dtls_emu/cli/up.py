@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,15 +78,14 @@ def up(
         return
     from dtls_emu.host.runs import start_run
 
-    with _ended_like_ctrl_c():
-        state = start_run(
-            loaded,
-            run,
-            encryption=encryption.value,
-            backend=backend or None,
-            fast_path=fast_path.value,
-            report=_progress,
-        )
+    state = start_run(
+        loaded,
+        run,
+        encryption=encryption.value,
+        backend=backend or None,
+        fast_path=fast_path.value,
+        report=_progress,
+    )
     if as_json:
         print_json(_document(state, topology))
         return
@@ -212,21 +209,6 @@ def _check_backend(name: str) -> None:
     names = sorted(entry_points(group=BACKENDS).names)
     if name and name not in names:
         raise DtlsEmuError(f"--backend: no backend `{name}`; {suggest(name, names)}")
-
-
-@contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """Have a request to end, and a terminal that goes away, undo what was made as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _progress(line: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, print_json
+from dtls_emu.cli.output import JsonOption, complain, print_json, say
 from dtls_emu.errors import LabFileError
 
 
@@ -38,7 +38,7 @@ def validate(
             print_json({"valid": False, "problems": error.problems})
         else:
             for problem in error.problems:
-                typer.echo(problem, err=True)
+                say(problem, err=True)
             count = len(error.problems)
             more = count > MAX_PROBLEMS
             complain(f"{lab} has {'more than ' if more else ''}{_count(count - more, 'problem')}")
@@ -50,9 +50,9 @@ def validate(
         print_json({"valid": True, "problems": [], "notes": notes, **known})
     else:
         nouns = zip(_counts(loaded).values(), _NOUNS, strict=True)
-        typer.echo(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
+        say(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
         for note in notes:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
 
 
 _NOUNS: Final = ("virtual network", "host", "VM", "link", "traffic item", "expectation")

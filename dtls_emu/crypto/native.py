@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from llvmlite import ir
 from numba import carray as _carray  # type: ignore[attr-defined]  # its type hints do not know it
-from numba import cfunc, types
+from numba import types
 from numba.extending import intrinsic
 
 from dtls_emu.crypto.backend import Established, TrafficKeys
+from dtls_emu.wire.kernel_files import compile_callback
 
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def native_end(end: object) -> NativeEnd | None:
 
 def compile_ends(seal: Callable[..., None], opener: Callable[..., None]) -> tuple[int, int]:
     """Addresses of two Python functions of the signatures above, compiled, and cached as kernels are."""
-    ends = cfunc(_SEAL, cache=True)(seal), cfunc(_OPEN, cache=True)(opener)
+    ends = compile_callback(_SEAL, seal), compile_callback(_OPEN, opener)
     _COMPILED.append(ends)  # their code lives as long as they do
     return int(ends[0].address or 0), int(ends[1].address or 0)
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import struct
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +19,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import dtls_emu
 from dtls_emu.crypto.ipsec_mb_library import cpu_flags, open_library
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
@@ -30,7 +28,7 @@ from dtls_emu.host.run_queries import RunCondition, RunSummary, hosts_by_hand, s
 from dtls_emu.host.run_state import RunError
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.kernel_cache import kernel_cache
+from dtls_emu.wire.kernel_cache import choose_cache
 
 
 if TYPE_CHECKING:
@@ -136,35 +134,17 @@ def _numba() -> list[Offer]:
     if find_spec("numba") is None:
         return [Offer("Numba", OfferState.NO, "not installed", "pip install numba", essential=True)]
     found = package_version("numba") or "version unknown"
-    folder = _numba_cache()
-    if folder is None:
-        reason = f"{found}, no writable cache: kernels are compiled anew at every start"
-        remedy = "export NUMBA_CACHE_DIR=<a folder you can write>"
-        return [Offer("Numba", OfferState.LIMITED, reason, remedy, essential=True)]
-    return [Offer("Numba", OfferState.YES, f"{found}, compiled kernels are kept in {folder}", essential=True)]
-
-
-def _numba_cache() -> str | None:
-    """Where Numba will keep compiled kernels: the first place of its own list that can be written."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return "NUMBA_CACHE_DIR" if _writable(Path(chosen)) else None
-    cache = kernel_cache()
-    if _writable(cache):
-        return str(cache)
-    # Where Numba turns next.
-    return "the package" if _writable(Path(dtls_emu.__file__).parent / "__pycache__") else None
-
-
-def _writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, or in the nearest one above it that exists."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    cache = choose_cache(make=False)
+    if cache.folder is None:
+        kept = "compiled kernels are not kept, but compiled anew at every start"
+    elif not cache.is_writable:
+        kept = f"compiled kernels are those in {cache.folder}, which cannot be written to"
+    else:
+        kept = f"compiled kernels are kept in {cache.folder}"
+    if not cache.trouble:
+        return [Offer("Numba", OfferState.YES, f"{found}, {kept}", essential=True)]
+    remedy = "export NUMBA_CACHE_DIR=<a folder that you can write to>"
+    return [Offer("Numba", OfferState.LIMITED, f"{found}, {kept}: {cache.trouble}", remedy, essential=True)]
 
 
 def _ipsec_mb() -> list[Offer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dtls_emu.measure.handshakes import HandshakeRun
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.result import Result
-    from dtls_emu.measure.trials import Progress, Testbed
+    from dtls_emu.measure.trials import Progress, Testbed, TrialRun
 
 
 __all__ = ["benchmark"]
@@ -69,33 +69,39 @@ def benchmark(lab: Lab | str | Path, plan: Plan, progress: Progress | None = Non
     backends = tuple(state.name for state in states if state.available)
     arms = (PLAIN, PLAIN_AGAIN, *backends)
     before = cpu_times()
-    with ExitStack() as stack:
-        beds = _Testbeds({}, {}, {})
-        for path in plan.paths:
-            tell(0, 1, f"setting up {path}")
-            _set_up(path, topology, pair, arms, beds, stack)
-        start = Start(
-            started=datetime.now(UTC),
-            version=__version__,
-            lab=topology.name,
-            sender=f"{pair.sender.name} on {pair.sender.host}",
-            receiver=f"{pair.receiver.name} on {pair.receiver.host}",
-            plan=plan,
-            backends=states,
-            offloads=beds.offloads,
-            cores=beds.cores,
-            load_average=load_average(),
-            environment=environment(),
-        )
-        run = run_trials(plan, backends, beds.by_path, tell)
+    run: TrialRun | None = None
     fragment_run: FragmentRun | None = None
     handshake_run: HandshakeRun | None = None
-    backend = _preferred(backends)
-    if backend and run.stopped is not Stopped.INTERRUPTED:
-        fragment_testbed = CardFragmentTestbed(topology, pair, backend, FRAGMENT_SIZE, plan.seed)
-        fragment_run = run_fragments(fragment_testbed, plan, backend, FRAGMENT_SIZE, tell)
-        if fragment_run.stopped is not Stopped.INTERRUPTED:
-            handshake_run = run_handshakes(CardHandshakeTestbed(topology, pair, backend), plan, tell)
+    try:
+        with ExitStack() as stack:
+            beds = _Testbeds({}, {}, {})
+            for path in plan.paths:
+                tell(0, 1, f"setting up {path}")
+                _set_up(path, topology, pair, arms, beds, stack)
+            start = Start(
+                started=datetime.now(UTC),
+                version=__version__,
+                lab=topology.name,
+                sender=f"{pair.sender.name} on {pair.sender.host}",
+                receiver=f"{pair.receiver.name} on {pair.receiver.host}",
+                plan=plan,
+                backends=states,
+                offloads=beds.offloads,
+                cores=beds.cores,
+                load_average=load_average(),
+                environment=environment(),
+            )
+            run = run_trials(plan, backends, beds.by_path, tell)
+        backend = _preferred(backends)
+        if backend and run.stopped is not Stopped.INTERRUPTED:
+            fragment_testbed = CardFragmentTestbed(topology, pair, backend, FRAGMENT_SIZE, plan.seed)
+            fragment_run = run_fragments(fragment_testbed, plan, backend, FRAGMENT_SIZE, tell)
+            if fragment_run.stopped is not Stopped.INTERRUPTED:
+                handshake_run = run_handshakes(CardHandshakeTestbed(topology, pair, backend), plan, tell)
+    except KeyboardInterrupt:  # between what is measured, where nothing else looks after it
+        if run is None:
+            raise
+        run = replace(run, stopped=Stopped.INTERRUPTED)
     return conclude(
         start,
         run,

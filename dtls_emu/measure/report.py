@@ -50,11 +50,19 @@ IN_LAYOUT: Final = {
 
 
 class Table(NamedTuple):
-    """What :func:`dtls_emu.cli.output.print_table` takes. A column that begins with ``>`` holds numbers."""
+    """What a printer of tables takes.
+
+    Fields:
+        title: above it.
+        columns: headings; one that begins with ``>`` is of numbers.
+        rows: as many cells each.
+        spare: headings of columns that may be left out where there is no room, the first one first.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    spare: tuple[str, ...] = ()
 
 
 def tables(result: Result) -> list[Table]:
@@ -126,6 +134,7 @@ def _path_table(path: BenchPath, cells: Sequence[CellSummary], offloads: dict[st
         f"{path}: {IN_WORDS[path]}" + (f"; {states}" if states else ""),
         columns,
         [_row(cell) for cell in cells],
+        ("receiver", "CPU s/GB sender", "µs/packet", "noise ±", "lost"),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dtls_emu.host.result_file import ResultFile
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.plan import BenchPath, Plan
 from dtls_emu.measure.statistics import Estimate
@@ -215,17 +216,22 @@ class Result(_Record):
     fragment_intervals: list[FragmentInterval]
     end: End
 
+    def encode(self) -> bytes:
+        """The file's content: JSON, in UTF-8 whatever the locale."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
     def write(self, path: Path) -> None:
-        """Write the file, and the folders above it. The file is there whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(self.model_dump_json(indent=1) + "\n")
-        unfinished.replace(path)
+        """Write the file, over one that is there, and the folders above it. It is there whole or not at all.
+
+        Raises:
+            ResultFileError: it cannot be written.
+        """
+        ResultFile(path, force=True, make_folders=True).write(self.encode())
 
 
-def result_path(now: datetime | None = None, folder: Path = RESULT_FOLDER) -> Path:
-    """The default place of a result file: its time of start in UTC makes the name."""
-    return folder / f"bench-{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}.json"
+def result_path(now: datetime | None = None, folder: Path = RESULT_FOLDER, *, what: str = "bench") -> Path:
+    """The default place of a result file: what it is of and its time of start, in UTC, make the name."""
+    return folder / f"{what}-{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}.json"
 
 
 def result_schema() -> str:
@@ -234,4 +240,4 @@ def result_schema() -> str:
 
 
 if __name__ == "__main__":
-    RESULT_SCHEMA.write_text(result_schema())
+    RESULT_SCHEMA.write_text(result_schema(), encoding="utf-8")

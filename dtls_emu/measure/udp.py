@@ -62,6 +62,8 @@ ANSWER_S: Final = 120.0
 
 STOP_S: Final = 2.0
 
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 Answer = TypeVar("Answer")
 
 
@@ -160,10 +162,11 @@ class _Process:
         self._role = config.role
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(config, theirs, shared), daemon=True)
-        # Ctrl-C reaches every process of the terminal. The children inherit that it is blocked: this process
-        # ends them. The tracker is started before because it would unblock the signal.
+        # Ctrl-C reaches every process of the terminal, and a request to end often a whole group. The children
+        # inherit that these are blocked: this process ends them. The tracker is started before because it would
+        # unblock them.
         resource_tracker.ensure_running()
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             self._process.start()
         finally:

@@ -2,9 +2,9 @@
 
 Each function but :func:`kernel` is a Numba ``@intrinsic``: it exists only inside a kernel and becomes one or
 two instructions there. They take a one-dimensional, C-contiguous ``uint8`` array and a byte offset, or make an
-array of what is at an address, and are the only place of the package that touches memory without Numba's own index check, so the rule is: check
-lengths first. Under ``NUMBA_BOUNDSCHECK=1`` each access is checked and raises ``IndexError``; the fuzz tests
-run so. (Numba's cache does not know of that variable: give such a run its own ``NUMBA_CACHE_DIR``.)
+array of what is at an address, and are the only place of the package that touches memory without Numba's own index
+check, so the rule is: check lengths first. Under ``NUMBA_BOUNDSCHECK=1`` each access is checked and raises
+``IndexError``; the fuzz tests run so.
 
 Narrow loads give ``int64`` and 64-bit ones ``uint64``; arithmetic between the two would silently
 become ``float64``.
@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils, config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
 
-from dtls_emu.wire.kernel_cache import kernel_cache
+from dtls_emu.wire.kernel_files import compile_kernel
 
 
 __all__ = [
@@ -55,14 +55,7 @@ Store = Callable[[Bytes, int, int], None]
 Maker = Callable[[int, int], NDArray[Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# A mapping, because Numba's type hints do not know `_nrt`, which its documentation of extensions uses.
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": False}
-
-# Numba's type hints do not know its settings. NUMBA_CACHE_DIR is the user's word.
-if not getattr(config, "CACHE_DIR", ""):
-    setattr(config, "CACHE_DIR", str(kernel_cache()))  # noqa: B010  # see above
-
-kernel: Callable[[Function], Function] = njit(**_OPTIONS)
+kernel: Callable[[Function], Function] = compile_kernel
 """The decorator of every hot function: ``@njit``, GIL released, cached on disk, without Numba's run time.
 
 Kernels allocate nothing, and the caller's arrays outlive the call. With the run time, each call counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -120,6 +121,103 @@ def test_interrupted_before_the_first_trial_writes_nothing(tmp_path, monkeypatch
     outcome = bench(tmp_path, *SMALL)
     assert outcome.exit_code == EXIT_INTERRUPTED
     assert not (tmp_path / "result.json").exists()
+
+
+@pytest.fixture(scope="module")
+def result():
+    """A small one, of real cards in memory."""
+    return runner.benchmark(
+        "two-vms", plan(quick=True, paths="memory", sizes="256", backends="null,cryptography", rounds=1)
+    )
+
+
+@pytest.fixture
+def quick_result(monkeypatch, result):
+    """The work is over at once, with a result."""
+    monkeypatch.setattr(runner, "benchmark", lambda *_: result)
+    return result
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Nothing is to be measured."""
+    monkeypatch.setattr(runner, "benchmark", lambda *_: pytest.fail("it was measured"))
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("place", [".", "no/such/result.json", "there.json", "x" * 300])
+def test_a_place_that_takes_no_result_is_refused_before_anything_is_measured(tmp_path, monkeypatch, place):
+    """What is there is written over on request only."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.json").write_text("mine")
+    outcome = CliRunner().invoke(app, ["bench", "--output", place])
+    assert isinstance(outcome.exception, DtlsEmuError)
+    assert (tmp_path / "there.json").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_default_place_that_cannot_be_made_is_found_before_anything_is_measured(tmp_path, monkeypatch):
+    """A file has the name of the folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").touch()
+    assert isinstance(CliRunner().invoke(app, ["bench"]).exception, DtlsEmuError)
+
+
+def test_force_writes_over_what_is_there(tmp_path, quick_result):
+    """As a whole."""
+    (tmp_path / "result.json").write_text("old")
+    outcome = bench(tmp_path, "--force")
+    assert outcome.exit_code == 0, outcome.output
+    assert Result.model_validate_json((tmp_path / "result.json").read_text()) == quick_result
+
+
+@pytest.mark.usefixtures("quick_result")
+def test_runs_of_the_same_second_have_files_of_their_own(tmp_path, monkeypatch):
+    """The default name is the time's, and never collides."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dtls_emu.measure.result.datetime", SameSecond)
+    names = []
+    for _ in range(3):
+        outcome = CliRunner().invoke(app, ["bench"])
+        assert outcome.exit_code == 0, outcome.output
+        names.append(outcome.stdout.splitlines()[-1].removeprefix("Result file: "))
+    assert names == [f"results/bench-20260102T030405Z{more}.json" for more in ("", "-2", "-3")]
+    assert {f"results/{each.name}" for each in (tmp_path / "results").iterdir()} == set(names)
+
+
+class SameSecond(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_result_that_cannot_be_written_is_printed_and_kept(tmp_path, monkeypatch, quick_result, arguments):
+    """The disk is full when all is measured: a table or JSON, one line that says where the file is, no success."""
+    monkeypatch.setattr("dtls_emu.host.result_file.tempfile.tempdir", str(tmp_path))
+    outcome = CliRunner().invoke(app, ["bench", "--output", "/dev/full", *arguments])
+    assert outcome.exit_code == 1
+    (kept,) = tmp_path.iterdir()
+    assert outcome.stderr == (
+        f"dtls-emu: cannot write /dev/full: No space left on device; it is kept in {kept}\n"
+    )
+    assert Result.model_validate_json(kept.read_text()) == quick_result
+    assert ('"intervals"' if arguments else "plain-again") in outcome.stdout
+
+
+def test_ctrl_c_between_two_parts_keeps_what_was_measured(tmp_path, monkeypatch):
+    """While nothing else looks after it: the cards of the fragment mixes are being made."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "CardFragmentTestbed", interrupt)
+    outcome = bench(tmp_path, *SMALL, "--rounds", "1")
+    assert outcome.exit_code == EXIT_INTERRUPTED
+    result = Result.model_validate_json((tmp_path / "result.json").read_text())
+    assert (result.end.stopped, len(result.intervals)) == ("interrupted", 4)
 
 
 def test_options_change_the_plan_they_name():

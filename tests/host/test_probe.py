@@ -15,6 +15,7 @@ from dtls_emu.host import probe as probing
 from dtls_emu.host.probe import Offer, OfferState, is_ready, probe
 from dtls_emu.host.run_queries import RunCondition, RunSummary
 from dtls_emu.host.run_state import RunError
+from dtls_emu.wire import kernel_cache
 
 
 def by_name(offers):
@@ -158,25 +159,37 @@ def test_small_socket_buffers_come_with_the_commands_to_enlarge_them(monkeypatch
     assert offer.remedy.startswith("sysctl -w net.core.rmem_max=")
 
 
-def test_numba_without_a_writable_cache_is_limited(monkeypatch):
-    """It works, but compiles at every start; the variable that helps is named."""
+@pytest.fixture
+def cache_places(monkeypatch, tmp_path):
+    """A temporary folder, and nothing that the user has said."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path
+
+
+def test_numba_says_where_its_kernels_are_kept(monkeypatch, cache_places):
+    """The variable, else the user's cache; either may still have to be made, and is not made by looking."""
+    for variable, below in (("XDG_CACHE_HOME", "dtls-emu/kernels"), ("NUMBA_CACHE_DIR", "dtls-emu")):
+        monkeypatch.setenv(variable, str(cache_places / "new"))
+        (offer,) = probing._numba()
+        assert offer.state == OfferState.YES
+        assert f"compiled kernels are kept in {cache_places}/new/{below}/" in offer.reason
+    assert not (cache_places / "new").exists()
+
+
+def test_numba_says_what_is_used_instead_and_why(monkeypatch, cache_places):
+    """It works; the variable that helps is named."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/nowhere")
     (offer,) = probing._numba()
     assert offer.state == OfferState.LIMITED
+    assert f"compiled kernels are kept in {cache_places}/tmp/dtls-emu-kernels-" in offer.reason
+    assert "NUMBA_CACHE_DIR: /proc/nowhere" in offer.reason
     assert "NUMBA_CACHE_DIR" in offer.remedy
-
-
-def test_numba_keeps_its_kernels_in_the_first_writable_place(monkeypatch, tmp_path):
-    """The variable, then the user's cache, which may still have to be made, then the package."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
-    assert probing._numba_cache() == "NUMBA_CACHE_DIR"
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert probing._numba_cache().startswith(str(tmp_path / "cache" / "dtls-emu"))
-    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert probing._numba_cache() == "the package"
-    monkeypatch.setattr(probing.dtls_emu, "__file__", "/proc/nowhere/__init__.py")
-    assert probing._numba_cache() is None
+    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", "/proc/nowhere")
+    (offer,) = probing._numba()
+    assert offer.state == OfferState.LIMITED
+    assert "compiled anew at every start" in offer.reason
 
 
 def test_without_the_privilege_no_device_is_touched(monkeypatch):

@@ -4,7 +4,6 @@ Laid out as the package's own benchmark results are (:mod:`dtls_emu.measure.resu
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,12 +83,9 @@ class Result(_Record):
     intervals: list[Interval]
     end: End
 
-    def write(self, path: Path) -> None:
-        """Write the file, and the folders above it. The file is there whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(self.model_dump_json(indent=1) + "\n")
-        unfinished.replace(path)
+    def encode(self) -> bytes:
+        """The file's content: JSON, in UTF-8 whatever the locale."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
 
 
 def now() -> datetime:
