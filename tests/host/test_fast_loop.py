@@ -14,11 +14,13 @@ from random import Random
 import numpy as np
 import pytest
 
+from dtls_emu.fabric.udp import READS_PER_PORT
 from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.rig import ADDRESSES, difference, ping, super_packet, warmed, with_link
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.headers import MAX_PACKET, TCP, UDP
@@ -110,6 +112,22 @@ def test_a_flood_of_one_port_does_not_starve_another(make_rig):
     rig.settle()
 
 
+def test_what_has_arrived_is_read_before_its_port_closes(make_rig):
+    """Each datagram is an exception, and the association that they came for is let go at this moment."""
+    rig = make_rig()
+    rig.warm()
+    port = rig.own_port("h1")
+    rig.agents["h1"].rekey("h2")
+    rig.settle()
+    for _ in range(READS_PER_PORT):
+        throw(rig, [b"\x17" + bytes(50)], port=port)
+    rig.clock.now += TunnelSettings().drain
+    rig.agents["h1"].turn(wait=False)
+    assert port not in rig.fabrics["h1"].ports
+    assert rig.agents["h1"].card.ingress.counters.dropped == {DropReason.BAD_VERSION: READS_PER_PORT}
+    assert rig.fabrics["h1"].statistics().unread == 0
+
+
 def test_an_exception_amid_a_pass_starves_no_other_file(make_compiled_rig):
     """Every device and the fabric have had their turn before the pass is over, whoever brought exceptions."""
     rig = make_compiled_rig()
@@ -137,9 +155,11 @@ def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_
     rig.warm()
     agent, fabric, port = rig.agents["h1"], rig.fabrics["h1"], rig.own_port("h1")
     number = fabric.ports[port]
-    receive = agent.card.from_fabric
+    loop, receive = agent._fast_loop._numbers, agent.card.from_fabric
 
     def close_another(*arguments):
+        assert loop[kernels.NEXT_PORT] < loop[kernels.READY_PORTS]
+        agent.card.from_fabric = receive
         fabric.close_port(port)
         if is_used_again:
             fabric.open_port(50_000)
@@ -151,12 +171,10 @@ def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_
     while rig.agents["h2"].turn(wait=False):
         pass
     agent.card.from_fabric = close_another
-    agent.turn(wait=False)
-    agent.card.from_fabric = receive
-    loop = agent._fast_loop._numbers
-    assert loop[kernels.NEXT_PORT] < loop[kernels.READY_PORTS]
     rig.settle()
+    assert agent.card.from_fabric == receive
     assert rig.guests["a"].received() == []
+    assert fabric.statistics().unread == 1
     assert fabric.statistics().errors == {}
     assert sum(agent.card.ingress.counters.dropped.values()) == 1
 
