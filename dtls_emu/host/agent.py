@@ -274,7 +274,9 @@ class Agent:
             self._handle_exception(loop, code, now)
             if not loop.unfinished:
                 break
-            wait = False  # first the rest of this pass: a timer may close a port at which something has arrived
+            wait = (
+                False  # first the rest of this pass: a timer may close a port at which something has arrived
+            )
         loop.settle()
         if loop.take_attention():
             for fileno, _ in self._epoll.poll(0):

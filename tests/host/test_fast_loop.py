@@ -38,33 +38,53 @@ def throw(rig, datagrams, source_port=4433, port=4433):
 # ---------------------------------------------------------------------------------------- hostile guests
 
 
-@pytest.mark.parametrize("field", [6, 14, 18, 22], ids=["fragment", "source", "destination", "port"])
-def test_a_checksum_that_is_written_over_a_header_is_looked_at_after_it_is_written(make_rig, field):
+@pytest.fixture
+def written_over(make_rig):
+    """A rig whose VM a has had the checksum of a packet to b written over a field of it, so that it holds a number."""
+
+    def make(field, wanted):
+        rig = make_rig()
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        assert len(rig.guests["b"].received()) == 2
+        packet = bytearray(ping("a", "b"))
+        fillers = (filler.to_bytes(2) for filler in range(1 << 16))
+        packet[30:32] = next(
+            filler for filler in fillers if internet_checksum(packet[:30] + filler + packet[32:]) == wanted
+        )
+        rig.guests["a"].send(bytes(packet), VNET_FIELDS.pack(NEEDS_CHECKSUM, 0, 0, 0, 0, field))
+        rig.settle()
+        return rig
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "dropped", "waiting"),
+    [
+        pytest.param(6, 0x2000, {DropReason.FRAGMENT: 1}, 0, id="fragment"),
+        pytest.param(14, 0x0005, {DropReason.SPOOFED_SOURCE: 1}, 0, id="source"),
+        pytest.param(18, 0x0007, {}, 1, id="destination"),  # c: for the tunnel to the other host
+    ],
+)
+def test_a_checksum_that_is_written_over_a_header_is_looked_at_after_it_is_written(
+    written_over, field, value, dropped, waiting
+):
     """A guest says where the sum goes: it must not turn a packet that passed into one that would not have."""
-    rig = make_rig()
-    rig.guests["a"].send(ping("a", "b"))
-    rig.settle()
-    rig.guests["a"].send(ping("a", "b"))
-    rig.settle()
-    assert len(rig.guests["b"].received()) == 2
-    wanted = {6: 0x2000, 14: 0x0005, 18: 0x0007, 22: 0x0009}[field]  # fragment, of a2, for c, to another port
-    packet = bytearray(ping("a", "b"))
-    for filler in range(1 << 16):
-        packet[30:32] = filler.to_bytes(2)
-        if internet_checksum(packet) == wanted:
-            break
-    rig.guests["a"].send(bytes(packet), VNET_FIELDS.pack(NEEDS_CHECKSUM, 0, 0, 0, 0, field))
-    rig.settle()
-    counters = rig.agents["h1"].card.egress.counters
-    if field == 22:
-        (arrived,) = rig.guests["b"].received()
-        assert arrived[22:24] == wanted.to_bytes(2)
-        assert len(rig.agents["h1"].card.egress.flows) == 2
-        return
+    rig = written_over(field, value)
     assert rig.guests["b"].received() == []
-    expected = {6: DropReason.FRAGMENT, 14: DropReason.SPOOFED_SOURCE, 18: None}[field]
-    assert counters.dropped == ({} if expected is None else {expected: 1})
-    assert counters.waiting == (expected is None)  # for the tunnel to the other destination's host
+    counters = rig.agents["h1"].card.egress.counters
+    assert (counters.dropped, counters.waiting) == (dropped, waiting)
+
+
+def test_a_checksum_that_is_written_over_a_port_makes_another_flow(written_over):
+    """Which is decided by itself."""
+    rig = written_over(22, 0x0009)
+    (arrived,) = rig.guests["b"].received()
+    assert arrived[22:24] == b"\0\x09"
+    assert len(rig.agents["h1"].card.egress.flows) == 2
 
 
 def test_a_begun_checksum_is_finished_once(make_rig):
