@@ -393,7 +393,7 @@ import sys
 import pytest
 from numba.core import config
 assert config.BOUNDSCHECK
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "same_script", sys.argv[1]]))
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "same_script and another", sys.argv[1]]))
 """
 
 
