@@ -13,7 +13,7 @@ DEBIAN_RUN := iproute2
 DEBIAN_CONTAINERS := aardvark-dns catatonit debootstrap iptables netavark podman runc
 DEBIAN_TEST := curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
 
-.PHONY: run test setup setup-test lint types tests bench bench-peers containers-test fuzz clean help
+.PHONY: run test setup setup-test lint types tests bench bench-peers containers-test fuzz random-labs clean help
 
 run: setup
 	$(BIN)/dtls-emu bench --quick
@@ -51,6 +51,10 @@ fuzz: setup-test
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz
 	for each in card_datagrams card_frames tunnel_datagrams lab_files; do \
 		$(BIN)/python tests/fuzz/fuzz.py $$each --seconds 60 || exit 1; done
+
+# 2,000 labs, each run twice: counters, waiting packets, what is in clear, the same again. About 20 minutes.
+random-labs: setup-test
+	$(BIN)/python tests/fuzz/random_labs.py --labs 2000 --jobs $$(nproc)
 
 bench-peers: setup-test
 	$(BIN)/python bench/peers/compare.py

@@ -201,7 +201,11 @@ def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         ("socket", report["fabric"]["dropped"]),
         (
             "socket",
-            {"buffer full": report["fabric"]["kernel_drops"], "malformed": report["fabric"]["rejected"]},
+            {
+                "buffer full": report["fabric"]["kernel_drops"],
+                "malformed": report["fabric"]["rejected"],
+                "port closed": report["fabric"]["unread"],
+            },
         ),
         *(
             (f"link to {peer}", each["link"]["dropped"])

@@ -20,7 +20,8 @@ a new link does not change what the others do. Six numbers are drawn for each da
 that raising one probability leaves the other decisions as they were.
 
 A handshake's datagrams differ by some bytes from run to run (an ECDSA signature is DER, RFC 3279 2.2.3), so the
-clock charges them as full-MTU packets. The same seed then gives the same times, whatever the keys.
+clock charges them as full-MTU packets, and the bit that is flipped is one of a header field that does not depend on
+keys. The same seed then gives the same times and the same failures, whatever the keys.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ REORDER_HOLD: Final = 10_000_000
 
 _CHANGE_CIPHER_SPEC: Final = 0x14  # RFC 5246 6.2.1
 _HANDSHAKE: Final = 0x16
+
+_SAME_IN_EVERY_RUN: Final[tuple[int, ...]] = (*range(11), 13, 17, 18)
+"""Bytes of a handshake's datagram. Of its first record type, version, epoch and number (RFC 6347 4.1); behind the
+record's length, which varies, type and number of the message (4.2.2), or what stands there of another record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Direction:
             arrival_ns=self.arrival(departure_ns, round((2 * jitter - 1) * self._jitter_ns)),
             reordered=reorder < link.reorder,
             duplicated=duplicate < link.duplicate,
-            flipped_bit=int(bit * length * 8) if corrupt < link.corrupt else -1,
+            flipped_bit=_flipped(bit, length, handshake=handshake) if corrupt < link.corrupt else -1,
         )
 
     def arrival(self, departure_ns: int, jitter_ns: int = 0) -> int:
@@ -146,6 +151,15 @@ class Direction:
             return _NO_DRAWS
         draw = self._random.random
         return draw(), draw(), draw(), draw(), draw(), draw()
+
+
+def _flipped(draw: float, length: int, *, handshake: bool) -> int:
+    """The number of the bit that a draw from [0, 1) flips in a datagram of ``length`` bytes."""
+    if not handshake:
+        return int(draw * length * 8)
+    places = [place for place in _SAME_IN_EVERY_RUN if place < length]
+    place, bit = divmod(int(draw * len(places) * 8), 8)
+    return places[place] * 8 + bit
 
 
 _NO_DRAWS: Final = (1.0, 1.0, 1.0, 1.0, 0.5, 0.0)

@@ -62,6 +62,9 @@ RECEIVE_BYTES: Final = 65_536
 READS_PER_PORT: Final = 8
 """Reads of one port before the next port has its turn: one flow must not starve another."""
 
+_LAST_READS: Final = 1 << 14
+"""Most reads of a port that is being closed: more than a socket's buffer holds, and a flood does not end."""
+
 _CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)  # a plain int: a flag's `&` is a Python function
 
 _REASONS: Final = {
@@ -75,7 +78,7 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class UdpStatistics:
-    """The books at one moment: ``offered == sent + dropped`` and ``received == delivered + rejected``.
+    """The books at one moment: ``offered == sent + dropped``, ``received == delivered + rejected + unread``.
 
     Fields, in datagrams unless said:
         offered: handed in by the card.
@@ -84,6 +87,7 @@ class UdpStatistics:
         received: from the kernel.
         delivered: handed to the card.
         rejected: empty or cut off, counted as ``bad_datagram``.
+        unread: had arrived at a port when it was closed.
         sends, reads: system calls that carried something.
         gso_refusals: sends of several datagrams that the kernel or a device refused.
         kernel_drops: receives lost because a socket's buffer was full. A merged receive counts once.
@@ -96,6 +100,7 @@ class UdpStatistics:
     received: int
     delivered: int
     rejected: int
+    unread: int
     sends: int
     reads: int
     gso_refusals: int
@@ -107,7 +112,7 @@ class UdpStatistics:
         """Whether every datagram is accounted for."""
         return (
             self.offered == self.sent + sum(self.dropped.values())
-            and self.received == self.delivered + self.rejected
+            and self.received == self.delivered + self.rejected + self.unread
         )
 
 
@@ -152,7 +157,8 @@ class UdpFabric:
         self._ports_by_fileno: dict[int, _Port] = {}
         self._controls: dict[int, list[ControlMessage]] = {}
         self._offered = self._sent = self._sends = self._gso_refusals = 0
-        self._received = self._delivered = self._rejected = self._reads = self._closed_drops = 0
+        self._received = self._delivered = self._rejected = self._unread = 0
+        self._reads = self._closed_drops = 0
         self._dropped: Counter[DropReason] = Counter()
         self._errors: Counter[str] = Counter()
         self._offloads = self._probe(gso)
@@ -180,10 +186,11 @@ class UdpFabric:
         return number
 
     def close_port(self, port: int) -> None:
-        """Close a local port. Idempotent."""
+        """Close a local port; what has arrived there and was not read is counted. Idempotent."""
         entry = self._ports.pop(port, None)
         if entry is not None:
             self.ports_changed += 1
+            self._count_unread(entry)
             self._closed_drops += kernel_drops(entry.sock)
             fileno = entry.sock.fileno()
             del self._ports_by_fileno[fileno]
@@ -232,6 +239,7 @@ class UdpFabric:
             received=self._received,
             delivered=self._delivered,
             rejected=self._rejected,
+            unread=self._unread,
             sends=self._sends,
             reads=self._reads,
             gso_refusals=self._gso_refusals,
@@ -381,6 +389,14 @@ class UdpFabric:
                 for part in _parts(burst):
                     deliver(part, source[:2], port.number, now)
         return limit
+
+    def _count_unread(self, port: _Port) -> None:
+        """Count what the kernel would throw away when a port is closed."""
+        delivered = self._delivered
+        # Into memory of its own: the port's may hold a burst that is still being handed in.
+        self._drain(_Port(port.sock, port.number), lambda *_: None, 0.0, _LAST_READS)
+        self._unread += self._delivered - delivered
+        self._delivered = delivered
 
     def take(self, data: NDArray[np.uint8], segment: int, deliver: Callable[[Burst], object]) -> None:
         """Hand in what compiled code has received: one read, of datagrams of `segment` bytes. It has counted the read."""

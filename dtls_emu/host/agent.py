@@ -272,8 +272,11 @@ class Agent:
             code = loop.run(self._clock(), until, forever=wait)
             now = self._clock()
             self._handle_exception(loop, code, now)
-            if wait or not loop.unfinished:
+            if not loop.unfinished:
                 break
+            wait = (
+                False  # first the rest of this pass: a timer may close a port at which something has arrived
+            )
         loop.settle()
         if loop.take_attention():
             for fileno, _ in self._epoll.poll(0):

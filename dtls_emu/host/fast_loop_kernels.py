@@ -5,7 +5,8 @@ what that does. It returns when there is something that only the slow path can d
 timer, the control socket. Then nothing waits to be sent, and what was read is in the memory it was read into.
 
 One pass: each file that is readable has its turn, a bounded amount of work; what is still there is readable again.
-An exception ends the turn of its file, not the pass: the next call goes on with the files behind it.
+An exception does not end the pass: the next call goes on with the fabric's turn, or, when the packet was a guest's,
+with the files behind it.
 Packets of a turn leave together when they can, as in :mod:`dtls_emu.host.outbox`; here they are sealed where they
 are sent from, so nothing is copied.
 """
@@ -169,7 +170,8 @@ READY: Final = 21  # events of this pass, and the next of them
 NEXT: Final = 22
 READY_PORTS: Final = 23  # likewise of ports
 NEXT_PORT: Final = 24
-LOOP_WORDS: Final = 25
+ROUNDS: Final = 25  # of reads of ready ports, begun in the fabric's turn
+LOOP_WORDS: Final = 26
 
 ERRORS: Final = 256  # numbers of errors: Linux has about 133
 CONTROL_SPACE: Final = 64
@@ -271,6 +273,8 @@ def run_loop(state: LoopState, now: float, until: float, forever: bool) -> int:
                 code = _from_guest(state, state.places[file], moment)
             elif kind == FABRIC:
                 code = _from_fabric(state, moment)
+                if code != DONE:
+                    numbers[NEXT] -= 1  # its turn is not over
             else:
                 numbers[SEEN_OTHER] = 1
             _flush(state)
@@ -428,13 +432,16 @@ def _send(state: LoopState, start: int, length: int, segment: int) -> int:
 
 @kernel
 def _from_fabric(state: LoopState, now: float) -> int:
-    """Reads of ready ports, in turn. Those behind an exception come first at the next call, or one would starve all."""
+    """Reads of ready ports, in turn, or the rest of them: an exception only interrupts."""
     numbers = state.numbers
-    for _ in range(READS_PER_PORT):
+    while True:
         if numbers[NEXT_PORT] >= numbers[READY_PORTS]:
+            if numbers[ROUNDS] == READS_PER_PORT:
+                break
             ready = epoll_wait(numbers[FABRIC_EPOLL], state.port_events.ctypes.data, MAX_EVENTS, 0)
             if ready <= 0:
                 break
+            numbers[ROUNDS] += 1
             numbers[READY_PORTS] = ready
             numbers[NEXT_PORT] = 0
         while numbers[NEXT_PORT] < numbers[READY_PORTS]:
@@ -445,6 +452,7 @@ def _from_fabric(state: LoopState, now: float) -> int:
             code = _from_port(state, file, state.places[file], now)
             if code != DONE:
                 return code
+    numbers[ROUNDS] = 0
     return DONE
 
 

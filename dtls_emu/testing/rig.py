@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -32,9 +32,10 @@ from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIE
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from dtls_emu.fabric.udp import UdpStatistics
+    from dtls_emu.nic.card import Card
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -45,6 +46,7 @@ __all__ = [
     "Guest",
     "Rig",
     "difference",
+    "on_one_cpu",
     "ping",
     "rebuilt",
     "super_packet",
@@ -60,6 +62,8 @@ PORTS: Final = (4433, 4789)
 _ON: Final = Offload(state="on", reason="")
 _DEVICE_OFFLOADS: Final = ("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso")
 _SEND_BUFFER: Final = 4 << 20
+_PATIENCE: Final = 60.0
+"""Seconds. For what the kernel does at once, or as soon as it has a moment; never for something that may not come."""
 
 
 class Clock:
@@ -124,6 +128,38 @@ class Guest:
         self.far.close()
 
 
+class _Fence:
+    """Tells when datagrams have arrived that were sent before: a datagram to itself, which the kernel queues behind them.
+
+    What a CPU sends on loopback is handed over in its order, but not always before the send returns: on a busy
+    machine a thread of the kernel does it later.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.connect(self._socket.getsockname())
+        self._socket.settimeout(_PATIENCE)
+
+    def wait(self) -> None:
+        self._socket.send(b"\0")
+        self._socket.recv(1)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """Keep the calling thread on one CPU, on whose queue of loopback :meth:`Rig.arrive` can rely."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(allowed)[os.getpid() % len(allowed)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 class Rig:
     """Hosts h1 (VMs a and a2) and h2 (VM b) as two agents on one clock, driven turn by turn.
 
@@ -156,6 +192,8 @@ class Rig:
         **options: Any,
     ) -> None:
         self.clock = Clock()
+        self._fence = _Fence()
+        self._handed_over: Counter[str] = Counter()  # to devices, by host: by cards that are gone
         topology = make_topology(**options)
         # Other tests may run on the machine.
         net = f"127.{1 + os.getpid() % 200}.{os.getpid() // 200 % 250}"
@@ -196,13 +234,22 @@ class Rig:
 
     def kill(self, name: str) -> None:
         """As kill -9 does: nothing is said, the kernel closes the sockets."""
+        self._handed_over[name] += _handed_over(self.agents[name].card)
         self.fabrics[name].close()
         del self.agents[name]
 
+    def arrive(self) -> None:
+        """Wait until everything that this thread has sent is where it can be read.
+
+        Certain while the thread stays :func:`on_one_cpu`.
+        """
+        self._fence.wait()
+
     def settle(self) -> None:
-        """Turns until nobody has anything to do at this moment."""
+        """Turns until nobody has anything to do at this moment, and nothing is on its way."""
         busy = True
         while busy:
+            self.arrive()
             busy = False
             for agent in self.agents.values():
                 busy |= agent.turn(wait=False)
@@ -252,20 +299,33 @@ class Rig:
         """Close everything.
 
         Raises:
-            AssertionError: somebody's books do not balance.
+            AssertionError: somebody's counters do not balance, or do not agree with those of the next stage.
         """
         balanced = {f"device of {vm}": each.device.statistics().balanced for vm, each in self.guests.items()}
         for name, agent in self.agents.items():
+            card, fabric = agent.card, self.fabrics[name].statistics()
+            # A card counts records, and a datagram may hold several.
+            extra = sum(tunnel.extra_records for tunnel in card.tunnels.values())
+            offered = sum(device.statistics().offered for device in agent.devices.values())
             balanced |= {
-                f"card of {name}": agent.card.balanced,
-                f"fabric of {name}": self.fabrics[name].statistics().balanced,
+                f"card of {name}": card.balanced,
+                f"fabric of {name}": fabric.balanced,
+                f"fabric and card of {name}": fabric.delivered == card.ingress.counters.received - extra,
+                f"card and devices of {name}": offered == _handed_over(card) + self._handed_over[name],
             }
             agent.close()
             self.fabrics[name].close()
         for guest in self.guests.values():
             guest.close()
+        self._fence.close()
         wrong = [whose for whose, right in balanced.items() if not right]
-        assert not wrong, f"books that do not balance: {', '.join(wrong)}"
+        assert not wrong, f"counters that do not balance: {', '.join(wrong)}"
+
+
+def _handed_over(card: Card) -> int:
+    """Packets that a card gave to devices."""
+    out = card.egress.counters
+    return card.ingress.counters.delivered + out.local + out.answered
 
 
 def ping(source: str, destination: str, number: int = 0, size: int = 20) -> bytes:

@@ -46,6 +46,7 @@ def report(host="host-1", **changes):
             "dropped": {},
             "kernel_drops": 4,
             "rejected": 0,
+            "unread": 3,
             "offloads": {"udp_gso": OFF, "udp_gro": ON},
         },
         "left_for_internet": 0,
@@ -92,7 +93,7 @@ def test_a_host_is_shown_with_its_tunnels_drops_and_what_is_off(status):
         assert expected in done.stdout, expected
     rows = done.stdout.split("Dropped")[1].split("Off")[0].splitlines()
     drops = {line.split()[-2]: line.split()[-1] for line in rows if "host-1" in line}
-    assert drops == {"fragment": "5", "full": "4", "lost": "3", "device_full": "2"}
+    assert drops == {"fragment": "5", "full": "4", "closed": "3", "lost": "3", "device_full": "2"}
 
 
 def rows_of(stdout, title, host):

@@ -155,3 +155,15 @@ def test_a_flipped_bit_lies_in_the_datagram():
     """Every byte of it is hit in the long run."""
     bits = {fate.flipped_bit for fate in fates(direction(corrupt=1.0), 10_000, length=3)}
     assert bits == set(range(24))
+
+
+def test_the_flipped_bit_of_a_handshake_does_not_depend_on_its_length():
+    """Which varies from run to run with keys and signatures; nor does it lie in a length field or behind it."""
+
+    def bits(length):
+        way = direction(corrupt=1.0)
+        return [way.judge(length, 0, handshake=True).flipped_bit for _ in range(2000)]
+
+    assert bits(200) == bits(203) == bits(1400)
+    assert {bit // 8 for bit in bits(200)} == {*range(11), 13, 17, 18}
+    assert set(bits(1)) == set(range(8))

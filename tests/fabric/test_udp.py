@@ -351,6 +351,36 @@ def test_receives_that_the_kernel_dropped_are_counted():
         assert receiver.statistics().kernel_drops == lost
 
 
+@pytest.mark.parametrize("gso", ["auto", "off"])
+def test_what_arrived_at_a_port_that_is_closed_is_counted_as_unread(gso):
+    """The kernel would throw it away without a word; merged datagrams count each."""
+    with UdpFabric(LOOPBACK, gso=gso) as sender, UdpFabric(LOOPBACK) as receiver:
+        port, other = receiver.open_port(0), receiver.open_port(0)
+        transmit(sender, packets(50, 100), (LOOPBACK, port))
+        transmit(sender, packets(3), (LOOPBACK, other))
+        assert receiver.wait(1.0)
+        receiver.close_port(port)
+        statistics = receiver.statistics()
+        assert (statistics.unread, statistics.received, statistics.balanced) == (50, 50, True)
+        receiver.close()
+        statistics = receiver.statistics()
+        assert (statistics.unread, statistics.received, statistics.balanced) == (53, 53, True)
+
+
+def test_a_flood_does_not_keep_a_port_from_closing():
+    """Reading what is unread ends, however much there still is."""
+
+    class Flooded(socket.socket):
+        def recvmsg_into(self, buffers, _size):
+            buffers[0][:4] = b"data"
+            return 4, [], 0, (LOOPBACK, 9)
+
+    with UdpFabric(LOOPBACK, socket_type=Flooded) as fabric:
+        fabric.close_port(fabric.open_port(0))
+        statistics = fabric.statistics()
+    assert statistics.unread == statistics.received > 0
+
+
 def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 

@@ -14,11 +14,13 @@ from random import Random
 import numpy as np
 import pytest
 
+from dtls_emu.fabric.udp import READS_PER_PORT
 from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.rig import ADDRESSES, difference, ping, super_packet, warmed, with_link
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.headers import MAX_PACKET, TCP, UDP
@@ -36,33 +38,53 @@ def throw(rig, datagrams, source_port=4433, port=4433):
 # ---------------------------------------------------------------------------------------- hostile guests
 
 
-@pytest.mark.parametrize("field", [6, 14, 18, 22], ids=["fragment", "source", "destination", "port"])
-def test_a_checksum_that_is_written_over_a_header_is_looked_at_after_it_is_written(make_rig, field):
+@pytest.fixture
+def written_over(make_rig):
+    """A rig whose VM a has had the checksum of a packet to b written over a field of it, so that it holds a number."""
+
+    def make(field, wanted):
+        rig = make_rig()
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        assert len(rig.guests["b"].received()) == 2
+        packet = bytearray(ping("a", "b"))
+        fillers = (filler.to_bytes(2) for filler in range(1 << 16))
+        packet[30:32] = next(
+            filler for filler in fillers if internet_checksum(packet[:30] + filler + packet[32:]) == wanted
+        )
+        rig.guests["a"].send(bytes(packet), VNET_FIELDS.pack(NEEDS_CHECKSUM, 0, 0, 0, 0, field))
+        rig.settle()
+        return rig
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "dropped", "waiting"),
+    [
+        pytest.param(6, 0x2000, {DropReason.FRAGMENT: 1}, 0, id="fragment"),
+        pytest.param(14, 0x0005, {DropReason.SPOOFED_SOURCE: 1}, 0, id="source"),
+        pytest.param(18, 0x0007, {}, 1, id="destination"),  # c: for the tunnel to the other host
+    ],
+)
+def test_a_checksum_that_is_written_over_a_header_is_looked_at_after_it_is_written(
+    written_over, field, value, dropped, waiting
+):
     """A guest says where the sum goes: it must not turn a packet that passed into one that would not have."""
-    rig = make_rig()
-    rig.guests["a"].send(ping("a", "b"))
-    rig.settle()
-    rig.guests["a"].send(ping("a", "b"))
-    rig.settle()
-    assert len(rig.guests["b"].received()) == 2
-    wanted = {6: 0x2000, 14: 0x0005, 18: 0x0007, 22: 0x0009}[field]  # fragment, of a2, for c, to another port
-    packet = bytearray(ping("a", "b"))
-    for filler in range(1 << 16):
-        packet[30:32] = filler.to_bytes(2)
-        if internet_checksum(packet) == wanted:
-            break
-    rig.guests["a"].send(bytes(packet), VNET_FIELDS.pack(NEEDS_CHECKSUM, 0, 0, 0, 0, field))
-    rig.settle()
-    counters = rig.agents["h1"].card.egress.counters
-    if field == 22:
-        (arrived,) = rig.guests["b"].received()
-        assert arrived[22:24] == wanted.to_bytes(2)
-        assert len(rig.agents["h1"].card.egress.flows) == 2
-        return
+    rig = written_over(field, value)
     assert rig.guests["b"].received() == []
-    expected = {6: DropReason.FRAGMENT, 14: DropReason.SPOOFED_SOURCE, 18: None}[field]
-    assert counters.dropped == ({} if expected is None else {expected: 1})
-    assert counters.waiting == (expected is None)  # for the tunnel to the other destination's host
+    counters = rig.agents["h1"].card.egress.counters
+    assert (counters.dropped, counters.waiting) == (dropped, waiting)
+
+
+def test_a_checksum_that_is_written_over_a_port_makes_another_flow(written_over):
+    """Which is decided by itself."""
+    rig = written_over(22, 0x0009)
+    (arrived,) = rig.guests["b"].received()
+    assert arrived[22:24] == b"\0\x09"
+    assert len(rig.agents["h1"].card.egress.flows) == 2
 
 
 def test_a_begun_checksum_is_finished_once(make_rig):
@@ -110,6 +132,22 @@ def test_a_flood_of_one_port_does_not_starve_another(make_rig):
     rig.settle()
 
 
+def test_what_has_arrived_is_read_before_its_port_closes(make_rig):
+    """Each datagram is an exception, and the association that they came for is let go at this moment."""
+    rig = make_rig()
+    rig.warm()
+    port = rig.own_port("h1")
+    rig.agents["h1"].rekey("h2")
+    rig.settle()
+    for _ in range(READS_PER_PORT):
+        throw(rig, [b"\x17" + bytes(50)], port=port)
+    rig.clock.now += TunnelSettings().drain
+    rig.agents["h1"].turn(wait=False)
+    assert port not in rig.fabrics["h1"].ports
+    assert rig.agents["h1"].card.ingress.counters.dropped == {DropReason.BAD_VERSION: READS_PER_PORT}
+    assert rig.fabrics["h1"].statistics().unread == 0
+
+
 def test_an_exception_amid_a_pass_starves_no_other_file(make_compiled_rig):
     """Every device and the fabric have had their turn before the pass is over, whoever brought exceptions."""
     rig = make_compiled_rig()
@@ -137,9 +175,11 @@ def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_
     rig.warm()
     agent, fabric, port = rig.agents["h1"], rig.fabrics["h1"], rig.own_port("h1")
     number = fabric.ports[port]
-    receive = agent.card.from_fabric
+    loop, receive = agent._fast_loop._numbers, agent.card.from_fabric
 
     def close_another(*arguments):
+        assert loop[kernels.NEXT_PORT] < loop[kernels.READY_PORTS]
+        agent.card.from_fabric = receive
         fabric.close_port(port)
         if is_used_again:
             fabric.open_port(50_000)
@@ -151,12 +191,10 @@ def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_
     while rig.agents["h2"].turn(wait=False):
         pass
     agent.card.from_fabric = close_another
-    agent.turn(wait=False)
-    agent.card.from_fabric = receive
-    loop = agent._fast_loop._numbers
-    assert loop[kernels.NEXT_PORT] < loop[kernels.READY_PORTS]
     rig.settle()
+    assert agent.card.from_fabric == receive
     assert rig.guests["a"].received() == []
+    assert fabric.statistics().unread == 1
     assert fabric.statistics().errors == {}
     assert sum(agent.card.ingress.counters.dropped.values()) == 1
 

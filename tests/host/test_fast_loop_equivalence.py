@@ -21,7 +21,7 @@ import pytest
 from dtls_emu.fabric.offload import segment_size
 from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.testing.rig import ADDRESSES, PORTS, Rig, with_link
+from dtls_emu.testing.rig import ADDRESSES, PORTS, Rig, on_one_cpu, with_link
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.inspect import key_of
 from dtls_emu.wire.kernel_cache import kernel_cache
@@ -33,7 +33,10 @@ from dtls_emu.wire.vxlan import VNI_FLAG, encapsulation_header
 
 
 STEPS = 100
-REPETITIONS = 3
+REPETITIONS = 2
+SEEDS = ("029c414c", "140f79cf")
+"""Scripts that have told the loops apart: 029c414c closed a port over what had arrived there."""
+
 ADDRESSES6 = {"a": "fd00::4", "a2": "fd00::5", "b": "fd00::6"}
 HOST = {"a": "h1", "a2": "h1", "b": "h2"}
 MTU, LOW_MTU = 1400, 1000
@@ -199,8 +202,10 @@ class Player:
         sender = HOST[vm]
         receiver = "h2" if sender == "h1" else "h1"
         self.send(vm, sent)
-        while self.rig.agents[sender].turn(wait=False):
-            pass
+        busy = True
+        while busy:
+            self.rig.arrive()
+            busy = self.rig.agents[sender].turn(wait=False)
         caught = self.catch(receiver)
         # Where nothing is authentic, one number from the far end makes all later records late, and the test dull.
         spares = not self.rig.engine.backend.protects
@@ -230,6 +235,7 @@ class Player:
 
     def catch(self, receiver):
         """Take what has arrived at a host from its sockets."""
+        self.rig.arrive()
         caught = []
         for port, entry in sorted(self.rig.fabrics[receiver]._ports.items()):
             while True:
@@ -282,6 +288,7 @@ class Player:
             told[f"{host} in"] = {what: into[what] for what in ("delivered", "delivered_bytes", "dropped")}
             books = self.rig.fabrics[host].statistics()
             told[f"fabric of {host}"] = books.offered, books.sent, dict(books.dropped), books.rejected
+            assert books.unread == 0, f"a port of {host} was closed over what had arrived there"
             told[f"errors of {host}"] = dict(books.errors)
             tunnel = self.rig.tunnel(host)
             told[f"tunnel of {host}"] = str(tunnel.state), tunnel.forgeries, tunnel.times.tolist()
@@ -335,33 +342,42 @@ def script(rng):
     return steps
 
 
+@pytest.fixture(scope="module", autouse=True)
+def kernels_are_compiled():
+    """Compiling amid a handshake takes longer than OpenSSL's timer, which runs in real time and uses up a number."""
+    for compiled in (False, True):
+        rig = Rig(compiled=compiled, backend="null")
+        rig.warm()
+        rig.close()
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backend", [pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"])
-def test_the_same_script_has_the_same_outcome(wire_watch, backend, mode):
-    """Through loops that are interpreted, and compiled. Another seed each time; a failure names it.
-
-    A difference must be there again when it is repeated: on a busy machine the kernel may hand a datagram over so
-    late that time has passed meanwhile, and somebody has said something twice.
-    """
-    seed = secrets.token_hex(4)
+@pytest.mark.parametrize("seed", [*SEEDS, "another each time"])
+def test_the_same_script_has_the_same_outcome(wire_watch, seed, backend, mode):
+    """Through loops that are interpreted, and compiled, and every time that it is played. A failure names its seed."""
+    if seed not in SEEDS:
+        seed = secrets.token_hex(4)
     print(f"seed {seed}")
-    for _ in range(REPETITIONS):
-        interpreted, compiled = (
-            outcome_of(seed, wire_watch, backend=backend, compiled=compiled, **MODES[mode])
-            for compiled in (False, True)
-        )
-        differences = {
-            what: (interpreted.get(what), compiled.get(what))
-            for what in interpreted.keys() | compiled.keys()
-            if interpreted.get(what) != compiled.get(what)
-        }
-        if not differences:
-            return
-    assert differences == {}
+    first = outcome_of(seed, wire_watch, backend=backend, compiled=False, **MODES[mode])
+    for repetition in range(REPETITIONS):
+        for compiled in (True, False):
+            again = outcome_of(seed, wire_watch, backend=backend, compiled=compiled, **MODES[mode])
+            differences = {
+                what: (first.get(what), again.get(what))
+                for what in first.keys() | again.keys()
+                if first.get(what) != again.get(what)
+            }
+            assert differences == {}, f"{seed}, repetition {repetition}, compiled: {compiled}"
 
 
 def outcome_of(seed, wire_watch, *, compiled, **options):
-    """What a script came to."""
+    """What a script came to, on one CPU: then everything arrives before time passes."""
+    with on_one_cpu():
+        return _outcome_of(seed, wire_watch, compiled=compiled, **options)
+
+
+def _outcome_of(seed, wire_watch, *, compiled, **options):
     rig = Rig(compiled=compiled, mtu=MTU, replay_window=64, **options)
     try:
         assert [not agent.interpreted for agent in rig.agents.values()] == [compiled] * 2
@@ -377,7 +393,7 @@ import sys
 import pytest
 from numba.core import config
 assert config.BOUNDSCHECK
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "same_script", sys.argv[1]]))
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "same_script and another", sys.argv[1]]))
 """
 
 

@@ -133,6 +133,17 @@ def test_same_lab_same_seed_same_trace(runs, name):
     assert (first.fabric, first.duration) == (second.fabric, second.duration)
 
 
+def test_a_damaged_handshake_fails_alike_every_time(make_lab):
+    """Invariant 7 where keys and signatures vary: whatever is flipped has the same effect in each run."""
+    for seed in range(20):
+        lab = make_lab(PING, link="corrupt: 40%, delay: 5ms", seed=seed)
+        print(f"seed {seed}")
+        traces = [WireTrace(), WireTrace()]
+        first, second = (simulate(lab, trace=trace).as_dict() for trace in traces)
+        assert first == second
+        assert traces[0].lines == traces[1].lines
+
+
 def test_another_seed_is_another_trace(runs):
     """What is lost, when, and what is in the packets."""
     trace = WireTrace()

@@ -102,29 +102,53 @@ def test_a_super_packet_has_at_most_64_rows(make_offloaded_wire, rows):
         data[2:4] = len(data).to_bytes(2)
         if packet[9] == 17:
             data[24:26] = (len(data) - 20).to_bytes(2)
+        numbers = wire.cards["h1"].fast.state.numbers
+        numbers[kernels.PLAN_ROWS] = 0
         planned = wire.cards["h1"].plans(bytes(data), gso_size=100)
-        assert planned == (rows <= MAX_ROWS)
-        assert wire.cards["h1"].fast.state.numbers[kernels.PLAN_ROWS] == rows or not planned
+        assert (planned, numbers[kernels.PLAN_ROWS]) == ((True, rows) if rows <= MAX_ROWS else (False, 0))
+
+
+def planned_and_taken(card, packet, gso_size):
+    """Whether a packet is planned, the rows of the plan, and whether they are sealed."""
+    data = as_array(packet)
+    planned = plan_out(card.fast.state, 0, VNI, data, 0, len(data), gso_size)
+    rows, size = (
+        card.fast.state.numbers[[kernels.PLAN_ROWS, kernels.PLAN_SIZE]].tolist() if planned else (0, 0)
+    )
+    wire_bytes = np.zeros(rows * size, np.uint8)
+    taken = planned and seal_out(card.fast.state, data, 0, len(data), gso_size, wire_bytes, 0, 0.0)
+    return planned, rows, taken
 
 
 @pytest.mark.parametrize("gso_size", [1, 7, 1000, 65_535])
-def test_a_super_packet_that_cannot_be_cut_is_left(make_offloaded_wire, gso_size):
-    """Of no protocol that is cut, or with flags that only one packet may have; no number is spent on it."""
+def test_a_super_packet_of_a_protocol_that_is_not_cut_is_left(make_offloaded_wire, gso_size):
+    """Whatever size it asks for."""
+    wire = make_offloaded_wire("null")
+    wire.offload(*FLOWS)
+    assert not wire.cards["h1"].plans(FLOWS[4], gso_size=gso_size)
+
+
+@pytest.mark.parametrize(("gso_size", "planned", "rows"), [(1, False, 0), (7, True, 29), (199, True, 2)])
+def test_a_super_packet_with_flags_of_one_packet_is_not_cut(make_offloaded_wire, gso_size, planned, rows):
+    """A SYN; no number is spent on it, and nothing at all is changed."""
     wire = make_offloaded_wire("null")
     wire.offload(*FLOWS)
     card = wire.cards["h1"]
-    assert not card.plans(FLOWS[4], gso_size=gso_size)
-    packet = tcp(2, 100, flags=0x02)
     before = card.memory()
-    data = as_array(packet)
-    if plan_out(card.fast.state, 0, VNI, data, 0, len(data), gso_size):
-        rows, size = card.fast.state.numbers[[kernels.PLAN_ROWS, kernels.PLAN_SIZE]].tolist()
-        wire_bytes = np.zeros(rows * size, np.uint8)
-        taken = seal_out(card.fast.state, data, 0, len(data), gso_size, wire_bytes, 0, 0.0)
-        assert taken == (rows == 1)
-        if taken:
-            return
+    assert planned_and_taken(card, tcp(2, 100, flags=0x02), gso_size) == (planned, rows, False)
     assert card.memory() == before
+
+
+@pytest.mark.parametrize("gso_size", [200, 1000, 65_535])
+def test_a_super_packet_of_one_row_is_that_packet(make_offloaded_wire, gso_size):
+    """Whatever its flags; it takes one number."""
+    wire = make_offloaded_wire("null")
+    wire.offload(*FLOWS)
+    card = wire.cards["h1"]
+    first = card.tunnels["h2"].active.next_sequence
+    assert planned_and_taken(card, tcp(2, 100, flags=0x02), gso_size) == (True, 1, True)
+    assert card.tunnels["h2"].active.next_sequence == first + 1
+    card.settle()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
