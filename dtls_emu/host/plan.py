@@ -20,6 +20,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.host.run_state import RunError
+from dtls_emu.overhead import IPV6_MINIMUM_MTU
 
 
 if TYPE_CHECKING:
@@ -54,9 +55,6 @@ MAX_DEVICE: Final = 15
 
 MAX_SOCKET_PATH: Final = 107
 """Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
-
-MIN_IPV6_MTU: Final = 1280
-"""Below it Linux takes IPv6 off an interface (RFC 8200 5)."""
 
 IPV6_OFF: Final = {"disable_ipv6": 1}
 IPV6_QUIET: Final = {
@@ -305,7 +303,8 @@ def cable_device(peer: str) -> str:
 def cable_mtu(topology: Topology, one: str, other: str) -> int:
     """The MTU of a cable: a veth has one for both directions; the card keeps to that of each."""
     mtu = max(topology.link(one, other).mtu, topology.link(other, one).mtu)
-    return max(mtu, MIN_IPV6_MTU) if _underlay(topology, one).version == 6 else mtu
+    # With less Linux takes IPv6 off an interface.
+    return max(mtu, IPV6_MINIMUM_MTU) if _underlay(topology, one).version == 6 else mtu
 
 
 def _make_host(topology: Topology, run: str, host: str) -> MakeNamespace:
