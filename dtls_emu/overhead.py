@@ -100,8 +100,8 @@ class Overhead:
         return MAX_PLAINTEXT - self.vxlan - self.inner_ethernet if self.record else None
 
     def inner_mtu(self, path_mtu: int) -> int:
-        """Largest inner IP packet on a path of ``path_mtu`` bytes (outer IP packet); below 1 where none fits."""
-        fits = path_mtu - self.total
+        """Largest inner IP packet on a path of ``path_mtu`` bytes (outer IP packet); 0 where none fits."""
+        fits = max(path_mtu - self.total, 0)
         return fits if self.longest is None else min(fits, self.longest)
 
     def path_mtu(self, inner_mtu: int) -> int | None:

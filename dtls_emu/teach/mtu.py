@@ -51,7 +51,7 @@ class MtuCase:
     @property
     def inner_mtu(self) -> int:
         """Largest inner packet that fits; 0 where not even an empty one does."""
-        return max(self.overhead.inner_mtu(self.link_mtu), 0)
+        return self.overhead.inner_mtu(self.link_mtu)
 
     @property
     def fits(self) -> bool:
