@@ -120,11 +120,22 @@ def _tunnel_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             tunnel["state"],
             tunnel["cipher"],
             report["card"]["backend"],
-            str(tunnel["mtu"]["fabric"]),
+            _fabric_mtu(tunnel["mtu"]),
             str(tunnel["mtu"][mtu_of]),
             impairments or "as it is",
             tunnel["failure"],
         )
+
+
+def _fabric_mtu(mtu: dict[str, Any]) -> str:
+    """The lab's word, or what the real path carries where that is less."""
+    path, link = mtu.get("path"), mtu["fabric"]
+    return f"{path} of {link}" if path is not None and path < link else str(link)
+
+
+def _hint_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    for hint in report.get("hints", ()):
+        yield report["host"], hint["about"], hint["what"], hint["remedy"]
 
 
 def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -178,6 +189,7 @@ _BY_HOST: Final[tuple[_Table, ...]] = (
     ),
     ("Dropped", ("host", "where", "what", ">packets"), _drop_rows),
     ("Off", ("host", "where", "what", "why"), _off_rows),
+    ("Hints", ("host", "about", "what", "what to do"), _hint_rows),
 )
 """Tables with rows of each host."""
 

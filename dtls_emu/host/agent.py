@@ -31,6 +31,7 @@ from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.host.fast_loop import FastLoop, why_not
 from dtls_emu.host.impairments import ImpairedLinks
 from dtls_emu.host.outbox import Outbox
+from dtls_emu.host.path_mtus import PathMtus
 from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, RequestKeys, Transmit
 
 
@@ -81,6 +82,7 @@ class Agent:
         fabric: its sockets.
         devices: TUN device of each VM, by name.
         links: what the lab says of the links away from it.
+        paths: what the real ones carry.
         left: packets for the internet. There is no gateway behind real guests: they go no further.
         late: datagrams that an impaired link kept until their port was closed.
         interpreted: why packets of known flows are not carried by compiled code; "" when they are.
@@ -125,6 +127,8 @@ class Agent:
             self._open_port(port)
             self._ports.add(port)
         self._clock = clock
+        self.paths = PathMtus(card, fabric, topology)
+        self.paths.look(clock())
         self._timers_at = 0.0
         self._stopping = False
         self._key_requests: dict[str, RequestKeys] = {}  # the newest of each peer: nobody may ever ask
@@ -175,6 +179,7 @@ class Agent:
         if now >= self._timers_at or not ready:
             self._timers_at = now + TIMER_GRAIN
             self._handle_timers(now)
+        self._look_at_paths(now)
         return bool(ready)
 
     def stop(self) -> None:
@@ -202,9 +207,14 @@ class Agent:
         """
         self.card.update(topology)
         self.links.reconfigure(topology)
+        self.paths.reconfigure(topology, self._clock())
         self._impaired = self.links.peers
         if self._fast_loop is not None:
             self._fast_loop.impair(self._impaired)
+
+    def look_at_paths(self) -> None:
+        """Ask the kernel what the paths to all other hosts carry; the card keeps to it."""
+        self.paths.look(self._clock())
 
     def rekey(self, peer: str) -> None:
         """Begin a fresh association with a peer host, beside the live one."""
@@ -256,6 +266,7 @@ class Agent:
         delayed = self.links.next_timeout()
         if delayed is not None and delayed < due:
             due = delayed
+        due = min(due, self.paths.next_timeout())
         for service in self._services:
             due = min(due, service.next_timeout())
         return due
@@ -281,6 +292,7 @@ class Agent:
                     self._handlers[fileno](now)
         if code in {kernels.TIMERS, kernels.NOTHING} or now >= until:
             self._handle_timers(now)
+        self._look_at_paths(now)
         return code not in {kernels.TIMERS, kernels.NOTHING, kernels.INTERRUPTED}
 
     def _handle_exception(self, loop: FastLoop, code: int, now: float) -> None:
@@ -365,6 +377,11 @@ class Agent:
         else:
             self.late += effect.burst.count
 
+    def _look_at_paths(self, now: float) -> None:
+        """A datagram was too large for its path: from the next packet on, guests are told what fits."""
+        if self.fabric.has_too_long:
+            self.paths.refused(self.fabric.take_too_long(), now)
+
     # ----------------------------------------------------------------------------------------- timers
 
     def _handle_timers(self, now: float) -> None:
@@ -372,6 +389,8 @@ class Agent:
             self._carry_out(self.card.handle_timeout(now), now)
             self._outbox.flush()
         self.links.handle_timeout(now)
+        if self.paths.next_timeout() <= now:
+            self.paths.handle_timeout(now)
         for service in self._services:
             if service.next_timeout() <= now:
                 service.serve(now)
