@@ -346,10 +346,12 @@ class Agent:
     # ---------------------------------------------------------------------------------------- effects
 
     def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
+        refused: set[int] | None = None  # ports that cannot be opened
         for effect in effects:
             if isinstance(effect, Transmit):
-                if effect.source_port not in self._ports:
-                    self._open(effect.source_port)
+                port = effect.source_port
+                if port not in self._ports and not self._open(port):
+                    refused = {port, *(refused or ())}
                 if self._impaired and effect.destination[0] in self._impaired:
                     self.links.transmit(effect, now)
                 else:
@@ -363,13 +365,23 @@ class Agent:
                 self._ports.discard(effect.port)
                 self.fabric.close_port(effect.port)
             elif isinstance(effect, RequestKeys):
-                self._key_requests[effect.peer] = effect
+                if effect.port in self._ports or self._open(effect.port):
+                    self._key_requests[effect.peer] = effect
+                else:
+                    refused = {effect.port, *(refused or ())}
+        # The card uses the memory of its effects again.
+        for port in refused or ():
+            self._carry_out(self.card.port_unavailable(port, now), now)
 
-    def _open(self, port: int) -> None:
-        # What cannot be opened is tried again by the fabric, which counts the datagrams it cannot send.
-        with contextlib.suppress(FabricUnavailableError):
+    def _open(self, port: int) -> bool:
+        """Open a port, if it can be. The fabric counts datagrams that would be sent from it otherwise."""
+        try:
             self._open_port(port)
-            self._ports.add(port)
+        except FabricUnavailableError as error:
+            logger.info("%s; the next one is tried", error)
+            return False
+        self._ports.add(port)
+        return True
 
     def _send_late(self, effect: Transmit) -> None:
         if effect.source_port in self._ports:

@@ -278,6 +278,18 @@ class Card:
         self._after_tunnel(self.tunnels[peer], effects, now)
         return self._finish(effects, now)
 
+    def port_unavailable(self, port: int, now: float) -> list[Effect]:
+        """A local port of an effect cannot be opened, another program has it: go on with the next one at once.
+
+        The edge says so when it has carried out the other effects of the same call.
+        """
+        self._arena.reset()
+        effects: list[Effect] = []
+        for tunnel in self.tunnels.values():
+            if tunnel.port_unavailable(port, now):
+                self._after_tunnel(tunnel, effects, now)
+        return self._finish(effects, now)
+
     def close(self, now: float) -> list[Effect]:
         """Say goodbye on every tunnel and seal nothing more; packets that wait are dropped.
 
