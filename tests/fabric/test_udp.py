@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from dtls_emu.fabric.offload import (
 )
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.fast_loop_kernels import _may_segment, _note_refusal
+from dtls_emu.host.netns import entered
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
@@ -517,3 +519,56 @@ def test_closing_leaves_no_file_behind():
     fabric.close()
     fabric.close()
     assert open_files() == before
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_path_is_as_small_as_a_router_behind_it_says(version):
+    """Its ICMP is heard by the kernel although no socket is connected: the next datagram is refused, and asked about."""
+    near, router, far = (f"path-{os.getpid()}-{name}" for name in ("near", "router", "far"))
+    form = "192.0.2.{}" if version == 4 else "2001:db8::{}"
+    ours, gateway, beyond, theirs = map(form.format, (1, 2, 65, 66))
+    length = "26" if version == 4 else "122"
+    commands = [
+        *(f"ip netns add {name}" for name in (near, router, far)),
+        f"ip -n {near} link add one type veth peer name one netns {router}",
+        f"ip -n {router} link add two mtu 1300 type veth peer name two mtu 1300 netns {far}",
+        *(
+            f"ip -n {name} addr add {address}/{length} dev {device} {'nodad' if version == 6 else ''}"
+            for name, address, device in (
+                (near, ours, "one"),
+                (router, gateway, "one"),
+                (router, beyond, "two"),
+                (far, theirs, "two"),
+            )
+        ),
+        *(f"ip -n {name} link set {device} up" for name, device in ((near, "one"), (router, "one"))),
+        *(f"ip -n {name} link set {device} up" for name, device in ((router, "two"), (far, "two"))),
+        f"ip -n {near} route add {theirs} via {gateway}",
+        f"ip netns exec {router} sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+    ]
+    try:
+        for command in commands:
+            subprocess.run(command.split(), check=True)
+        with entered(near):
+            fabric = UdpFabric(ours)
+        with fabric, entered(near):
+            assert fabric.path_mtu(theirs) == 1500
+            family, protocol, error = {
+                4: (socket.AF_INET, socket.IPPROTO_ICMP, (20, 3)),
+                6: (socket.AF_INET6, socket.IPPROTO_ICMPV6, (0, 2)),
+            }[version]
+            with socket.socket(family, socket.SOCK_RAW, protocol) as errors:
+                errors.settimeout(10)
+                transmit(fabric, packets(1, 1400), (theirs, 9))
+                while errors.recv(2000)[error[0]] != error[1]:
+                    pass  # another message of the same protocol
+            for _ in range(10_000):  # what a raw socket hears first, the kernel heeds a moment later
+                if fabric.has_too_long:
+                    break
+                transmit(fabric, packets(1, 1400), (theirs, 9))
+            assert fabric.take_too_long() == {theirs}
+            assert fabric.path_mtu(theirs) == 1300
+    finally:
+        for name in (near, router, far):
+            subprocess.run(["ip", "netns", "del", name], check=False)
