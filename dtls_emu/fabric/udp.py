@@ -20,6 +20,7 @@ import select
 import socket
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Self
@@ -53,7 +54,7 @@ from dtls_emu.wire.burst import MAX_ROWS, Burst
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -260,14 +261,12 @@ class UdpFabric:
             errors=dict(self._errors),
         )
 
-    def path_mtu(self, address: str) -> int | None:
-        """Largest IP packet that this machine would send to an address, in bytes; None where it has no way there."""
+    def path_mtus(self, addresses: Iterable[str]) -> dict[str, int | None]:
+        """Largest IP packet that this machine would send to each address, in bytes; None where it has no way there."""
         with self._socket_type(self._family, socket.SOCK_DGRAM) as sock:
-            try:
+            with suppress(OSError):  # then there are no ways
                 sock.bind((self._address, 0))
-            except OSError:
-                return None
-            return path_mtu(sock, address)
+            return {address: path_mtu(sock, address) for address in addresses}
 
     @property
     def has_too_long(self) -> bool:

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dtls_emu.fabric.udp import UdpFabric
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
@@ -26,7 +24,7 @@ __all__ = ["PathMtus"]
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY: Final = 1.0
-"""Seconds between two looks at paths that are too small. A look is some ten microseconds of system calls."""
+"""Seconds between two looks at paths that are too small; the look at one is some microseconds of system calls."""
 
 PAUSE: Final = 0.05
 """Seconds between two looks because of refused datagrams, should a kernel refuse what it says that it carries."""
@@ -61,11 +59,11 @@ class PathMtus:
         self._topology = topology
         self.look(now)
 
-    def look(self, now: float, addresses: Iterable[str] | None = None) -> None:
+    def look(self, now: float, addresses: set[str] | None = None) -> None:
         """Ask the kernel about the paths to these underlay addresses, or to all peers, and tell the card."""
-        for address in self._names if addresses is None else addresses:
-            if address in self._names:
-                self._look_at(address)
+        asked = self._names.keys() if addresses is None else self._names.keys() & addresses
+        for address, mtu in self._fabric.path_mtus(asked).items():
+            self._note(address, mtu)
         self._check_at = now + CHECK_EVERY if self._small else inf
 
     def refused(self, addresses: set[str], now: float) -> None:
@@ -87,9 +85,8 @@ class PathMtus:
         self._not_before = now + PAUSE
         self.look(now, wanted)
 
-    def _look_at(self, address: str) -> None:
+    def _note(self, address: str, mtu: int | None) -> None:
         peer = self._names[address]
-        mtu = self._fabric.path_mtu(address)
         link = self._topology.link(self._card.host, peer).mtu
         was_small, is_small = address in self._small, mtu is not None and mtu < link
         if is_small and mtu != self.known.get(peer):

@@ -346,14 +346,16 @@ def test_the_mtu_of_a_path_is_that_of_the_device_it_leads_over(address):
     """As the kernel knows it. No port of the fabric's own is needed."""
     with UdpFabric(address) as fabric:
         device = int(Path("/sys/class/net/lo/mtu").read_text())
-        assert fabric.path_mtu(address) == (min(device, 65_535) if address == LOOPBACK else device)
+        assert fabric.path_mtus([address])[address] == (
+            min(device, 65_535) if address == LOOPBACK else device
+        )
         assert fabric.ports == {}
 
 
 def test_where_there_is_no_way_there_is_no_mtu():
     """Nobody may send to everybody; no error is raised."""
     with UdpFabric(LOOPBACK) as fabric:
-        assert fabric.path_mtu("255.255.255.255") is None
+        assert fabric.path_mtus(["255.255.255.255"]) == {"255.255.255.255": None}
 
 
 @pytest.mark.parametrize(
@@ -553,7 +555,7 @@ def test_a_path_is_as_small_as_a_router_behind_it_says(version):
         with entered(near):
             fabric = UdpFabric(ours)
         with fabric, entered(near):
-            assert fabric.path_mtu(theirs) == 1500
+            assert fabric.path_mtus([theirs]) == {theirs: 1500}
             family, protocol, error = {
                 4: (socket.AF_INET, socket.IPPROTO_ICMP, (20, 3)),
                 6: (socket.AF_INET6, socket.IPPROTO_ICMPV6, (0, 2)),
@@ -568,7 +570,7 @@ def test_a_path_is_as_small_as_a_router_behind_it_says(version):
                     break
                 transmit(fabric, packets(1, 1400), (theirs, 9))
             assert fabric.take_too_long() == {theirs}
-            assert fabric.path_mtu(theirs) == 1300
+            assert fabric.path_mtus([theirs]) == {theirs: 1300}
     finally:
         for name in (near, router, far):
             subprocess.run(["ip", "netns", "del", name], check=False)

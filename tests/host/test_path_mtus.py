@@ -116,8 +116,8 @@ def test_a_kernel_that_refuses_what_it_says_that_it_carries_is_not_asked_all_the
         rig = make_rig()
         agent = rig.agents["h1"]
         asked = []
-        ask = rig.fabrics["h1"].path_mtu
-        rig.fabrics["h1"].path_mtu = lambda address: (asked.append(address), ask(address))[1]
+        ask = rig.fabrics["h1"].path_mtus
+        rig.fabrics["h1"].path_mtus = lambda addresses: (asked.extend(addresses), ask(addresses))[1]
         address = rig.topology.hosts["h2"].underlay
         for _ in range(5):
             rig.fabrics["h1"].note_too_long(address)
