@@ -38,13 +38,13 @@ class Hint:
 
 def hints_of(agent: Agent, topology: Topology) -> list[Hint]:
     """All that there is to know of a host with this loop, in this lab."""
-    return [*_small_paths(agent, topology), *_unanswered(agent)]
+    encrypted = any(network.encrypted for network in topology.networks.values())
+    return [*_small_paths(agent, topology, encrypted), *_unanswered(agent, encrypted)]
 
 
-def _small_paths(agent: Agent, topology: Topology) -> Iterator[Hint]:
+def _small_paths(agent: Agent, topology: Topology, encrypted: bool) -> Iterator[Hint]:
     """Paths that carry less than the lab says."""
     card = agent.card
-    encrypted = any(network.encrypted for network in topology.networks.values())
     version = ip_address(topology.hosts[card.host].underlay).version
     for peer, mtu in agent.paths.known.items():
         link = topology.link(card.host, peer).mtu
@@ -59,17 +59,17 @@ def _small_paths(agent: Agent, topology: Topology) -> Iterator[Hint]:
         yield Hint(peer, told, f"give the path an MTU of {link}, or the link of the lab one of {mtu}")
 
 
-def _unanswered(agent: Agent) -> Iterator[Hint]:
+def _unanswered(agent: Agent, encrypted: bool) -> Iterator[Hint]:
     """Packets whose senders do not know why they are dropped."""
     card = agent.card
     counters = card.egress.counters
     silent = counters.dropped[DropReason.TOO_BIG_NO_DF]
     if silent:
-        fits = min(card.inner_mtu(peer, encrypted=True) for peer in card.tunnels)
+        ways = [card.inner_mtu(peer, encrypted=encrypted) for peer in card.tunnels]
         yield Hint(
             "VMs",
             f"{silent} IPv4 packets without DF were too big; no fragments are made, and their senders may not be told",
-            f"have them set DF, or give the NICs of the VMs an MTU of {fits}",
+            "have them set DF" + (f", or give the NICs of the VMs an MTU of {min(ways)}" if ways else ""),
         )
     if counters.icmp_limited:
         yield Hint(

@@ -213,7 +213,8 @@ class Tunnel:
         elif lost:
             for association in lost:
                 self._lose(association)
-            self.connect(now)
+            if self.active is None:
+                self.connect(now)
         else:
             return False
         return True

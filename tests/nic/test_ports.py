@@ -103,6 +103,22 @@ def test_an_association_whose_port_is_lost_is_replaced(make_wire):
     assert list(tunnel.associations) == [tunnel.active]
 
 
+def test_the_port_of_an_association_that_is_drained_may_be_lost(make_wire):
+    """Nothing is sent with its keys any more, so nothing has to be begun."""
+    wire = make_wire()
+    wire.send("a", udp())
+    card = wire.cards["h1"]
+    wire.carry_out("h1", card.rekey("h2", wire.now))
+    tunnel = card.tunnels["h2"]
+    assert {each.local_port for each in tunnel.associations} == {FIRST, FIRST + 1}
+    assert card.port_unavailable(FIRST, wire.now) == [ClosePort(FIRST)]
+    assert (tunnel.state, tunnel.handshakes, list(tunnel.associations)) == (
+        TunnelState.UP,
+        2,
+        [tunnel.active],
+    )
+
+
 def test_keys_are_asked_for_a_port_that_is_there(make_wire):
     """With a broker the port is told before anything is sent from it."""
     wire = make_wire(keying=Keying.BROKER)
