@@ -10,7 +10,7 @@ each other and carry their VMs' packets through them. Start with::
 
 The floors, top to bottom; an import goes down this list, never up:
 ``cli``, ``teach`` and ``measure``, ``host``, ``fabric``, ``nic``, ``tunnel``, ``crypto``, ``wire``,
-``policy``, ``lab``. Beside them stand ``errors`` (everyone's) and ``testing`` (fakes and the
+``policy``, ``lab``. Beside them stand ``errors`` and ``overhead`` (everyone's) and ``testing`` (fakes and the
 conformance suite for cipher backends, for our tests and yours).
 
 An emulator for labs and teaching. Do not protect real traffic with it.

@@ -46,7 +46,7 @@ def mtu(
                 [layer, *(str(dict(case.layers).get(layer, "-")) for case in cases)]
                 for layer in dict.fromkeys(layer for case in cases for layer, _ in case.layers)
             ),
-            ["outer IP packet", *(str(case.needed_link_mtu) for case in cases)],
+            ["outer IP packet", *(str(case.needed_link_mtu or "none") for case in cases)],
         ],
     )
     print_table(

@@ -180,7 +180,7 @@ def _tunnel_rows(report: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             tunnel["state"],
             tunnel["cipher"],
             report["card"]["backend"] if report["encryption"] == "on" else "-",
-            str(tunnel["mtu"]["fabric"]),
+            _fabric_mtu(tunnel["mtu"]),
             str(tunnel["mtu"][mtu_of]),
             _impairments(tunnel["impairments"]) or "as it is",
             tunnel["failure"],
@@ -191,6 +191,17 @@ def _impairments(values: dict[str, float]) -> str:
     """What is done to the datagrams of a link, in the units of a lab file."""
     units = {"delay": format_duration, "jitter": format_duration, "rate": format_rate}
     return ", ".join(f"{name} {units.get(name, format_probability)(value)}" for name, value in values.items())
+
+
+def _fabric_mtu(mtu: dict[str, Any]) -> str:
+    """The lab's word, or what the real path carries where that is less."""
+    path, link = mtu.get("path"), mtu["fabric"]
+    return f"{path} of {link}" if path is not None and path < link else str(link)
+
+
+def _hint_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    for hint in report.get("hints", ()):
+        yield report["host"], hint["about"], hint["what"], hint["remedy"]
 
 
 def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -249,6 +260,7 @@ _BY_HOST: Final[tuple[_Table, ...]] = (
     ),
     ("Dropped", ("host", "where", "what", ">packets"), (), _drop_rows),
     ("Off", ("host", "where", "what", "why"), (), _off_rows),
+    ("Hints", ("host", "about", "what", "what to do"), (), _hint_rows),
 )
 """Tables with rows of each host."""
 

@@ -14,10 +14,15 @@ import os
 import socket
 import struct
 import sys
-from typing import Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.wire.burst import MAX_ROWS
+
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 __all__ = [
@@ -25,6 +30,9 @@ __all__ = [
     "GSO_REFUSALS",
     "MAX_SEND_BYTES",
     "MAX_SEND_SEGMENTS",
+    "REFUSED_BY",
+    "RESUME_AT",
+    "SEGMENTATION_WORDS",
     "SOCKET_BUFFER_BYTES",
     "SOL_UDP",
     "UDP_GRO",
@@ -36,6 +44,9 @@ __all__ = [
     "enlarge_buffers",
     "forbid_fragments",
     "kernel_drops",
+    "may_segment",
+    "note_refusal",
+    "path_mtu",
     "prepare_gro",
     "prepare_gso",
     "segment_control",
@@ -55,8 +66,18 @@ MAX_SEND_BYTES: Final = 65_507
 SOCKET_BUFFER_BYTES: Final = 7 << 20
 """Wanted for each direction: as wireguard-go, ample for 100 bursts of 64 KB."""
 
-GSO_REFUSALS: Final = frozenset({errno.EIO, errno.EINVAL})
-"""How a kernel or driver without UDP segmentation answers a send that asks for it (EIO: no checksum offload)."""
+GSO_REFUSALS: Final = (errno.EIO, errno.EINVAL)
+"""How a kernel or driver without UDP segmentation answers a send that asks for it (EIO: no checksum offload).
+EMSGSIZE never means that: what is too large is the datagram. EINVAL may mean either (:func:`note_refusal`)."""
+
+SEGMENTS_AGAIN: Final = 1.0
+"""Seconds without segmentation after a refusal. One refused call a second is nothing; a refusal that was misjudged, or
+a route that leads over another device by now, would cost five sixths of the throughput for as long."""
+
+# What is known of segmentation, in words that compiled code shares.
+RESUME_AT: Final = 0  # when it is tried again, in seconds; 0 while it is used, infinity when it is never
+REFUSED_BY: Final = 1  # the error of the last refusal, 0 once a send has gone
+SEGMENTATION_WORDS: Final = 2
 
 CONTROL_BYTES: Final = socket.CMSG_SPACE(4)
 """Room for the one control message of a receive, a C int."""
@@ -70,6 +91,9 @@ _IP_MTU_DISCOVER: Final = 10
 _IP_PMTUDISC_DO: Final = 2
 _IPV6_MTU_DISCOVER: Final = 23
 _IPV6_PMTUDISC_DO: Final = 2
+_IP_MTU: Final = 14
+_IPV6_MTU: Final = 24
+_DISCARD: Final = 9  # RFC 863; nothing is sent there
 
 ControlMessage = tuple[int, int, bytes]
 """Level, type, data: as ``socket.sendmsg`` takes it and ``recvmsg_into`` gives it."""
@@ -145,6 +169,52 @@ def forbid_fragments(sock: socket.socket) -> Offload:
     except OSError as error:
         return Offload(state="off", reason=f"IP_MTU_DISCOVER: {error.strerror}")
     return Offload(state="on", reason="")
+
+
+def may_segment(words: NDArray[np.float64], now: float) -> bool:
+    """Whether datagrams are to be sent several at once. Like :func:`note_refusal` a kernel of the compiled loop, too."""
+    return bool(words[RESUME_AT] == 0 or now >= words[RESUME_AT])
+
+
+def note_refusal(words: NDArray[np.float64], error: int, full: int, full_sent: int, now: float) -> bool:
+    """A send of several datagrams was refused, and each was then sent alone: do without segmentation for a while?
+
+    Older kernels answer EINVAL not only when they cannot segment but also when segments do not fit the path. In the
+    second case no datagram of full size goes alone either; in the first all do. The last, which may be shorter, says
+    nothing, and neither does a send with one that is full: nothing was to be cut.
+
+    Args:
+        words: what is known of segmentation.
+        error: of the refusal.
+        full: datagrams of full size that were to be sent.
+        full_sent: those of them that went alone.
+        now: seconds.
+    """
+    blamed = error in GSO_REFUSALS and full > 1 and full_sent == full
+    if blamed:
+        words[RESUME_AT] = now + SEGMENTS_AGAIN
+        words[REFUSED_BY] = error
+    return blamed
+
+
+def path_mtu(sock: socket.socket, address: str) -> int | None:
+    """Largest IP packet on the way to an address, as the kernel knows it: of the device, or learnt from ICMP.
+
+    Args:
+        sock: a UDP socket that is used for nothing else; it is connected anew.
+        address: of a host.
+
+    Returns:
+        None where there is no way at all.
+    """
+    level, option = socket.IPPROTO_IP, _IP_MTU
+    if sock.family == socket.AF_INET6:
+        level, option = socket.IPPROTO_IPV6, _IPV6_MTU
+    try:
+        sock.connect((address, _DISCARD))
+        return sock.getsockopt(level, option)
+    except OSError:
+        return None
 
 
 def segment_control(size: int) -> list[ControlMessage]:

@@ -4,8 +4,10 @@ Out: a burst goes with one ``sendmsg`` of up to 64 datagrams (``UDP_SEGMENT``). 
 that is made once, of up to 128 merged datagrams (``UDP_GRO``). Nothing a peer or a device does raises: what is
 not sent is counted by reason.
 
-A device may refuse segments only at the first send. Then every datagram is sent singly at once, and, when
-that works, from then on; the reason is kept in :meth:`UdpFabric.offloads` and logged once.
+A device may refuse segments only when they are sent. Then every datagram is sent singly at once, and, when that
+works, for a while; the reason is kept in :meth:`UdpFabric.offloads` and logged once.
+
+A datagram that is too large for the path is refused too (outer DF is set); :meth:`UdpFabric.take_too_long` says where.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ import logging
 import os
 import select
 import socket
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -27,11 +32,18 @@ from dtls_emu.fabric.offload import (
     GSO_REFUSALS,
     MAX_SEND_BYTES,
     MAX_SEND_SEGMENTS,
+    REFUSED_BY,
+    RESUME_AT,
+    SEGMENTATION_WORDS,
+    SEGMENTS_AGAIN,
     SOCKET_BUFFER_BYTES,
     FabricUnavailableError,
     enlarge_buffers,
     forbid_fragments,
     kernel_drops,
+    may_segment,
+    note_refusal,
+    path_mtu,
     prepare_gro,
     prepare_gso,
     segment_control,
@@ -42,7 +54,7 @@ from dtls_emu.wire.burst import MAX_ROWS, Burst
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -126,11 +138,13 @@ class UdpFabric:
 
     Fields:
         ports_changed: how often a port was opened or closed.
+        segmentation: what is known of it, see :mod:`dtls_emu.fabric.offload`; compiled code works on it, too.
 
     Args:
         address: the host's underlay address, IPv4 or IPv6.
         gso, gro: segmentation and merging by the kernel.
         buffer_bytes: wanted for each socket, each direction.
+        clock: seconds; of the compiled code, where there is any.
         socket_type: for tests, which make it fail.
 
     Raises:
@@ -144,6 +158,7 @@ class UdpFabric:
         gso: OffloadMode = "auto",
         gro: OffloadMode = "auto",
         buffer_bytes: int = SOCKET_BUFFER_BYTES,
+        clock: Callable[[], float] = time.monotonic,
         socket_type: type[socket.socket] = socket.socket,
     ) -> None:
         self.on_drop: DropObserver | None = None
@@ -152,6 +167,7 @@ class UdpFabric:
         self._family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
         self._gro_mode = gro
         self._buffer_bytes = buffer_bytes
+        self._clock = clock
         self._socket_type = socket_type
         self._ports: dict[int, _Port] = {}
         self._ports_by_fileno: dict[int, _Port] = {}
@@ -162,7 +178,10 @@ class UdpFabric:
         self._dropped: Counter[DropReason] = Counter()
         self._errors: Counter[str] = Counter()
         self._offloads = self._probe(gso)
-        self._segments = self._offloads["udp_gso"]["state"] == "on"
+        self._too_long: set[str] = set()
+        self._is_refusal_said = False
+        self.segmentation: NDArray[np.float64] = np.zeros(SEGMENTATION_WORDS, np.float64)
+        self.segmentation[RESUME_AT] = 0 if self._offloads["udp_gso"]["state"] == "on" else inf
         self._merges = self._offloads["udp_gro"]["state"] == "on"
         self._epoll = select.epoll()
 
@@ -228,7 +247,10 @@ class UdpFabric:
 
     def offloads(self) -> dict[str, Offload]:
         """What is in use, by name, and why not: ``udp_gso``, ``udp_gro``, ``socket_buffer``, ``dont_fragment``."""
-        return {name: offload.copy() for name, offload in self._offloads.items()}
+        offloads = {name: offload.copy() for name, offload in self._offloads.items()}
+        if self.segmentation[REFUSED_BY]:
+            offloads["udp_gso"] = {"state": "off", "reason": self._refusal}
+        return offloads
 
     def statistics(self) -> UdpStatistics:
         """The books."""
@@ -247,6 +269,27 @@ class UdpFabric:
             errors=dict(self._errors),
         )
 
+    def path_mtus(self, addresses: Iterable[str]) -> dict[str, int | None]:
+        """Largest IP packet that this machine would send to each address, in bytes; None where it has no way there."""
+        with self._socket_type(self._family, socket.SOCK_DGRAM) as sock:
+            with suppress(OSError):  # then there are no ways
+                sock.bind((self._address, 0))
+            return {address: path_mtu(sock, address) for address in addresses}
+
+    @property
+    def has_too_long(self) -> bool:
+        """Whether :meth:`take_too_long` has something to tell."""
+        return bool(self._too_long)
+
+    def take_too_long(self) -> set[str]:
+        """Addresses to which a datagram was refused because it is too large for the path; handed out once."""
+        addresses, self._too_long = self._too_long, set()
+        return addresses
+
+    def note_too_long(self, address: str) -> None:
+        """Likewise, what compiled code has met."""
+        self._too_long.add(address)
+
     # ---------------------------------------------------------------------------------------------- out
 
     def transmit(self, effect: Transmit) -> None:
@@ -259,7 +302,7 @@ class UdpFabric:
             self._drop(DropReason.NO_LINK, count, burst.mark)
             return
         wire = burst.wire.data
-        if count == 1 or not self._segments:
+        if count == 1 or not self._may_segment():
             self._send_singly(port, wire, size, effect.destination, burst.mark)
             return
         rows = min(MAX_SEND_SEGMENTS, MAX_SEND_BYTES // size) or 1
@@ -268,7 +311,7 @@ class UdpFabric:
             return
         for start in range(0, count, rows):
             part = wire[start * size : (start + rows) * size]
-            if self._segments and len(part) > size:
+            if len(part) > size and self._may_segment():
                 self._send_segments(
                     port, part, size, min(rows, count - start), effect.destination, burst.mark
                 )
@@ -291,45 +334,56 @@ class UdpFabric:
             port.sock.sendmsg((wire,), control, 0, destination)
         except OSError as error:
             self._errors[_name(error)] += 1
-            if error.errno not in GSO_REFUSALS and error.errno != errno.EMSGSIZE:
+            number = error.errno or 0
+            if number not in GSO_REFUSALS and number != errno.EMSGSIZE:
                 self._drop(_reason(error), count, mark)
                 return
-            # Too large for the path is EINVAL on some kernels and EMSGSIZE on others, and an unusable
-            # destination is EINVAL too. So segmentation is to blame only when the same datagrams can be sent one by one.
-            sent = self._send_singly(port, wire, size, destination, mark)
-            if error.errno in GSO_REFUSALS:
-                self._gso_refusals += 1
-                if sent:
-                    self.stop_segmenting(error.errno or 0)
+            full_sent = self._send_singly(port, wire, size, destination, mark)
+            self._gso_refusals += number in GSO_REFUSALS
+            if note_refusal(self.segmentation, number, len(wire) // size, full_sent, self._clock()):
+                self._say_refusal()
         else:
             self._sent += count
             self._sends += 1
+            if self.segmentation.item(RESUME_AT):
+                self.segmentation[:] = 0
 
     def _send_singly(
         self, port: _Port, wire: memoryview, size: int, destination: UnderlayAddress, mark: int
     ) -> int:
+        """Send datagrams one by one. Returns how many of full size went."""
         sendto = port.sock.sendto
-        sent = 0
+        sent = full_sent = 0
         for start in range(0, len(wire), size):
             try:
                 sendto(wire[start : start + size], destination)
             except OSError as error:
                 self._errors[_name(error)] += 1
                 self._drop(_reason(error), 1, mark)
+                if error.errno == errno.EMSGSIZE:
+                    self._too_long.add(destination[0])
             else:
                 sent += 1
+                full_sent += start + size <= len(wire)
         self._sent += sent
         self._sends += sent
-        return sent
+        return full_sent
 
-    def stop_segmenting(self, error: int) -> None:
-        """Send datagrams one by one from now on: the kernel or a device refuses, with this error. Said once."""
-        if not self._segments:
-            return
-        self._segments = False
-        reason = f"refused at run time: {os.strerror(error)}"
-        self._offloads["udp_gso"] = {"state": "off", "reason": reason}
-        logger.warning("UDP segmentation %s; datagrams of %s are sent one by one", reason, self._address)
+    def _may_segment(self) -> bool:
+        return not self.segmentation.item(RESUME_AT) or may_segment(self.segmentation, self._clock())
+
+    def _say_refusal(self) -> None:
+        """Say once that datagrams go one by one: the kernel or a device refuses segments."""
+        if not self._is_refusal_said:
+            self._is_refusal_said = True
+            logger.warning(
+                "UDP segmentation %s; datagrams of %s are sent one by one", self._refusal, self._address
+            )
+
+    @property
+    def _refusal(self) -> str:
+        error = os.strerror(int(self.segmentation[REFUSED_BY]))
+        return f"refused at run time: {error}; tried again every {SEGMENTS_AGAIN:g} s"
 
     def _drop(self, reason: DropReason, count: int, mark: int) -> None:
         self._dropped[reason] += count
@@ -427,6 +481,8 @@ class UdpFabric:
         self._rejected += rejected
         self._reads += reads
         self._gso_refusals += gso_refusals
+        if self.segmentation[REFUSED_BY]:
+            self._say_refusal()
 
     def refuse(self, error: int, count: int, calls: int) -> None:
         """Likewise, so many calls that failed with an error, and the datagrams that they were to send."""

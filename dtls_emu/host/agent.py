@@ -31,6 +31,7 @@ from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.host.fast_loop import FastLoop, why_not
 from dtls_emu.host.impairments import ImpairedLinks
 from dtls_emu.host.outbox import Outbox
+from dtls_emu.host.path_mtus import PathMtus
 from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, RequestKeys, Transmit
 
 
@@ -81,6 +82,7 @@ class Agent:
         fabric: its sockets.
         devices: TUN device of each VM, by name.
         links: what the lab says of the links away from it.
+        paths: what the real ones carry.
         left: packets for the internet. There is no gateway behind real guests: they go no further.
         late: datagrams that an impaired link kept until their port was closed.
         interpreted: why packets of known flows are not carried by compiled code; "" when they are.
@@ -125,6 +127,8 @@ class Agent:
             self._open_port(port)
             self._ports.add(port)
         self._clock = clock
+        self.paths = PathMtus(card, fabric, topology)
+        self.paths.look(clock())
         self._timers_at = 0.0
         self._stopping = False
         self._key_requests: dict[str, RequestKeys] = {}  # the newest of each peer: nobody may ever ask
@@ -175,6 +179,7 @@ class Agent:
         if now >= self._timers_at or not ready:
             self._timers_at = now + TIMER_GRAIN
             self._handle_timers(now)
+        self._look_at_paths(now)
         return bool(ready)
 
     def stop(self) -> None:
@@ -202,9 +207,14 @@ class Agent:
         """
         self.card.update(topology)
         self.links.reconfigure(topology)
+        self.paths.reconfigure(topology, self._clock())
         self._impaired = self.links.peers
         if self._fast_loop is not None:
             self._fast_loop.impair(self._impaired)
+
+    def look_at_paths(self) -> None:
+        """Ask the kernel what the paths to all other hosts carry; the card keeps to it."""
+        self.paths.look(self._clock())
 
     def rekey(self, peer: str) -> None:
         """Begin a fresh association with a peer host, beside the live one."""
@@ -256,6 +266,7 @@ class Agent:
         delayed = self.links.next_timeout()
         if delayed is not None and delayed < due:
             due = delayed
+        due = min(due, self.paths.next_timeout())
         for service in self._services:
             due = min(due, service.next_timeout())
         return due
@@ -284,6 +295,7 @@ class Agent:
                     self._handlers[fileno](now)
         if code in {kernels.TIMERS, kernels.NOTHING} or now >= until:
             self._handle_timers(now)
+        self._look_at_paths(now)
         return code not in {kernels.TIMERS, kernels.NOTHING, kernels.INTERRUPTED}
 
     def _handle_exception(self, loop: FastLoop, code: int, now: float) -> None:
@@ -337,10 +349,12 @@ class Agent:
     # ---------------------------------------------------------------------------------------- effects
 
     def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
+        refused: set[int] | None = None  # ports that cannot be opened
         for effect in effects:
             if isinstance(effect, Transmit):
-                if effect.source_port not in self._ports:
-                    self._open(effect.source_port)
+                port = effect.source_port
+                if port not in self._ports and not self._open(port):
+                    refused = {port, *(refused or ())}
                 if self._impaired and effect.destination[0] in self._impaired:
                     self.links.transmit(effect, now)
                 else:
@@ -354,19 +368,34 @@ class Agent:
                 self._ports.discard(effect.port)
                 self.fabric.close_port(effect.port)
             elif isinstance(effect, RequestKeys):
-                self._key_requests[effect.peer] = effect
+                if effect.port in self._ports or self._open(effect.port):
+                    self._key_requests[effect.peer] = effect
+                else:
+                    refused = {effect.port, *(refused or ())}
+        # The card uses the memory of its effects again.
+        for port in refused or ():
+            self._carry_out(self.card.port_unavailable(port, now), now)
 
-    def _open(self, port: int) -> None:
-        # What cannot be opened is tried again by the fabric, which counts the datagrams it cannot send.
-        with contextlib.suppress(FabricUnavailableError):
+    def _open(self, port: int) -> bool:
+        """Open a port, if it can be. The fabric counts datagrams that would be sent from it otherwise."""
+        try:
             self._open_port(port)
-            self._ports.add(port)
+        except FabricUnavailableError as error:
+            logger.info("%s; the next one is tried", error)
+            return False
+        self._ports.add(port)
+        return True
 
     def _send_late(self, effect: Transmit) -> None:
         if effect.source_port in self._ports:
             self.fabric.transmit(effect)
         else:
             self.late += effect.burst.count
+
+    def _look_at_paths(self, now: float) -> None:
+        """A datagram was too large for its path: from the next packet on, guests are told what fits."""
+        if self.fabric.has_too_long:
+            self.paths.refused(self.fabric.take_too_long(), now)
 
     # ----------------------------------------------------------------------------------------- timers
 
@@ -375,6 +404,8 @@ class Agent:
             self._carry_out(self.card.handle_timeout(now), now)
             self._outbox.flush()
         self.links.handle_timeout(now)
+        if self.paths.next_timeout() <= now:
+            self.paths.handle_timeout(now)
         for service in self._services:
             if service.next_timeout() <= now:
                 service.serve(now)

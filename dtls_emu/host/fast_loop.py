@@ -84,11 +84,10 @@ class FastLoop:
         self._files: dict[int, int] = {}  # of the fabric's ports, by their numbers
         self._ports_seen = -1
         self._names = np.zeros((max(fast_path.ways, 1), kernels.NAME_SPACE), np.uint8)
-        self._ways: NDArray[np.int64] = np.zeros((max(fast_path.ways, 1), 3), np.int64)
+        self._ways: NDArray[np.int64] = np.zeros((max(fast_path.ways, 1), kernels.WAY_FIELDS), np.int64)
         self._ways[:, kernels.SOCKET] = -1
         self._numbers: NDArray[np.int64] = np.zeros(kernels.LOOP_WORDS, np.int64)
         self._numbers[[kernels.EPOLL, kernels.FABRIC_EPOLL]] = epoll, fabric.fileno()
-        self._numbers[kernels.SENDS_SEGMENTS] = 1
         self._device_words: NDArray[np.int64] = np.zeros((len(devices), kernels.DEVICE_WORDS), np.int64)
         self._refused: NDArray[np.int64] = np.zeros((len(devices) + 1, kernels.ERRORS, 2), np.int64)
         self._arrived = np.empty(RECEIVE_BYTES, np.uint8)
@@ -105,6 +104,7 @@ class FastLoop:
             self._ways,
             np.zeros(1, np.int64),
             self._numbers,
+            fabric.segmentation,
             self._refused,
             self._arrived,
             wire,
@@ -214,10 +214,9 @@ class FastLoop:
                 delivered=int(numbers[kernels.FABRIC_DELIVERED]),
                 rejected=int(numbers[kernels.FABRIC_REJECTED]),
                 reads=int(numbers[kernels.FABRIC_READS]),
-                gso_refusals=int(numbers[kernels.GSO_REFUSALS]),
+                gso_refusals=int(numbers[kernels.REFUSALS]),
             )
-            numbers[kernels.FABRIC_OFFERED : kernels.FABRIC_REJECTED + 1] = 0
-            numbers[kernels.GSO_REFUSALS] = 0
+            numbers[kernels.FABRIC_OFFERED : kernels.REFUSALS + 1] = 0
         for device, words in zip(self._devices, self._device_words, strict=True):
             if words[kernels.READS] or words[kernels.OFFERED]:
                 device.settle(*words[kernels.READS :].tolist())
@@ -233,9 +232,11 @@ class FastLoop:
             for error, packets, calls in fabric:
                 self._fabric.refuse(error, packets, calls)
             self._refused[:] = 0
-        if numbers[kernels.GSO_REFUSED]:
-            self._fabric.stop_segmenting(int(numbers[kernels.GSO_REFUSED]))
-            numbers[kernels.GSO_REFUSED] = 0
+        if numbers[kernels.SEEN_TOO_LONG]:
+            for way in np.flatnonzero(self._ways[:, kernels.TOO_LONG]).tolist():
+                self._fabric.note_too_long(self._fast_path.addresses[way][0])
+            self._ways[:, kernels.TOO_LONG] = 0
+            numbers[kernels.SEEN_TOO_LONG] = 0
 
     def forget(self, device: TunDevice) -> None:
         """A device is gone: what is for it is the slow path's."""
@@ -264,7 +265,7 @@ class FastLoop:
         """Find the socket and the address of a way that has changed."""
         name = _socket_name(*self._fast_path.addresses[way])
         self._names[way, : len(name)] = np.frombuffer(name, np.uint8)
-        self._ways[way] = self._socket(way), self._names[way].ctypes.data, len(name)
+        self._ways[way, : kernels.TOO_LONG] = self._socket(way), self._names[way].ctypes.data, len(name)
 
     def _socket(self, way: int) -> int:
         """File number of the port that a way leaves from, or -1."""

@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dtls_emu.fabric.offload import MAX_SEND_BYTES, MAX_SEND_SEGMENTS, SOL_UDP, UDP_GRO
+from dtls_emu.fabric.offload import (
+    GSO_REFUSALS,
+    MAX_SEND_BYTES,
+    MAX_SEND_SEGMENTS,
+    RESUME_AT,
+    SOL_UDP,
+    UDP_GRO,
+    may_segment,
+    note_refusal,
+)
 from dtls_emu.fabric.udp import READS_PER_PORT
 from dtls_emu.host.outbox import MAX_COPY
 from dtls_emu.host.syscalls import (
@@ -143,11 +152,13 @@ DEVICE_WORDS: Final = 10
 SOCKET: Final = 0  # file number, -1: none
 NAME: Final = 1  # address of a sockaddr
 NAME_LENGTH: Final = 2
+TOO_LONG: Final = 3  # 1: a datagram was refused, because it is too large for the path
+WAY_FIELDS: Final = 4
 
 # Numbers of the loop.
 EPOLL: Final = 0
 FABRIC_EPOLL: Final = 1
-SENDS_SEGMENTS: Final = 2
+SEEN_TOO_LONG: Final = 2  # any way has
 USED: Final = 3  # of `wire`, by what is to be sent
 COUNT: Final = 4
 SIZE: Final = 5
@@ -164,14 +175,13 @@ FABRIC_RECEIVED: Final = 15
 FABRIC_DELIVERED: Final = 16
 FABRIC_READS: Final = 17
 FABRIC_REJECTED: Final = 18
-GSO_REFUSED: Final = 19  # by which error, for good
-GSO_REFUSALS: Final = 20
-READY: Final = 21  # events of this pass, and the next of them
-NEXT: Final = 22
-READY_PORTS: Final = 23  # likewise of ports
-NEXT_PORT: Final = 24
-ROUNDS: Final = 25  # of reads of ready ports, begun in the fabric's turn
-LOOP_WORDS: Final = 26
+REFUSALS: Final = 19  # sends of several datagrams that were refused
+READY: Final = 20  # events of this pass, and the next of them
+NEXT: Final = 21
+READY_PORTS: Final = 22  # likewise of ports
+NEXT_PORT: Final = 23
+ROUNDS: Final = 24  # of reads of ready ports, begun in the fabric's turn
+LOOP_WORDS: Final = 25
 
 ERRORS: Final = 256  # numbers of errors: Linux has about 133
 CONTROL_SPACE: Final = 64
@@ -186,8 +196,6 @@ _INET6: Final = int(socket.AF_INET6)
 _CONTROL_HEADER: Final = 16  # struct cmsghdr
 _EAGAIN: Final = errno.EAGAIN
 _EINTR: Final = errno.EINTR
-_EIO: Final = errno.EIO
-_EINVAL: Final = errno.EINVAL
 _EMSGSIZE: Final = errno.EMSGSIZE
 _POLLIN: Final = 1
 _NANOSECONDS: Final = 1_000_000_000
@@ -203,6 +211,7 @@ class LoopState(NamedTuple):
         ways: where each way leads.
         ports: number of the UDP port, by place.
         numbers: of the loop; what it says of an exception, and what it counts.
+        segmentation: what is known of it, the fabric's.
         refused: ``[device, or after the last the fabric][error][packets, calls]``.
         arrived, wire, joined: memory for what comes in, goes out, and is joined for a guest.
         groups: scratch of the merge.
@@ -219,6 +228,7 @@ class LoopState(NamedTuple):
     ways: NDArray[np.int64]
     ports: NDArray[np.int64]
     numbers: NDArray[np.int64]
+    segmentation: NDArray[np.float64]
     refused: NDArray[np.int64]
     arrived: NDArray[np.uint8]
     wire: NDArray[np.uint8]
@@ -277,10 +287,10 @@ def run_loop(state: LoopState, now: float, until: float, forever: bool) -> int:
                     numbers[NEXT] -= 1  # its turn is not over
             else:
                 numbers[SEEN_OTHER] = 1
-            _flush(state)
+            _flush(state, moment)
             if code != DONE:
                 return code
-        if numbers[SEEN_OTHER]:
+        if numbers[SEEN_OTHER] or numbers[SEEN_TOO_LONG]:
             return ATTENTION
         if not forever:
             return DONE
@@ -350,7 +360,7 @@ def _take_packet(
         or way != numbers[WAY]
         or total > MAX_COPY
     ):
-        _flush(state)
+        _flush(state, now)
     if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now):
         return False
     if numbers[COUNT] == 0:
@@ -361,54 +371,71 @@ def _take_packet(
     device[READ_PACKETS] += rows
     device[READ_TOTAL] += length
     if last < numbers[SIZE] or total > MAX_COPY:
-        _flush(state)
+        _flush(state, now)
     return True
 
 
+# The fabric's own rules, of which there is one text.
+_may_segment = kernel(may_segment)
+_note_refusal = kernel(note_refusal)
+
+
 @kernel
-def _flush(state: LoopState) -> None:
+def _flush(state: LoopState, now: float) -> None:
     """Send what is there."""
     numbers = state.numbers
     count = numbers[COUNT]
     if count == 0:
         return
     numbers[FABRIC_OFFERED] += count
-    if count > 1 and not numbers[SENDS_SEGMENTS]:
+    words = state.segmentation
+    if count > 1 and words[RESUME_AT] > 0 and not _may_segment(words, now):
         _send_singly(state)
     elif _send(state, 0, numbers[USED], numbers[SIZE] if count > 1 else 0) >= 0:
         numbers[FABRIC_SENT] += count
         numbers[FABRIC_SENDS] += 1
+        if count > 1 and words[RESUME_AT] > 0:
+            words[:] = 0
     else:
         failed = error_number()
-        refused = state.refused[len(state.devices), failed % ERRORS]
-        refused[1] += 1
-        if count == 1 or failed not in (_EIO, _EINVAL, _EMSGSIZE):
-            refused[0] += count
+        if count == 1 or (failed not in GSO_REFUSALS and failed != _EMSGSIZE):
+            _count_refusal(state, failed, count)
         else:
-            # Segmentation is to blame only when the same datagrams can be sent one by one.
-            sent = _send_singly(state)
-            if failed != _EMSGSIZE:
-                numbers[GSO_REFUSALS] += 1
-                if sent:
-                    numbers[GSO_REFUSED] = failed
-                    numbers[SENDS_SEGMENTS] = 0
+            state.refused[len(state.devices), failed % ERRORS, 1] += 1
+            full_sent = _send_singly(state)
+            if failed in GSO_REFUSALS:
+                numbers[REFUSALS] += 1
+            _note_refusal(words, failed, numbers[USED] // numbers[SIZE], full_sent, now)
     numbers[USED] = numbers[COUNT] = 0
 
 
 @kernel
 def _send_singly(state: LoopState) -> int:
+    """Send what is there one by one. Returns how many datagrams of full size went."""
     numbers = state.numbers
-    sent = 0
-    for start in range(0, numbers[USED], numbers[SIZE]):
-        if _send(state, start, min(numbers[SIZE], numbers[USED] - start), 0) >= 0:
+    size = numbers[SIZE]
+    sent = full_sent = 0
+    for start in range(0, numbers[USED], size):
+        length = min(size, numbers[USED] - start)
+        if _send(state, start, length, 0) >= 0:
             sent += 1
+            full_sent += length == size
         else:
-            refused = state.refused[len(state.devices), error_number() % ERRORS]
-            refused[0] += 1
-            refused[1] += 1
+            _count_refusal(state, error_number(), 1)
     numbers[FABRIC_SENT] += sent
     numbers[FABRIC_SENDS] += sent
-    return sent
+    return full_sent
+
+
+@kernel
+def _count_refusal(state: LoopState, failed: int, count: int) -> None:
+    """A call that was to send so many datagrams of a way has failed, and they are dropped."""
+    refused = state.refused[len(state.devices), failed % ERRORS]
+    refused[0] += count
+    refused[1] += 1
+    if failed == _EMSGSIZE:
+        state.ways[state.numbers[WAY], TOO_LONG] = 1
+        state.numbers[SEEN_TOO_LONG] = 1
 
 
 @kernel

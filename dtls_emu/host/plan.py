@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.host.run_state import RunError
 from dtls_emu.lab.kernel_names import cable_device, name_clashes, namespace_name, socket_trouble
 from dtls_emu.lab.problems import dotted
+from dtls_emu.overhead import IPV6_MINIMUM_MTU
 
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ NIC: Final = "eth0"
 
 CONFIG: Final = "host.json"
 
-MIN_IPV6_MTU: Final = 1280
-"""Below it Linux takes IPv6 off an interface (RFC 8200 5)."""
 
 IPV6_OFF: Final = {"disable_ipv6": 1}
 IPV6_QUIET: Final = {
@@ -286,7 +285,8 @@ def plan_run(topology: Topology, run: str, folder: Path) -> Plan:
 def cable_mtu(topology: Topology, one: str, other: str) -> int:
     """The MTU of a cable: a veth has one for both directions; the card keeps to that of each."""
     mtu = max(topology.link(one, other).mtu, topology.link(other, one).mtu)
-    return max(mtu, MIN_IPV6_MTU) if _underlay(topology, one).version == 6 else mtu
+    # With less Linux takes IPv6 off an interface.
+    return max(mtu, IPV6_MINIMUM_MTU) if _underlay(topology, one).version == 6 else mtu
 
 
 def _make_host(topology: Topology, run: str, host: str) -> MakeNamespace:

@@ -12,18 +12,21 @@ import shutil
 import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.crypto.ipsec_mb_library import cpu_flags, open_library
-from dtls_emu.errors import BackendUnavailableError
+from dtls_emu.errors import BackendUnavailableError, DtlsEmuError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.control_client import ControlError, ask
 from dtls_emu.host.environment import CPU_FEATURES, environment, openssl_version, package_version
+from dtls_emu.host.run_directory import control_sockets
 from dtls_emu.host.run_queries import RunCondition, RunSummary, hosts_by_hand, summaries
 from dtls_emu.host.run_state import RunError
 from dtls_emu.nic.effects import Transmit
@@ -32,13 +35,16 @@ from dtls_emu.wire.kernel_cache import choose_cache
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 __all__ = ["Offer", "OfferState", "is_ready", "probe"]
 
 COMMAND_TIMEOUT: Final = 5.0
 """Seconds that a program may take to say its version."""
+
+STATUS_TIMEOUT: Final = 1.0
+"""Seconds that a host may take to say how it is."""
 
 # linux/if_tun.h
 _TUNSETIFF: Final = 0x400454CA
@@ -306,6 +312,28 @@ def _leftovers() -> list[Offer]:
     return [Offer(name, OfferState.YES, "; ".join(said) or "nothing is up")]
 
 
+def _hints() -> list[Offer]:
+    """What running hosts want somebody to know, such as packets that vanish because they do not fit."""
+    name = "running hosts"
+    try:
+        sockets = control_sockets()
+    except DtlsEmuError as error:
+        return [Offer(name, OfferState.LIMITED, f"not looked: {error}", "run as root")]
+    found = [
+        Offer(name, OfferState.LIMITED, f"{report['host']}, {hint['about']}: {hint['what']}", hint["remedy"])
+        for report in _reports(sockets)
+        for hint in report.get("hints", ())
+    ]
+    return found or [Offer(name, OfferState.YES, "none has anything to tell")]
+
+
+def _reports(sockets: list[Path]) -> Iterator[dict[str, Any]]:
+    """What hosts say of themselves; those that say nothing are the business of `dtls-emu status`."""
+    for socket in sockets:
+        with suppress(ControlError):
+            yield ask(socket, "status", timeout=STATUS_TIMEOUT)
+
+
 def _left_of(name: str, run: RunSummary) -> Offer | None:
     if run.condition in {RunCondition.DEAD, RunCondition.UNREADABLE}:
         reason = f"run {run.run}: {', '.join(run.made)}"
@@ -362,6 +390,7 @@ _PROBES: Final = (
     _network_namespaces,
     _user_namespaces,
     _leftovers,
+    _hints,
     _tshark,
     _iperf3,
     _podman,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.host.hints import hints_of
 from dtls_emu.lab.topology import DEFAULT_DELAY
-from dtls_emu.wire.overhead import path_overhead
 
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ NO_CIPHER: Final = "none"
 def describe(host: RunningHost) -> dict[str, Any]:
     """Everything that ``dtls-emu status`` prints of one host."""
     agent, config = host.agent, host.config
+    agent.look_at_paths()
     times = os.times()
     fabric = agent.fabric.statistics()
     return {
@@ -57,6 +57,7 @@ def describe(host: RunningHost) -> dict[str, Any]:
         "left_for_internet": agent.left,
         "too_late": agent.late,
         "privileges": host.privileges.as_dict(),
+        "hints": [asdict(hint) for hint in hints_of(agent, host.topology)],
     }
 
 
@@ -84,9 +85,6 @@ def _fast_path(host: RunningHost) -> Offload:
 
 def _tunnels(host: RunningHost) -> dict[str, Any]:
     card = host.agent.card
-    version = ip_address(host.topology.hosts[card.host].underlay).version
-    sealed = path_overhead(encrypted=True, underlay_version=version)
-    clear = path_overhead(encrypted=False, underlay_version=version)
     books = host.agent.links.statistics()
     tunnels: dict[str, Any] = card.status()["tunnels"]
     for peer, tunnel in tunnels.items():
@@ -95,8 +93,9 @@ def _tunnels(host: RunningHost) -> dict[str, Any]:
         tunnel["cipher"] = CIPHER if encrypts else NO_CIPHER
         tunnel["mtu"] = {
             "fabric": link.mtu,
-            "inner_encrypted": sealed.inner_mtu(link.mtu),
-            "inner_clear": clear.inner_mtu(link.mtu),
+            "path": host.agent.paths.known.get(peer),
+            "inner_encrypted": card.inner_mtu(peer, encrypted=True),
+            "inner_clear": card.inner_mtu(peer, encrypted=False),
         }
         tunnel["impairments"] = _impairments(link)
         tunnel["link"] = None

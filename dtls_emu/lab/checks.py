@@ -8,10 +8,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.kernel_names import name_clashes
+from dtls_emu.lab.mtu_checks import check_mtus
 from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
 from dtls_emu.lab.problems import MAX_CHOICES, MAX_PROBLEMS, Problem, suggest
 from dtls_emu.lab.traffic_checks import check_traffic
 from dtls_emu.lab.vocabulary import Keying
+from dtls_emu.overhead import IPV6_MINIMUM_MTU
 
 
 if TYPE_CHECKING:
@@ -25,9 +27,6 @@ __all__ = ["Declared", "check_lab"]
 
 BACKENDS: Final = "dtls_emu.backends"
 """Entry-point group of the cipher backends. Reading names imports none of them."""
-
-MIN_IPV6_MTU: Final = 1280
-"""RFC 8200 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         _check_hosts(lab),
         _check_vms(lab, names),
         _check_links(lab, names),
+        check_mtus(lab),
         name_clashes(lab.hosts, names.vms),
         check_traffic(lab, names.vms),
     )
@@ -164,8 +164,10 @@ def _check_vms(lab: Lab, names: Declared) -> Iterator[Problem]:
                 yield from _check_inside(network, spaces[vm.virtual_network], vm, (*path, key))
         if vm.mac is not None:
             yield from macs.check((vm.virtual_network, vm.mac), (*path, "mac"), name, vm.mac)
-        if vm.address_v6 is not None and vm.mtu < MIN_IPV6_MTU:
-            yield Problem((*path, "mtu"), f"{vm.mtu} is too small for IPv6; write at least {MIN_IPV6_MTU}")
+        if vm.address_v6 is not None and vm.mtu < IPV6_MINIMUM_MTU:
+            yield Problem(
+                (*path, "mtu"), f"{vm.mtu} is too small for IPv6; write at least {IPV6_MINIMUM_MTU}"
+            )
 
 
 def _check_inside(network: VirtualNetwork, space: PrefixSet, vm: Vm, path: KeyPath) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
 from dtls_emu.lab.vocabulary import Enforcement, FirstPacket, Keying, Verdict
+from dtls_emu.overhead import smallest_handshake_mtu
 
 
 __all__ = [
@@ -52,8 +53,8 @@ MAX_VNI: Final = 2**24 - 1
 MIN_MTU: Final = 576
 """What every IPv4 host must be able to receive (RFC 791 3.1)."""
 
-MIN_LINK_MTU: Final = 256
-"""Smallest fabric on which a DTLS handshake, cut into small fragments, is still sensible."""
+MIN_LINK_MTU: Final = smallest_handshake_mtu(4)
+"""Smallest fabric on which a DTLS handshake can be made; over IPv6 it is larger (:mod:`dtls_emu.lab.checks`)."""
 
 MAX_VM_MTU: Final = 9216
 """The usual jumbo limit of switches; Azure's own is 9000."""
@@ -249,7 +250,8 @@ class LinkSettings(LabModel):
 
     mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=65_535)] | None = Field(
         default=None,
-        description=f"Largest outer IP packet, in bytes. Default {DEFAULT_LINK_MTU}; jumbo fabrics have 9216.",
+        description=f"Largest outer IP packet, in bytes; a handshake needs {MIN_LINK_MTU} over IPv4 and "
+        f"{smallest_handshake_mtu(6)} over IPv6. Default {DEFAULT_LINK_MTU}; jumbo fabrics have 9216.",
     )
     delay: Duration | None = Field(default=None, description="One-way delay. Default 50us.")
     jitter: Duration | None = Field(

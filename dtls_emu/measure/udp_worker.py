@@ -24,6 +24,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.accounts import AccountingError
 from dtls_emu.lab.vocabulary import DropReason
@@ -220,8 +221,7 @@ class _End:
         mode: OffloadMode = "auto" if config.offload else "off"
         self.config = config
         self.fabric = UdpFabric(topology.hosts[config.host].underlay, gso=mode, gro=mode)
-        for port in PORTS:
-            self.fabric.open_port(port)
+        self._ports = {self.fabric.open_port(port) for port in PORTS}
         self.card = load_card(topology, config.host, config.credentials)
         self.processed = self.delivered = self.octets = 0
         self.expected: Burst | None = None
@@ -268,9 +268,14 @@ class _End:
         return came
 
     def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
+        taken = 0  # a port that another program has
         for effect in effects:
             if isinstance(effect, Transmit):
-                self.fabric.transmit(effect)
+                # A handshake's datagram that does not leave is no packet of the trial.
+                if effect.source_port in self._ports or self._open(effect.source_port):
+                    self.fabric.transmit(effect)
+                else:
+                    taken = effect.source_port
             elif isinstance(effect, Deliver):
                 burst = effect.burst
                 self.delivered += burst.count
@@ -280,7 +285,17 @@ class _End:
                     self._until_check = CHECK_EVERY
                     check_rows(burst, self.expected)
             elif isinstance(effect, ClosePort):
+                self._ports.discard(effect.port)
                 self.fabric.close_port(effect.port)
+        if taken:
+            self._carry_out(self.card.port_unavailable(taken, now), now)
+
+    def _open(self, port: int) -> bool:
+        try:
+            self._ports.add(self.fabric.open_port(port))
+        except FabricUnavailableError:
+            return False
+        return True
 
 
 def _send(end: _End, order: Order, shared: Array[c_longlong]) -> EndReport:

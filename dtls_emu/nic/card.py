@@ -112,6 +112,7 @@ class Card:
         self._arena = Arena()
         self._generation = 0
         self._due = inf
+        self._path_limits: dict[str, int] = {}  # what real paths carry, by peer, where that is known
         self._fast_path: FastPath | None = None
         ports = PortAllocator(first_port)
         half_open = HalfOpen()
@@ -288,6 +289,18 @@ class Card:
         self._after_tunnel(self.tunnels[peer], effects, now)
         return self._finish(effects, now)
 
+    def port_unavailable(self, port: int, now: float) -> list[Effect]:
+        """A local port of an effect cannot be opened, another program has it: go on with the next one at once.
+
+        The edge says so when it has carried out the other effects of the same call.
+        """
+        self._arena.reset()
+        effects: list[Effect] = []
+        for tunnel in self.tunnels.values():
+            if tunnel.port_unavailable(port, now):
+                self._after_tunnel(tunnel, effects, now)
+        return self._finish(effects, now)
+
     def close(self, now: float) -> list[Effect]:
         """Say goodbye on every tunnel and seal nothing more; packets that wait are dropped.
 
@@ -320,9 +333,33 @@ class Card:
         self._vms = vms
         self._topology = self._slow_path.topology = topology
         self.egress.topology = self.ingress.topology = topology
-        for peer, tunnel in self.tunnels.items():
-            tunnel.path_mtu = topology.link(self.host, peer).mtu
+        for peer in self.tunnels:
+            self._set_path_mtu(peer)
         self.revalidate()
+
+    def limit_path(self, peer: str, mtu: int | None) -> None:
+        """Keep to what the real path to a host carries, too: the way is as small as the lab's link and it together.
+
+        Args:
+            peer: name of the host.
+            mtu: largest outer IP packet, in bytes; None when only the link counts.
+        """
+        if mtu is None:
+            self._path_limits.pop(peer, None)
+        else:
+            self._path_limits[peer] = mtu
+        before = self.tunnels[peer].path_mtu
+        self._set_path_mtu(peer)
+        if self.tunnels[peer].path_mtu != before:
+            self.revalidate()
+
+    def inner_mtu(self, peer: str, *, encrypted: bool) -> int:
+        """Largest packet of a VM on the way to a host, in bytes: the one that is enforced."""
+        return self._slow_path.inner_mtu(peer, encrypted=encrypted)
+
+    def _set_path_mtu(self, peer: str) -> None:
+        link = self._topology.link(self.host, peer).mtu
+        self.tunnels[peer].path_mtu = min(link, self._path_limits.get(peer, link))
 
     def revalidate(self) -> None:
         """Policy, links or tunnels have changed: every flow is decided again at its next packet.

@@ -50,6 +50,8 @@ class EgressCounters:
         gateway: left for the internet.
         waiting: kept until their tunnel is up.
         answered: ICMP errors sent back to a VM; the packets they are about are among the dropped.
+        icmp_limited: ICMP errors that were due, and not sent because the VM has had enough of them
+            (:class:`~dtls_emu.wire.icmp.ErrorLimit`).
         dropped: by reason.
     """
 
@@ -61,6 +63,7 @@ class EgressCounters:
     gateway: int = 0
     waiting: int = 0
     answered: int = 0
+    icmp_limited: int = 0
     dropped: Counter[DropReason] = field(default_factory=Counter)
 
     @property
@@ -80,6 +83,7 @@ class EgressCounters:
             "gateway": self.gateway,
             "waiting": self.waiting,
             "answered": self.answered,
+            "icmp_limited": self.icmp_limited,
             "dropped": _by_reason(self.dropped),
         }
 

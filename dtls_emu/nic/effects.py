@@ -39,7 +39,8 @@ class Transmit:
 
     Fields:
         burst: the datagrams.
-        source_port: the local UDP port to send from; the edge binds it when it is new.
+        source_port: the local UDP port to send from; the edge binds it when it is new, and when it cannot, it
+            tells :meth:`~dtls_emu.nic.card.Card.port_unavailable`.
         destination: underlay address and UDP port of the peer.
     """
 
@@ -88,7 +89,8 @@ class RequestKeys:
 
     Fields:
         peer: name of the host at the other end.
-        port: local UDP port that this host takes for the session.
+        port: local UDP port that this host takes for the session; the edge binds it before it asks for keys, or
+            tells :meth:`~dtls_emu.nic.card.Card.port_unavailable`.
     """
 
     peer: str

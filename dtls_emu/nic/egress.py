@@ -23,8 +23,8 @@ from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.policy import in_clear_meanwhile, while_building
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.grouping import gather, group_rows
-from dtls_emu.wire.headers import transport_layout
-from dtls_emu.wire.icmp import packet_too_big
+from dtls_emu.wire.headers import DONT_FRAGMENT, transport_layout
+from dtls_emu.wire.icmp import ErrorLimit, packet_too_big
 from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, unpack_key
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
 from dtls_emu.wire.segment import segment
@@ -33,6 +33,8 @@ from dtls_emu.wire.vxlan import encapsulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from dtls_emu.lab.topology import Topology, Vm
     from dtls_emu.nic.arena import Arena
@@ -51,6 +53,8 @@ VXLAN_PORT: Final = 4789
 """UDP port of VXLAN (RFC 7348 8)."""
 
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_FLAGS_AT: Final = 6
+"""Where an IPv4 header has its flags (RFC 791 3.1)."""
 
 
 class Egress:
@@ -99,6 +103,7 @@ class Egress:
         self._groups = np.zeros(MAX_ROWS, np.uint8)
         self._heads = np.zeros(MAX_ROWS, np.int64)
         self._sizes = np.zeros(MAX_ROWS, np.int64)
+        self._error_limits: dict[tuple[str, int], ErrorLimit] = {}
 
     def forward(self, vm: Vm, vni: int, burst: Burst, effects: list[Effect], now: float) -> None:
         """Send a VM's packets on their way. At most ``MAX_ROWS`` rows; they are not changed."""
@@ -157,7 +162,7 @@ class Egress:
     def _send(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
         """Packets of one flow that is not dropped."""
         longest = burst.size if not burst.gso_size else _longest_segment(burst)
-        fitting = burst if longest <= flow.inner_mtu else self._drop_too_big(flow, burst, effects)
+        fitting = burst if longest <= flow.inner_mtu else self._drop_too_big(flow, burst, effects, now)
         if fitting is None:
             return
         if flow.decision.verdict is Verdict.ENCRYPT:
@@ -190,16 +195,40 @@ class Egress:
             self._after_tunnel(flow.tunnel, effects, now)
         return flow
 
-    def _drop_too_big(self, flow: EgressFlow, burst: Burst, effects: list[Effect]) -> Burst | None:
-        """Drop the rows that do not fit; only a shorter last one can."""
+    def _drop_too_big(
+        self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float
+    ) -> Burst | None:
+        """Drop the rows that do not fit; only a shorter last one can.
+
+        IPv4 without DF could be cut before it is sealed, but a cloud's card does not: "packets exceeding the MTU are
+        dropped instead of fragmented", and fragments are dropped anyway (Azure, FAQ of virtual network encryption).
+        """
         fits = int(burst.last <= flow.inner_mtu)
-        self._drop_of(flow, DropReason.TOO_BIG, burst.packets - fits, burst.mark)
-        if self.topology.profile.icmp_too_big:
-            answer = packet_too_big(burst.row(0).tobytes(), flow.inner_mtu)
-            if answer is not None:
-                self.counters.answered += 1
-                effects.append(Deliver(flow.vm, Burst.from_packets([answer], headroom=VNET_HEADER)))
+        forbidding = _forbid_fragments(burst)
+        rows = forbidding[: burst.count - fits]
+        without = int(np.count_nonzero(~rows)) if not burst.gso_size else burst.packets * int(not rows[0])
+        if without:
+            self._drop_of(flow, DropReason.TOO_BIG_NO_DF, without, burst.mark)
+        if without < burst.packets - fits:
+            self._drop_of(flow, DropReason.TOO_BIG, burst.packets - fits - without, burst.mark)
+            if self.topology.profile.icmp_too_big:
+                self._answer_too_big(flow, burst.row(int(np.argmax(rows))), effects, now)
         return burst.slice(burst.count - 1, burst.count) if fits else None
+
+    def _answer_too_big(
+        self, flow: EgressFlow, packet: NDArray[np.uint8], effects: list[Effect], now: float
+    ) -> None:
+        """Tell a VM what fits, unless no error may be sent about this packet, or it has had enough of them."""
+        answer = packet_too_big(packet.tobytes(), flow.inner_mtu)
+        if answer is None:
+            return
+        # One version must not take the other's errors away.
+        limit = self._error_limits.setdefault((flow.vm, answer[0] >> 4), ErrorLimit())
+        if not limit.allows(now):
+            self.counters.icmp_limited += 1
+            return
+        self.counters.answered += 1
+        effects.append(Deliver(flow.vm, Burst.from_packets([answer], headroom=VNET_HEADER)))
 
     def _wire(self, flow: EgressFlow, burst: Burst, headroom: int, tailroom: int) -> list[Burst]:
         """The rows behind their encapsulation, with room for a record around each."""
@@ -292,3 +321,12 @@ def _longest_segment(burst: Burst) -> int:
     """Bytes of the longest packet that a super-packet is cut into; its own length when it cannot be cut."""
     layout = transport_layout(burst.buffer, burst.offset, burst.size)
     return min(burst.size, (layout & 0xFFFF) + burst.gso_size) if layout >= 0 else burst.size
+
+
+def _forbid_fragments(burst: Burst) -> NDArray[np.bool_]:
+    """Of each row, whether its sender forbids fragments: DF of IPv4; always so of IPv6. All are of one flow."""
+    if burst.buffer[burst.offset] >> 4 != 4:
+        return np.ones(burst.count, np.bool_)
+    flags = burst.buffer[burst.offset + _FLAGS_AT :: burst.stride][: burst.count]
+    forbidding: NDArray[np.bool_] = (flags & (DONT_FRAGMENT >> 8)) != 0
+    return forbidding

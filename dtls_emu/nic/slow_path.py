@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.lab.vocabulary import DropReason, Verdict
 from dtls_emu.nic.flows import EgressFlow, IngressFlow
 from dtls_emu.policy import Flow, decide, endpoint_of, flow_to
-from dtls_emu.wire.overhead import ENCAPSULATION, path_overhead
-from dtls_emu.wire.protocol import MAX_PLAINTEXT
+from dtls_emu.wire.overhead import path_overhead
 from dtls_emu.wire.vxlan import encapsulation_header
 
 
@@ -109,7 +108,6 @@ class SlowPath:
 
     def inner_mtu(self, peer_host: str, *, encrypted: bool) -> int:
         """Largest inner packet on the way to a host: what its path carries, and what a record holds."""
-        link = self.topology.link(self._host, peer_host)
         version = 6 if ":" in self.topology.hosts[peer_host].underlay else 4
-        fits = path_overhead(encrypted=encrypted, underlay_version=version).inner_mtu(link.mtu)
-        return min(fits, MAX_PLAINTEXT - ENCAPSULATION) if encrypted else fits
+        overhead = path_overhead(encrypted=encrypted, underlay_version=version)
+        return overhead.inner_mtu(self._tunnels[peer_host].path_mtu)

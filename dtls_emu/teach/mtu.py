@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
-from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, path_overhead
+from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, IPV6_MINIMUM_MTU, path_overhead
 
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ DEFAULT_INNER: Final = 1500
 """Bytes; the MTU of nearly every VM."""
 
 TCP_HEADER: Final = 20  # RFC 9293 3.1, without options
-IPV6_MINIMUM_MTU: Final = 1280  # RFC 8200 5
 
 _ANSWERS: Final = (
     "A packet that does not fit is dropped. IPv4 with DF is answered by ICMP type 3 code 4 with that MTU, "
-    "IPv6 by ICMPv6 type 2; IPv4 without DF is not answered."
+    "IPv6 by ICMPv6 type 2. IPv4 without DF may not be answered, and no fragments are made of it: it is counted "
+    "as too_big_no_df."
 )
 
 
@@ -51,7 +51,7 @@ class MtuCase:
     @property
     def inner_mtu(self) -> int:
         """Largest inner packet that fits; 0 where not even an empty one does."""
-        return max(self.overhead.inner_mtu(self.link_mtu), 0)
+        return self.overhead.inner_mtu(self.link_mtu)
 
     @property
     def fits(self) -> bool:
@@ -59,8 +59,8 @@ class MtuCase:
         return self.inner <= self.inner_mtu
 
     @property
-    def needed_link_mtu(self) -> int:
-        """Smallest link MTU that carries the packet asked about."""
+    def needed_link_mtu(self) -> int | None:
+        """Smallest link MTU that carries the packet asked about; None where it is longer than a record holds."""
         return self.overhead.path_mtu(self.inner)
 
     @property
@@ -134,5 +134,10 @@ def remarks(cases: tuple[MtuCase, ...]) -> list[str]:
     if any(case.inner_mtu < IPV6_MINIMUM_MTU for case in misfits):
         told.append(
             f"Below {IPV6_MINIMUM_MTU} bytes IPv6 does not work: a sender need not go lower (RFC 8200 5)."
+        )
+    longest = next((case.overhead.longest for case in misfits if case.needed_link_mtu is None), None)
+    if longest is not None:
+        told.append(
+            f"A record holds a packet of at most {longest} bytes, whatever the link carries (RFC 5246 6.2.1)."
         )
     return told

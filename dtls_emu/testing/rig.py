@@ -226,7 +226,7 @@ class Rig:
             engine=self.engine,
             wall_start=datetime.now(UTC),
         )
-        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay)
+        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay, clock=self._time)
         devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
         self.agents[name] = Agent(
             card, fabric, devices, self.topology, ports=PORTS, clock=self._time, compiled=self._compiled

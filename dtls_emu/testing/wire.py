@@ -17,7 +17,7 @@ from dtls_emu.host.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.lab.vocabulary import Enforcement
-from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
+from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
 from dtls_emu.wire.burst import Burst
 
 
@@ -104,6 +104,7 @@ class Wire:
         datagrams: what was on the wire: sending host, its port, destination, bytes.
         delivered: packets by VM; left: packets that left for the internet.
         drops: host, reason, count and mark of everything a card dropped.
+        taken: hosts and UDP ports that other programs have: nothing is sent from there, and the card is told.
     """
 
     topology: Topology
@@ -115,6 +116,7 @@ class Wire:
     delivered: dict[str, list[bytes]] = field(default_factory=dict)
     left: list[bytes] = field(default_factory=list)
     drops: list[tuple[str, DropReason, int, int]] = field(default_factory=list)
+    taken: set[tuple[str, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Build the cards."""
@@ -154,8 +156,16 @@ class Wire:
                 self.delivered.setdefault(effect.vm, []).extend(packets)
             elif isinstance(effect, LeaveFabric):
                 self.left.extend(packets)
-            elif isinstance(effect, Transmit):
+            elif isinstance(effect, Transmit) and (host, effect.source_port) not in self.taken:
                 self._transmit(host, effect, packets)
+        asked = [
+            effect.source_port if isinstance(effect, Transmit) else effect.port
+            for effect, _ in copies
+            if isinstance(effect, RequestKeys | Transmit)
+        ]
+        for port in dict.fromkeys(asked):
+            if (host, port) in self.taken:
+                self.carry_out(host, self.cards[host].port_unavailable(port, self.now))
 
     def wait(self, until: float) -> None:
         """Let time pass; timers fire."""

@@ -124,7 +124,15 @@ class WireWatch:
         """Look at whatever goes through these cards from now on."""
         for card in cards:
             self._cards[card._topology.hosts[card.host].underlay] = card  # noqa: SLF001  # the watch over cards
-            for name in ("from_guest", "from_fabric", "handle_timeout", "rekey", "install", "close"):
+            for name in (
+                "from_guest",
+                "from_fabric",
+                "handle_timeout",
+                "rekey",
+                "install",
+                "port_unavailable",
+                "close",
+            ):
                 setattr(card, name, self._followed(card, getattr(card, name)))
 
     def _followed(self, card: Card, method: Callable[..., list[Effect]]) -> Callable[..., list[Effect]]:

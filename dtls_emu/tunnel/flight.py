@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.wire.overhead import RECORD_HEADER
+from dtls_emu.wire.overhead import RECORD_HEADER, SMALLEST_HANDSHAKE
 from dtls_emu.wire.record import HANDSHAKE, HANDSHAKE_HEADER, push_record_header
 
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SMALLEST_MTU", "FlightRecord", "pack", "refragment"]
 
-SMALLEST_MTU: Final = 256
-"""Bytes of a datagram's payload. OpenSSL refuses to handshake below."""
+SMALLEST_MTU: Final = SMALLEST_HANDSHAKE
+"""Bytes of a datagram's payload; the IP packet around it is longer by its headers."""
 
 
 @dataclass(slots=True)

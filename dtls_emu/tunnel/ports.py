@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 
-__all__ = ["DYNAMIC_PORTS", "PortAllocator"]
+__all__ = ["DYNAMIC_PORTS", "PORT_TRIES", "PortAllocator"]
 
 _FIRST: Final = 49_152
 _LAST: Final = 65_535
 DYNAMIC_PORTS: Final = range(_FIRST, _LAST + 1)
 """The dynamic range (RFC 6335 6)."""
+
+PORT_TRIES: Final = 64
+"""Ports that one attempt tries, should they be other programs': some 3 ms. A program with more of them in a row costs a
+pause between two attempts; and where none can be opened, for want of files say, more would not help."""
 
 
 class PortAllocator:

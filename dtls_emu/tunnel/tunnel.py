@@ -31,6 +31,7 @@ from dtls_emu.tunnel.attempts import Attempts, Ends, HalfOpen
 from dtls_emu.tunnel.exchange import DROPPED, Opened, Outgoing, is_client_hello
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.liveness import Liveness
+from dtls_emu.tunnel.ports import PORT_TRIES
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import (
@@ -140,6 +141,7 @@ class Tunnel:
             identity, peer, settings, half_open or HalfOpen(), keep_connection=backend.needs_connection
         )
         self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
+        self._refused_ports = 0  # of this attempt, that could not be opened
         self._liveness = Liveness(settings)
         self._is_suspect = False  # presumed dead; an attempt is to show it
         self._final_flight_at = -_FINAL_FLIGHT_PAUSE
@@ -188,6 +190,34 @@ class Tunnel:
         if is_initiator:
             self._asked_broker = None
         self._add(ends, established, Finished(b"", 0), is_client=is_initiator, started_at=asked_at, now=now)
+
+    def port_unavailable(self, port: int, now: float) -> bool:
+        """A local port that this tunnel has taken cannot be opened: go on with the next one at once.
+
+        An attempt goes on as if it had begun there; an association, whose port was lost, is over.
+
+        Returns:
+            whether the port is this tunnel's.
+        """
+        if port == self._settings.port or self.state in {TunnelState.CLOSING, TunnelState.CLOSED}:
+            return False
+        attempt = next((ends for ends in self._attempts.running if ends[0] == port), None)
+        lost = [each for each in self._associations if each.local_port == port]
+        if attempt is not None:
+            self._end_attempt(attempt, f"port {port} cannot be opened")
+            self._begin_elsewhere(now)
+        elif self._asked_broker is not None and self._asked_broker[0] == port:
+            self._asked_broker = None
+            self._release_port(port)
+            self._begin_elsewhere(now)
+        elif lost:
+            for association in lost:
+                self._lose(association)
+            if self.active is None:
+                self.connect(now)
+        else:
+            return False
+        return True
 
     def close(self, now: float) -> None:
         """Say close_notify on every association and stop sealing; keys go when the peer answers, or after a while."""
@@ -387,6 +417,18 @@ class Tunnel:
     def _start(self, now: float) -> None:
         """Begin an attempt as the client."""
         self._step(TunnelEvent.START)
+        self._refused_ports = 0
+        self._begin(now)
+
+    def _begin_elsewhere(self, now: float) -> None:
+        """The attempt has no port, because it cannot be opened: take another one."""
+        self._refused_ports += 1
+        if self._refused_ports < PORT_TRIES:
+            self._begin(now)
+        elif not self._attempts.running:
+            self._fail(f"none of {PORT_TRIES} UDP ports can be opened", now)
+
+    def _begin(self, now: float) -> None:
         port = self._ports.take()
         if self._settings.keying is Keying.BROKER:
             self._asked_broker = (port, now + self._settings.handshake_deadline)

@@ -2,6 +2,9 @@
 
 The card has no address in the virtual network, so the answer comes from the address that the packet was sent
 to: the one that the guest knows, and that its own firewall expects an answer of this flow from.
+
+Nor may errors be sent as often as packets deserve one (RFC 4443 2.4 f; RFC 1812 4.3.2.8 for IPv4): a guest that
+does not listen would get one for each packet. :class:`ErrorLimit` is the token bucket that both name.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 
-__all__ = ["PacketTooBig", "packet_too_big", "pull_packet_too_big_untrusted"]
+__all__ = ["ErrorLimit", "PacketTooBig", "packet_too_big", "pull_packet_too_big_untrusted"]
 
 DESTINATION_UNREACHABLE: Final = 3
 FRAGMENTATION_NEEDED: Final = 4
@@ -35,6 +38,11 @@ MAX_ERROR_V4: Final = 576
 MAX_ERROR_V6: Final = 1280
 """Most bytes of an ICMPv6 error: the minimum MTU (RFC 4443 2.4 c)."""
 
+ERRORS_PER_SECOND: Final = 10
+ERROR_BURST: Final = 10
+"""What RFC 4443 2.4 f names for a small device. Each guest has a bucket of its own, so these are its own errors: ten
+connections that meet a smaller path at once all hear of it, and a hundred do so within ten seconds."""
+
 _FRAGMENTATION_NEEDED: Final = Struct(">BBHHH")
 _PACKET_TOO_BIG: Final = Struct(">BBHI")
 
@@ -49,6 +57,33 @@ class PacketTooBig(NamedTuple):
 
     mtu: int
     quoted: memoryview
+
+
+class ErrorLimit:
+    """A token bucket for ICMP errors to one guest (RFC 4443 2.4 f).
+
+    Args:
+        rate: errors a second on average.
+        burst: most of them at once.
+    """
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float = ERRORS_PER_SECOND, burst: int = ERROR_BURST) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._updated = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Whether an error may be sent now, in seconds; then it is taken for sent."""
+        passed = max(now - self._updated, 0.0)
+        self._tokens = min(self._tokens + passed * self._rate, self._burst)
+        self._updated = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 def packet_too_big(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from dtls_emu.overhead import MAX_PLAINTEXT
+
 
 __all__ = [
     "ALERT",
@@ -34,9 +36,6 @@ DTLS_1_0: Final = 0xFEFF  # what a first ClientHello and a HelloVerifyRequest ma
 DTLS_1_2: Final = 0xFEFD
 
 MAX_SEQUENCE: Final = 2**48 - 1
-
-MAX_PLAINTEXT: Final = 2**14
-"""Most plaintext of a record, in bytes (RFC 5246 6.2.1)."""
 
 MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 2048
 """Most that a record's length field may say, in bytes (RFC 5246 6.2.3)."""

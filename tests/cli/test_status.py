@@ -21,7 +21,7 @@ def report(host="host-1", **changes):
         "state": "up",
         "failure": "",
         "cipher": "AES-256-GCM",
-        "mtu": {"fabric": 1650, "inner_encrypted": 1563, "inner_clear": 1600},
+        "mtu": {"fabric": 1650, "path": 1700, "inner_encrypted": 1563, "inner_clear": 1600},
         "impairments": {"delay": 0.005, "loss": 0.01},
         "link": {"dropped": {"lost": 3}},
     }
@@ -50,6 +50,7 @@ def report(host="host-1", **changes):
             "offloads": {"udp_gso": OFF, "udp_gro": ON},
         },
         "left_for_internet": 0,
+        "hints": [],
         **changes,
     }
 
@@ -94,6 +95,18 @@ def test_a_host_is_shown_with_its_tunnels_drops_and_what_is_off(status):
     rows = done.stdout.split("Dropped")[1].split("Off")[0].splitlines()
     drops = {line.split()[-2]: line.split()[-1] for line in rows if "host-1" in line}
     assert drops == {"fragment": "5", "full": "4", "closed": "3", "lost": "3", "device_full": "2"}
+
+
+def test_a_path_that_carries_less_than_the_lab_says_is_shown_with_what_to_do(status):
+    """The real MTU beside the lab's, and the hints of the host in a table of their own."""
+    said = report()
+    said["card"]["tunnels"]["host-2"]["mtu"] |= {"path": 1300, "inner_encrypted": 1213}
+    said["hints"] = [{"about": "host-2", "what": "the path carries 1300", "remedy": "raise it"}]
+    shown = status({"/h1.sock": said}).stdout
+    assert "1300 of 1650" in shown
+    assert "1213" in shown
+    assert "host-2 the path carries 1300 raise it" in " ".join(shown.split("Hints")[1].split())
+    assert "Hints" not in status({"/h1.sock": report()}).stdout
 
 
 def rows_of(stdout, title, host):

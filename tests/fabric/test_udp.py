@@ -7,14 +7,26 @@ import logging
 import os
 import select
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dtls_emu.fabric.offload import MAX_SEND_BYTES, SOL_UDP, UDP_GRO, FabricUnavailableError, segment_control
+from dtls_emu.fabric.offload import (
+    MAX_SEND_BYTES,
+    SEGMENTATION_WORDS,
+    SOL_UDP,
+    UDP_GRO,
+    FabricUnavailableError,
+    may_segment,
+    note_refusal,
+    segment_control,
+)
 from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.fast_loop_kernels import _may_segment, _note_refusal
+from dtls_emu.host.netns import entered
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
@@ -53,19 +65,14 @@ class Inbox(list):
         return self.rows
 
 
-def failing(error, *, segments=True, singly=True):
+def failing(error):
     """A type of socket whose sends of several, or of single datagrams, fail with `error`."""
 
     class Failing(socket.socket):
         def sendmsg(self, *args):
-            if segments:
-                raise OSError(error, os.strerror(error))
-            return super().sendmsg(*args)
+            raise OSError(error, os.strerror(error))
 
-        def sendto(self, *args):
-            if singly:
-                raise OSError(error, os.strerror(error))
-            return super().sendto(*args)
+        sendto = sendmsg
 
     return Failing
 
@@ -138,27 +145,157 @@ def test_more_merged_datagrams_than_a_burst_holds_are_handed_in_as_several():
         assert receiver.statistics().reads == 1
 
 
-@pytest.mark.parametrize("error", [errno.EINVAL, errno.EIO])
-def test_refused_segments_are_sent_singly_from_then_on(error, caplog):
-    """Nothing is lost; the kernel is asked once; the reason is kept and logged once."""
-    inbox = Inbox()
+class Kernel:
+    """What a kernel and its devices do with sends, for a time: a double of the socket's own calls.
+
+    Fields:
+        refuses: error of a send of several datagrams that it cannot segment, 0 when it can.
+        room: most bytes of a datagram.
+        is_old: it says EINVAL where others say that a message is too long, of segments.
+        asked: sends of several datagrams.
+    """
+
+    def __init__(self):
+        self.refuses = 0
+        self.room = 65_507
+        self.is_old = False
+        self.asked = 0
+        kernel = self
+
+        class Socket(socket.socket):
+            def sendmsg(self, *args):
+                control = args[1]
+                kernel.asked += 1
+                segment = int.from_bytes(control[0][2], sys.byteorder)
+                if kernel.refuses:
+                    raise OSError(kernel.refuses, os.strerror(kernel.refuses))
+                if segment > kernel.room:
+                    error = errno.EINVAL if kernel.is_old else errno.EMSGSIZE
+                    raise OSError(error, os.strerror(error))
+                return super().sendmsg(*args)
+
+            def sendto(self, *args):
+                if len(args[0]) > kernel.room:
+                    raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+                return super().sendto(*args)
+
+        self.socket_type = Socket
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 50.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def kernel():
+    return Kernel()
+
+
+@pytest.fixture
+def pair(kernel):
+    """A fabric on that kernel and a clock, one that receives, and a function that sends rows to it."""
+    clock = Clock()
     with (
-        UdpFabric(LOOPBACK, socket_type=failing(error, singly=False)) as sender,
+        UdpFabric(LOOPBACK, socket_type=kernel.socket_type, clock=clock) as sender,
         UdpFabric(LOOPBACK) as receiver,
     ):
-        sender._segments = True  # also where this kernel has no UDP_SEGMENT
+        sender.segmentation[:] = 0  # also where this kernel has no UDP_SEGMENT
         to = LOOPBACK, receiver.open_port(0)
-        source = transmit(sender, packets(200), to)
-        transmit(sender, packets(3), to, port=source)
-        assert len(inbox.fill(receiver, 203)) == 203
-        books = sender.statistics()
-        assert sender.offloads()["udp_gso"] == {
-            "state": "off",
-            "reason": f"refused at run time: {os.strerror(error)}",
-        }
-    assert (books.sent, books.dropped, books.gso_refusals) == (203, {}, 1)
-    assert books.errors == {errno.errorcode[error]: 1}
+        source = sender.open_port(0)
+
+        def send(rows):
+            inbox = Inbox()
+            transmit(sender, rows, to, port=source)
+            fitting = [row for row in rows if len(row) <= kernel.room]
+            assert inbox.fill(receiver, len(fitting)) == fitting
+
+        yield sender, send, clock
+
+
+needs_segments = pytest.mark.udp_offload
+
+
+@needs_segments
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EIO])
+def test_refused_segments_are_sent_singly_for_a_while_and_then_tried_again(error, kernel, pair, caplog):
+    """Nothing is lost; the kernel is asked once a second; it is said once, and status says what is so."""
+    sender, send, clock = pair
+    kernel.refuses = error
+    send(packets(200))
+    send(packets(3))
+    assert kernel.asked == 1
+    off = f"refused at run time: {os.strerror(error)}; tried again every 1 s"
+    assert sender.offloads()["udp_gso"] == {"state": "off", "reason": off}
+    clock.now += 0.99
+    send(packets(3))
+    assert kernel.asked == 1
+    clock.now += 0.02
+    send(packets(3))
+    send(packets(3))
+    assert kernel.asked == 2
+    kernel.refuses = 0
+    clock.now += 1.01
+    send(packets(3))
+    send(packets(3))
+    assert kernel.asked == 4
+    assert sender.offloads()["udp_gso"] == {"state": "on", "reason": ""}
+    books = sender.statistics()
+    assert (books.sent, books.sends, books.dropped, books.gso_refusals) == (218, 212 + 2, {}, 2)
+    assert books.errors == {errno.errorcode[error]: 2}
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    kernel.refuses = error
+    send(packets(3))
+    assert sender.offloads()["udp_gso"]["state"] == "off"
+    assert len(caplog.records) == 1
+
+
+@needs_segments
+@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 40])
+def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation(is_old, count, kernel, pair, caplog):
+    """Although older kernels answer it as if they could not segment, and the short last datagram goes alone."""
+    sender, send, _ = pair
+    rows = [*packets(count - 1, 1000), bytes(100)]
+    kernel.is_old, kernel.room = is_old, 800
+    for _ in range(3):
+        send(rows)
+    assert sender.statistics().dropped == {DropReason.LINK_MTU: 3 * (count - 1)}
+    kernel.room = 65_507
+    send(rows)
+    assert kernel.asked == 4
+    assert sender.offloads()["udp_gso"]["state"] == "on"
+    assert sender.statistics().gso_refusals == (3 if is_old else 0)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("error", "full", "full_sent", "blamed"),
+    [
+        (errno.EINVAL, 5, 5, True),
+        (errno.EIO, 2, 2, True),
+        (errno.EINVAL, 5, 4, False),
+        (errno.EINVAL, 5, 0, False),
+        (errno.EINVAL, 1, 1, False),
+        (errno.EMSGSIZE, 5, 5, False),
+        (errno.ENOBUFS, 5, 5, False),
+    ],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_segmentation_is_to_blame_only_when_every_full_datagram_goes_alone(
+    error, full, full_sent, blamed, compiled
+):
+    """One rule, for the sockets of Python and for the compiled loop."""
+    note, may = (_note_refusal, _may_segment) if compiled else (note_refusal, may_segment)
+    words = np.zeros(SEGMENTATION_WORDS, np.float64)
+    assert may(words, 0.0)
+    assert note(words, error, full, full_sent, 7.0) is blamed
+    assert words.tolist() == ([8.0, error] if blamed else [0.0, 0.0])
+    assert [may(words, moment) for moment in (7.5, 8.0)] == [not blamed, True]
 
 
 @pytest.mark.parametrize(
@@ -178,26 +315,47 @@ def test_what_the_kernel_does_not_take_is_counted_by_reason(error, reason, count
     """Nothing raises, the mark is told, and segmentation stays on: it was not to blame."""
     drops = []
     with UdpFabric(LOOPBACK, socket_type=failing(error)) as fabric:
-        fabric._segments = True
+        fabric.segmentation[:] = 0
         fabric.on_drop = lambda *drop: drops.append(drop)
         transmit(fabric, packets(count), (LOOPBACK, 9), mark=6)
         books = fabric.statistics()
-        assert fabric._segments
+        assert fabric.offloads()["udp_gso"]["state"] == "on"
+        assert not fabric.segmentation.any()
     assert (books.offered, books.sent, books.dropped) == (count, 0, {reason: count})
     assert {(why, mark) for why, _, mark in drops} == {(reason, 6)}
     assert sum(dropped for _, dropped, _ in drops) == count
     assert books.balanced
 
 
-def test_segments_too_large_for_the_path_are_tried_singly():
-    """The short last one may fit. Segmentation stays on: it was the size that was refused."""
-    inbox = Inbox()
-    socket_type = failing(errno.EMSGSIZE, singly=False)
-    with UdpFabric(LOOPBACK, socket_type=socket_type) as sender, UdpFabric(LOOPBACK) as receiver:
-        sender._segments = True
-        transmit(sender, packets(5), (LOOPBACK, receiver.open_port(0)))
-        assert inbox.fill(receiver, 5) == packets(5)
-        assert (sender._segments, sender.statistics().gso_refusals) == (True, 0)
+@needs_segments
+def test_where_a_datagram_was_too_large_for_the_path_is_told_once(kernel, pair):
+    """Whoever drives the sockets asks the kernel then what the path carries."""
+    sender, send, _ = pair
+    assert not sender.has_too_long
+    kernel.room = 500
+    for rows in (packets(1, 501), packets(5, 501)):
+        send(rows)
+        assert sender.has_too_long
+        assert sender.take_too_long() == {LOOPBACK}
+    send(packets(5, 500))
+    assert sender.take_too_long() == set()
+
+
+@pytest.mark.parametrize("address", [LOOPBACK, "::1"])
+def test_the_mtu_of_a_path_is_that_of_the_device_it_leads_over(address):
+    """As the kernel knows it. No port of the fabric's own is needed."""
+    with UdpFabric(address) as fabric:
+        device = int(Path("/sys/class/net/lo/mtu").read_text())
+        assert fabric.path_mtus([address])[address] == (
+            min(device, 65_535) if address == LOOPBACK else device
+        )
+        assert fabric.ports == {}
+
+
+def test_where_there_is_no_way_there_is_no_mtu():
+    """Nobody may send to everybody; no error is raised."""
+    with UdpFabric(LOOPBACK) as fabric:
+        assert fabric.path_mtus(["255.255.255.255"]) == {"255.255.255.255": None}
 
 
 @pytest.mark.parametrize(
@@ -393,3 +551,56 @@ def test_closing_leaves_no_file_behind():
     fabric.close()
     fabric.close()
     assert open_files() == before
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_path_is_as_small_as_a_router_behind_it_says(version):
+    """Its ICMP is heard by the kernel although no socket is connected: the next datagram is refused, and asked about."""
+    near, router, far = (f"path-{os.getpid()}-{name}" for name in ("near", "router", "far"))
+    form = "192.0.2.{}" if version == 4 else "2001:db8::{}"
+    ours, gateway, beyond, theirs = map(form.format, (1, 2, 65, 66))
+    length = "26" if version == 4 else "122"
+    commands = [
+        *(f"ip netns add {name}" for name in (near, router, far)),
+        f"ip -n {near} link add one type veth peer name one netns {router}",
+        f"ip -n {router} link add two mtu 1300 type veth peer name two mtu 1300 netns {far}",
+        *(
+            f"ip -n {name} addr add {address}/{length} dev {device} {'nodad' if version == 6 else ''}"
+            for name, address, device in (
+                (near, ours, "one"),
+                (router, gateway, "one"),
+                (router, beyond, "two"),
+                (far, theirs, "two"),
+            )
+        ),
+        *(f"ip -n {name} link set {device} up" for name, device in ((near, "one"), (router, "one"))),
+        *(f"ip -n {name} link set {device} up" for name, device in ((router, "two"), (far, "two"))),
+        f"ip -n {near} route add {theirs} via {gateway}",
+        f"ip netns exec {router} sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+    ]
+    try:
+        for command in commands:
+            subprocess.run(command.split(), check=True)
+        with entered(near):
+            fabric = UdpFabric(ours)
+        with fabric, entered(near):
+            assert fabric.path_mtus([theirs]) == {theirs: 1500}
+            family, protocol, error = {
+                4: (socket.AF_INET, socket.IPPROTO_ICMP, (20, 3)),
+                6: (socket.AF_INET6, socket.IPPROTO_ICMPV6, (0, 2)),
+            }[version]
+            with socket.socket(family, socket.SOCK_RAW, protocol) as errors:
+                errors.settimeout(10)
+                transmit(fabric, packets(1, 1400), (theirs, 9))
+                while errors.recv(2000)[error[0]] != error[1]:
+                    pass  # another message of the same protocol
+            for _ in range(10_000):  # what a raw socket hears first, the kernel heeds a moment later
+                if fabric.has_too_long:
+                    break
+                transmit(fabric, packets(1, 1400), (theirs, 9))
+            assert fabric.take_too_long() == {theirs}
+            assert fabric.path_mtus([theirs]) == {theirs: 1300}
+    finally:
+        for name in (near, router, far):
+            subprocess.run(["ip", "netns", "del", name], check=False)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import pytest
 
 from dtls_emu.host.tun import READ_COST, DeviceDrop
-from dtls_emu.lab.vocabulary import DropReason, FirstPacket
+from dtls_emu.lab.vocabulary import DropReason, FirstPacket, Keying
 from dtls_emu.testing.rig import ADDRESSES, ping, with_link
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.packet import tcp_packet, udp_packet
@@ -318,6 +318,62 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
     rig.pass_time(30, step=1)
     assert len(rig.fabrics["h1"].ports) == before - 1
     assert set(rig.fabrics["h1"].ports) == agent._ports
+
+
+@contextmanager
+def taken(rig, host, count=3):
+    """Another program has the ports that a host would take next."""
+    first = rig.tunnel(host)._ports._next
+    with ExitStack() as programs:
+        for port in range(first, first + count):
+            program = programs.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            program.bind((rig.topology.hosts[host].underlay, port))
+        yield first + count
+
+
+def test_ports_that_other_programs_have_cost_no_time(make_rig):
+    """Neither a first handshake nor a rekey waits: the next port is taken at the same moment."""
+    rig = make_rig()
+    with taken(rig, "h1") as expected:
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        assert rig.guests["b"].received() == [ping("a", "b")]
+        assert rig.own_port("h1") == expected == rig.tunnel("h1").active.local_port
+    with taken(rig, "h1") as expected:
+        rig.agents["h1"].rekey("h2")
+        rig.settle()
+        assert rig.tunnel("h1").handshakes == rig.tunnel("h2").handshakes == 2
+        assert rig.tunnel("h1").active.local_port == expected
+        rig.guests["a"].send(ping("a", "b", 1))
+        rig.settle()
+        assert rig.guests["b"].received() == [ping("a", "b", 1)]
+    assert set(rig.fabrics["h1"].statistics().errors) == {"EADDRINUSE"}
+    assert rig.tunnel("h1").failure == ""
+
+
+def test_a_program_with_all_ports_is_a_reason_that_is_said(make_rig, monkeypatch):
+    """And the host tries others a second later."""
+    monkeypatch.setattr("dtls_emu.tunnel.tunnel.PORT_TRIES", 3)
+    rig = make_rig()
+    with taken(rig, "h1"):
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        assert rig.tunnel("h1").failure == "none of 3 UDP ports can be opened"
+        rig.clock.now = rig.tunnel("h1").retry_at
+        rig.guests["a"].send(ping("a", "b", 1))
+        rig.settle()
+    assert rig.tunnel("h1").state is TunnelState.UP
+
+
+def test_keys_are_asked_for_on_a_port_that_is_open(make_rig):
+    """A broker's answer comes later, and another program may take the port meanwhile: so it is taken before."""
+    rig = make_rig(keying=Keying.BROKER)
+    with taken(rig, "h1") as expected:
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+    (request,) = rig.agents["h1"].take_key_requests()
+    assert (request.peer, request.port) == ("h2", expected)
+    assert request.port in rig.fabrics["h1"].ports
 
 
 def test_a_closed_host_says_goodbye_and_has_no_keys_left(make_rig):

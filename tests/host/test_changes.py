@@ -58,7 +58,7 @@ def test_the_state_has_the_lab_as_it_is_now(run):
     ("target", "word", "message"),
     [
         ("host-1-host-2", "loss=1", r"lab: links\[0\]\.loss: `1` has no unit; write a share with its unit"),
-        ("host-1-host-2", "mtu=12", r"lab: links\[0\]\.mtu: .*256"),
+        ("host-1-host-2", "mtu=12", r"lab: links\[0\]\.mtu: .*284"),
         (
             "prod",
             "encryption.enforcment=x",

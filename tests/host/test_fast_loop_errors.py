@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from dtls_emu.fabric.offload import UDP_SEGMENT
+from dtls_emu.fabric.offload import SEGMENTS_AGAIN, UDP_SEGMENT
 from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.host.netns import entered
 from dtls_emu.host.tun import DeviceDrop
@@ -49,6 +52,54 @@ def test_a_refusal_of_segments_is_fallen_back_from_and_said_once(
     assert (counted["offered"], counted["sent"], counted["sends"]) == (15, 15, 15)
     assert after.errors == {"EINVAL": counted["gso_refusals"]}
     assert rig.fabrics["h1"].offloads()["udp_gso"]["state"] == "off"
+    said = [record.message for record in caplog.records if "one by one" in record.message]
+    assert len(said) == 1
+
+
+def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation():
+    """Although the kernel answers as if it could not segment, and the short last datagram goes alone.
+
+    Of four rows of 1000 bytes and a last one of 100, in a process where that is what `sendmsg` does.
+    """
+    double = Path(__file__).with_name("sendmsg_double.py")
+    done = subprocess.run([sys.executable, double], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    whole, last = 4_100, 100
+    assert told == {
+        "interpreted": "",
+        "before": 3 * whole,
+        "meanwhile": 2 * last,
+        "after": 4 * whole,
+        "sends": 4,
+        "dropped": {"link_mtu": 8},
+        "gso_refusals": 2,
+        "udp_gso": {"state": "on", "reason": ""},
+        "refused": {"several": 2, "one": 8},
+    }
+
+
+def test_segments_are_tried_again_after_a_while(make_compiled_rig, caplog):
+    """By the compiled loop itself, once a second; then status says that they are used."""
+    rig = warmed(make_compiled_rig)
+    own = socket_of(rig, "h1", rig.own_port("h1"))
+    fabric = rig.fabrics["h1"]
+
+    def send():
+        before = fabric.statistics()
+        rig.guests["a"].send(*super_packet(5))
+        rig.settle()
+        return difference(fabric.statistics(), before)["sends"]
+
+    own.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+    assert (send(), send(), fabric.statistics().gso_refusals) == (5, 5, 1)
+    rig.clock.now += SEGMENTS_AGAIN
+    assert (send(), send(), fabric.statistics().gso_refusals) == (5, 5, 2)
+    own.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 0)
+    assert send() == 5
+    rig.clock.now += SEGMENTS_AGAIN
+    assert (send(), send()) == (1, 1)
+    assert fabric.offloads()["udp_gso"] == {"state": "on", "reason": ""}
     said = [record.message for record in caplog.records if "one by one" in record.message]
     assert len(said) == 1
 
@@ -118,20 +169,19 @@ def leading_to(rig, fileno):
 
 @pytest.mark.root
 @pytest.mark.parametrize("rows", [1, 5])
-def test_a_datagram_that_the_link_does_not_carry_is_counted(make_rig, namespace, rows):
-    """The lab says 9,000 bytes, the device has 1,500. Each is tried singly; segments are not to blame."""
+def test_a_datagram_that_the_path_does_not_carry_is_counted(make_rig, namespace, rows):
+    """A device has become smaller. Each is tried singly; segments are not to blame."""
     name, ip = namespace
-    ip("link set lo mtu 1500")
     with entered(name):
         rig = make_rig(mtu=9000)
         for _ in range(3):
             rig.guests["a"].send(*super_packet(2))
             rig.settle()
-        for _ in range(2):
-            rig.guests["a"].send(*super_packet(rows, size=1460))
-            rig.settle()
+        ip("link set lo mtu 1500")
+        rig.guests["a"].send(*super_packet(rows, size=1460))
+        rig.settle()
     statistics = rig.fabrics["h1"].statistics()
-    assert statistics.dropped == {DropReason.LINK_MTU: 2 * rows}
+    assert statistics.dropped == {DropReason.LINK_MTU: rows}
     assert set(statistics.errors) <= {"EMSGSIZE", "EINVAL"}
     assert rig.fabrics["h1"].offloads()["udp_gso"]["state"] == "on"
     assert len(rig.guests["b"].received()) == 3

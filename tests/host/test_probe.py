@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dtls_emu.errors import BackendUnavailableError
+from dtls_emu.errors import BackendUnavailableError, DtlsEmuError
 from dtls_emu.fabric import udp
 from dtls_emu.host import probe as probing
+from dtls_emu.host.control_client import ControlError
 from dtls_emu.host.probe import Offer, OfferState, is_ready, probe
 from dtls_emu.host.run_queries import RunCondition, RunSummary
 from dtls_emu.host.run_state import RunError
@@ -290,3 +291,34 @@ def test_what_runs_have_left_may_not_be_seen_without_root(monkeypatch):
     monkeypatch.setattr(probing, "summaries", refuse)
     (offer,) = probing._leftovers()
     assert (offer.state, offer.remedy) == (OfferState.LIMITED, "run as root")
+
+
+def test_what_running_hosts_want_somebody_to_know_is_said(monkeypatch):
+    """With what to do; a host that is silent is no reason to fail, nor one of an older version."""
+    hint = {"about": "h2", "what": "the path carries 1300", "remedy": "raise it"}
+    reports = {"a.sock": {"host": "h1", "hints": [hint]}, "b.sock": {"host": "h2"}, "c.sock": None}
+
+    def ask(socket, command, *, timeout):
+        assert command == "status"
+        assert 0 < timeout <= 5
+        if reports[socket] is None:
+            raise ControlError("silent")
+        return reports[socket]
+
+    monkeypatch.setattr(probing, "control_sockets", lambda: list(reports))
+    monkeypatch.setattr(probing, "ask", ask)
+    expected = Offer("running hosts", OfferState.LIMITED, "h1, h2: the path carries 1300", "raise it")
+    assert probing._hints() == [expected]
+    reports["a.sock"]["hints"] = []
+    assert [offer.state for offer in probing._hints()] == [OfferState.YES]
+
+
+def test_without_a_place_for_sockets_no_running_host_is_found(monkeypatch):
+    """As for a user without a session; it is said, and no probe fails."""
+
+    def refuse():
+        raise DtlsEmuError("XDG_RUNTIME_DIR is not set")
+
+    monkeypatch.setattr(probing, "control_sockets", refuse)
+    (offer,) = probing._hints()
+    assert (offer.state, offer.reason) == (OfferState.LIMITED, "not looked: XDG_RUNTIME_DIR is not set")

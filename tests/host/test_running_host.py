@@ -257,6 +257,35 @@ def test_a_transfer_goes_on_when_the_fabric_gets_narrower(pair, version):
         pair.ask(host, "set", path=["link_defaults", "mtu"], value=None)
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_transfer_goes_on_when_a_cable_gets_narrower_than_the_lab_says(pair, version):
+    """The kernel says so, the card tells the guest; status tells people, and has forgotten it when the cable grows."""
+
+    def set_cables(mtu):
+        for namespace in pair.namespaces.values():
+            run("ip", "-n", namespace, "link", "set", "fabric", "mtu", str(mtu))
+
+    def mtu_of(host):
+        status = pair.ask(host, "status")
+        (tunnel,) = status["card"]["tunnels"].values()
+        return tunnel["mtu"], [hint["about"] for hint in status["hints"]]
+
+    transfer = Transfer(pair, version, 8 << 20)
+    transfer.until(1 << 20)
+    answered = pair.ask("h1", "status")["card"]["egress"]["answered"]
+    narrow = 1380  # smaller than any that the guests have learnt before, and remember
+    try:
+        set_cables(narrow)
+        assert transfer.finish()
+        assert pair.ask("h1", "status")["card"]["egress"]["answered"] > answered
+        expected = {"fabric": 1650, "path": narrow, "inner_encrypted": 1293, "inner_clear": 1330}
+        assert mtu_of("h1") == (expected, ["h2"])
+    finally:
+        set_cables(1700)
+    expected = {"fabric": 1650, "path": 1700, "inner_encrypted": 1563, "inner_clear": 1600}
+    assert mtu_of("h1") == (expected, [])
+
+
 def test_the_status_is_right_and_adds_up(pair):
     """Books of card, sockets and devices; nothing that is secret."""
     pair.send()
@@ -265,7 +294,8 @@ def test_the_status_is_right_and_adds_up(pair):
     card = status["card"]
     tunnel = card["tunnels"]["h2"]
     assert (tunnel["state"], tunnel["cipher"]) == ("up", "AES-256-GCM")
-    assert tunnel["mtu"] == {"fabric": 1650, "inner_encrypted": 1563, "inner_clear": 1600}
+    assert tunnel["mtu"] == {"fabric": 1650, "path": 1700, "inner_encrypted": 1563, "inner_clear": 1600}
+    assert status["hints"] == []
     assert card["egress"]["clear"] == 0
     assert status["fabric"]["balanced"]
     assert status["devices"]["a"]["balanced"]

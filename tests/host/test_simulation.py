@@ -18,7 +18,7 @@ from dtls_emu.host.guest import Guest
 from dtls_emu.host.tcp import TcpReceiver
 from dtls_emu.host.wire_trace import WireTrace
 from dtls_emu.lab import load_lab, shipped_labs
-from dtls_emu.lab.loader import EXAMPLES
+from dtls_emu.lab.loader import EXAMPLES, parse_lab
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket, FlowEncryption, Verdict
 from dtls_emu.nic.card import Card
 from dtls_emu.nic.effects import Deliver
@@ -393,6 +393,30 @@ def test_dropped_first_packets_are_counted_as_such(make_lab):
     (item,) = simulate(lab, first_packet=FirstPacket.DROP).items
     assert item.dropped == {DropReason.FIRST_PACKET: 30}
     assert item.delivered == 20
+
+
+@pytest.mark.parametrize(("underlay", "mtu"), [("192.0.2.{}", 284), ("2001:db8::{}", 304)])
+def test_the_smallest_link_carries_a_handshake(underlay, mtu):
+    """And packets that fit; a lab file cannot have a smaller one."""
+    hosts = "".join(
+        f"  h{n}: {{underlay: '{underlay.format(n)}', smartnic: {{backend: cryptography}}}}\n" for n in (1, 2)
+    )
+    lab = parse_lab(
+        f"""
+virtual_networks: {{prod: {{address_prefixes: [10.0.0.0/24], vni: 5001, encryption: {{enabled: true}}}}}}
+hosts:
+{hosts}
+vms:
+  a: {{host: h1, virtual_network: prod, address: 10.0.0.4}}
+  b: {{host: h2, virtual_network: prod, address: 10.0.0.5}}
+link_defaults: {{mtu: {mtu}}}
+traffic: [{{{PING}, size: 100}}]
+""",
+        "smallest.yaml",
+    )
+    outcome = simulate(lab)
+    assert [item.delivered for item in outcome.items] == [4]
+    assert {tunnel.state for tunnel in outcome.tunnels} == {"up"}
 
 
 def test_a_path_mtu_is_learnt_by_whom_it_concerns(make_lab):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
+
 import pytest
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.sample import Accounting
-from dtls_emu.measure.udp import UdpTestbed, reconcile
+from dtls_emu.measure.udp import UdpTestbed, _underlays, reconcile
 from dtls_emu.measure.udp_worker import EndReport, window
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 
 
 def report(offered=0, delivered=0, dropped=None, kernel_drops=0):
@@ -30,6 +34,20 @@ def test_every_packet_crosses_and_is_accounted_for(topology, offload):
                 assert 300 <= sample.accounting.offered < 364
                 assert sample.octets == sample.accounting.delivered * size
                 assert min(sample.wall_s, sample.sender_cpu_s, sample.receiver_cpu_s) > 0
+
+
+def test_ports_that_other_programs_have_void_no_trial(topology):
+    """The handshake of an arm goes on from the next port, and its first datagram is no packet of the trial."""
+    with ExitStack() as stack:
+        for address in _underlays(2):  # of the second arm
+            for port in range(DYNAMIC_PORTS.start, DYNAMIC_PORTS.start + 3):
+                program = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                program.bind((address, port))
+        arms = ("plain", "cryptography")
+        testbed = stack.enter_context(UdpTestbed(topology, encrypted_pair(topology), arms, offload=False))
+        sample = testbed.measure("cryptography", 64, 300)
+        assert sample.accounting.offered == sample.accounting.delivered >= 300
+        sample.accounting.check("trial")
 
 
 def test_a_backend_that_is_not_there_is_said_by_the_process(topology):

@@ -118,12 +118,55 @@ def test_a_packet_that_does_not_fit_is_answered_with_the_mtu_that_does(make_wire
 
 
 def test_without_df_or_with_the_knob_off_a_packet_that_does_not_fit_is_only_dropped(make_wire):
-    """It is dropped instead of fragmented either way."""
-    for options, df in (({}, False), ({"icmp_too_big": False}, True)):
+    """It is dropped instead of fragmented either way. Nobody may be told without DF: that has a reason of its own."""
+    for options, df, reason in (
+        ({}, False, DropReason.TOO_BIG_NO_DF),
+        ({"icmp_too_big": False}, True, DropReason.TOO_BIG),
+        ({"icmp_too_big": False}, False, DropReason.TOO_BIG_NO_DF),
+    ):
         wire = make_wire(**options)
         wire.send("a", udp(payload=bytes(2000), df=df))
         assert wire.delivered == {}
-        assert wire.cards["h1"].egress.counters.dropped == {DropReason.TOO_BIG: 1}
+        assert wire.cards["h1"].egress.counters.dropped == {reason: 1}
+
+
+def test_df_is_looked_at_packet_by_packet(make_wire):
+    """A flow may set it on some packets only; the answer is about one that has it, and the last row fits."""
+    wire = make_wire()
+    plain, forbids = udp(payload=bytes(2000), df=False), udp(payload=bytes(2000), identification=7)
+    wire.send("a", plain, forbids, plain, forbids, forbids, udp(payload=b"small"))
+    assert wire.delivered["b"] == [udp(payload=b"small")]
+    (answer,) = wire.delivered["a"]
+    assert answer[28 : 28 + 20] == forbids[:20]
+    assert wire.cards["h1"].egress.counters.dropped == {DropReason.TOO_BIG: 3, DropReason.TOO_BIG_NO_DF: 2}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_icmp_errors_to_a_guest_are_limited_and_counted(make_wire, version):
+    """RFC 4443 2.4 f, and for IPv4 as well: ten at once and ten a second, however many packets deserve one."""
+    wire = make_wire()
+    ends = (A, B) if version == 4 else ("fd00::4", "fd00::6")
+    seconds = 3
+    for number in range(seconds * 1000):
+        wire.now = number / 1000
+        wire.send("a", udp(*ends, payload=bytes(2000)))
+    told = wire.cards["h1"].egress.counters
+    assert told.answered == len(wire.delivered["a"])
+    assert 10 + 10 * (seconds - 1) <= told.answered <= 10 + 10 * seconds
+    assert told.answered + told.icmp_limited == seconds * 1000
+    assert told.as_dict()["icmp_limited"] == told.icmp_limited
+    assert told.dropped == {DropReason.TOO_BIG: seconds * 1000}
+
+
+def test_a_guest_that_uses_up_its_icmp_errors_takes_them_from_nobody_else(make_wire):
+    """Neither from another guest, nor from itself in the other IP version."""
+    wire = make_wire()
+    for _ in range(50):
+        wire.send("a", udp(payload=bytes(2000)))
+    wire.delivered.clear()
+    wire.send("a2", udp(A2, payload=bytes(2000)))
+    wire.send("a", udp("fd00::4", "fd00::6", payload=bytes(2000)))
+    assert {vm: len(packets) for vm, packets in wire.delivered.items()} == {"a": 1, "a2": 1}
 
 
 def test_only_the_short_last_row_of_a_burst_may_fit(make_wire):

@@ -3,6 +3,7 @@
 import pytest
 
 from dtls_emu.teach.mtu import explain_mtu, remarks
+from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.wire.overhead import path_overhead
 
 
@@ -41,3 +42,24 @@ def test_too_little_for_ipv6_is_said():
     assert [case.inner_mtu for case in cases] == [0] * 4
     assert {mss for case in cases for mss in case.tcp_mss.values()} == {0}
     assert "1280" in remarks(cases)[1]
+
+
+@pytest.mark.parametrize("link_mtu", [600, 1650, 16_448, 16_449, 65_535])
+def test_what_is_explained_is_what_a_card_enforces(link_mtu):
+    """Also where a record holds less than the link carries: 16,384 bytes, of which the frame has 22."""
+    wire = Wire(make_topology(mtu=link_mtu))
+    slow_path = wire.cards["h1"]._slow_path
+    cases = {case.encrypted: case for case in explain_mtu(link_mtu, 1500) if case.underlay_version == 4}
+    for encrypted, case in cases.items():
+        assert case.inner_mtu == slow_path.inner_mtu("h2", encrypted=encrypted)
+    assert cases[True].inner_mtu <= 16_362
+
+
+def test_a_packet_that_no_record_holds_needs_no_larger_link():
+    """None would do; in clear there is one that does."""
+    cases = explain_mtu(65_535, 16_363)
+    assert [(case.fits, case.needed_link_mtu) for case in cases if case.underlay_version == 4] == [
+        (False, None),
+        (True, 16_413),
+    ]
+    assert "16362" in remarks(cases)[-1]

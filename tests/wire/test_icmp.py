@@ -7,7 +7,7 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6ND_Redirect, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 
 from dtls_emu.lab.vocabulary import FragmentShape
-from dtls_emu.wire.icmp import packet_too_big, pull_packet_too_big_untrusted
+from dtls_emu.wire.icmp import ErrorLimit, packet_too_big, pull_packet_too_big_untrusted
 from dtls_emu.wire.packet import fragments, icmp_echo, icmp_packet, tcp_packet, udp_packet
 from dtls_emu.wire.parse import parse_packet_untrusted
 
@@ -130,3 +130,17 @@ def test_any_packet_is_answered_or_not(data, at, value, ip):
         if answer is not None:
             assert len(answer) <= (576 if answer[0] >> 4 == 4 else 1280)
             assert pull_packet_too_big_untrusted(parse_packet_untrusted(answer)).mtu == 1300
+
+
+def test_errors_are_limited_on_average_and_may_come_in_bursts():
+    """A token bucket (RFC 4443 2.4 f): what was not used for long is there at once, but not more than that."""
+    limit = ErrorLimit(rate=10, burst=5)
+    assert [limit.allows(100.0) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert [limit.allows(100.05), limit.allows(100.125), limit.allows(100.125)] == [False, True, False]
+    assert [limit.allows(1000.0) for _ in range(7)] == [True] * 5 + [False] * 2
+
+
+def test_a_limit_is_not_replenished_by_a_clock_that_stands_or_goes_back():
+    """Nor does it raise."""
+    limit = ErrorLimit(rate=10, burst=1)
+    assert [limit.allows(now) for now in (5.0, 5.0, 4.0, 4.0625, 4.125)] == [True, False, False, False, True]

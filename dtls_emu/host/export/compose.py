@@ -17,6 +17,7 @@ from dtls_emu.host.export.handout import (
     TUN,
     lab_labels,
 )
+from dtls_emu.overhead import IPV6_MINIMUM_MTU
 
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ __all__ = ["HOSTS_FOLDER", "compose_document"]
 
 HOSTS_FOLDER: Final = "hosts"
 """Beside the Compose file: a folder for each host, with all that it is handed."""
-
-MIN_BRIDGE_MTU: Final = 1280
-"""With less Linux has no IPv6 on a device (RFC 8200 5)."""
 
 _NETWORK: Final = "underlay"
 
@@ -102,7 +100,7 @@ def _service(lab: str, handout: Handout, image: str, user: str) -> dict[str, Any
 def _fabric_mtu(topology: Topology) -> int:
     """What every link of the lab fits into; cards see to those that carry less."""
     ways = [topology.link(*pair).mtu for pair in permutations(topology.hosts, 2)]
-    return max([MIN_BRIDGE_MTU, *ways])
+    return max([IPV6_MINIMUM_MTU, *ways])  # with less Linux has no IPv6 on a device
 
 
 def _secret(host: str, file: str) -> str:

@@ -35,7 +35,7 @@ from dtls_emu.host.export.handout import (
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.wire.overhead import path_overhead
+from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, path_overhead
 
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ RESERVED_NAMESPACES: Final = frozenset({"default"})
 RESERVED_PREFIX: Final = "kube-"
 """Namespaces that a cluster keeps for itself, and the one that is for what has none."""
 
-MIN_MTU: Final = {4: 576, 6: 1280}
+MIN_MTU: Final = {4: 576, 6: IPV6_MINIMUM_MTU}
 """What a VM's network must carry, by IP version (RFC 791 3.1, RFC 8200 5)."""
 
 
