@@ -51,7 +51,7 @@ from dtls_emu.nic.fast_kernels import (
     plan_out,
     seal_out,
 )
-from dtls_emu.wire.headers import MAX_PACKET, TCP
+from dtls_emu.wire.headers import MAX_PACKET, TCP, super_packet_layout
 from dtls_emu.wire.inspect import MAPPED
 from dtls_emu.wire.memory import (
     bytes_at,
@@ -322,17 +322,19 @@ def _take_packet(
     """Seal a packet that a guest has sent, and send it, at the latest as the turn ends; False: an exception."""
     numbers, plan = state.numbers, state.card.numbers
     header = HEADROOM - _HEADER
-    gso_size = 0
+    gso_size = layout = 0
     if load_u8(memory, header + GSO_TYPE_AT) != GSO_NONE:
         gso_size = load_u16_native(memory, header + GSO_SIZE_AT)
     flags = load_u8(memory, header + FLAGS_AT)
-    if gso_size == 0 and flags & NEEDS_CHECKSUM:
+    begin = load_u16_native(memory, header + CSUM_START_AT)
+    field = load_u16_native(memory, header + CSUM_OFFSET_AT)
+    if gso_size > 0:
+        layout = super_packet_layout(memory, HEADROOM, length, flags & NEEDS_CHECKSUM != 0, begin, field)
+    elif flags & NEEDS_CHECKSUM:
         # Before the packet is looked at: the guest says where the sum is written, and that may be any field.
-        begin = load_u16_native(memory, header + CSUM_START_AT)
-        field = load_u16_native(memory, header + CSUM_OFFSET_AT)
         complete_checksum(memory, HEADROOM, length, begin, field)
         store_u8(memory, header, flags & ~NEEDS_CHECKSUM)
-    if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size):
+    if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size, layout):
         return False
     way, rows, size, last = plan[PLAN_WAY], plan[PLAN_ROWS], plan[PLAN_SIZE], plan[PLAN_LAST]
     total = (rows - 1) * size + last
@@ -347,7 +349,7 @@ def _take_packet(
         or total > MAX_COPY
     ):
         _flush(state)
-    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now):
+    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now, layout):
         return False
     if numbers[COUNT] == 0:
         numbers[SIZE] = size

@@ -152,6 +152,9 @@ class Egress:
     def _send(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
         """Packets of one flow that is not dropped."""
         longest = burst.size if not burst.gso_size else _longest_segment(burst)
+        if longest < 0:
+            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+            return
         fitting = burst if longest <= flow.inner_mtu else self._drop_too_big(flow, burst, effects)
         if fitting is None:
             return
@@ -213,6 +216,7 @@ class Egress:
             tailroom=tailroom,
             buffer=memory,
             mark=burst.mark,
+            layout=burst.layout,
         )
         if not wires:
             self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
@@ -232,7 +236,7 @@ class Egress:
         if room < burst.packets:  # none yet, or its key is worn out before the next is there
             if burst.gso_size and tunnel.active is not None:
                 # A key may hold fewer records than a super-packet has: its packets go one by one.
-                parts = segment(burst.row(0), burst.gso_size, mark=burst.mark)
+                parts = segment(burst.row(0), burst.gso_size, mark=burst.mark, layout=burst.layout)
                 for part in parts:
                     self._send_encrypted(flow, part, effects, now)
                 if not parts:
@@ -276,6 +280,6 @@ class Egress:
 
 
 def _longest_segment(burst: Burst) -> int:
-    """Bytes of the longest packet that a super-packet is cut into; its own length when it cannot be cut."""
-    layout = transport_layout(burst.buffer, burst.offset, burst.size)
-    return min(burst.size, (layout & 0xFFFF) + burst.gso_size) if layout >= 0 else burst.size
+    """Bytes of the longest packet that a super-packet is cut into; negative when it cannot be cut."""
+    layout = burst.layout or transport_layout(burst.buffer, burst.offset, burst.size)
+    return min(burst.size, (layout & 0xFFFF) + burst.gso_size) if layout >= 0 else -1

@@ -178,9 +178,11 @@ def plan_out(
     start: int,
     length: int,
     gso_size: int,
+    layout: int = 0,
 ) -> bool:
     """Look at a packet, or super-packet, at ``start`` of ``packet``: whether its flow is offloaded and can be sent.
 
+    ``gso_size`` and ``layout`` are those of a super-packet's :class:`~dtls_emu.wire.burst.Burst`, 0 of a packet.
     If so, ``numbers`` has its flow, its way, and rows and their lengths on the wire. Its key is in ``keys[0]``.
     """
     numbers = state.numbers
@@ -196,7 +198,8 @@ def plan_out(
     rows = 1
     size = last = length
     if gso_size > 0:
-        layout = transport_layout(packet, start, length)
+        if layout == 0:
+            layout = transport_layout(packet, start, length)
         if layout < 0:
             return False
         headers = layout & 0xFFFF
@@ -238,6 +241,7 @@ def seal_out(
     wire: NDArray[np.uint8],
     at: int,
     now: float,
+    layout: int = 0,
 ) -> bool:
     """Make of a packet that was planned its rows on the wire, at ``at`` of ``wire``, one behind the other.
 
@@ -255,7 +259,7 @@ def seal_out(
     if gso_size > 0:
         target = wire[at : at + rows * stride]
         inner = packet[start : start + length]
-        if segment_packet(inner, length, gso_size, target, stride, headroom, header) != rows:
+        if segment_packet(inner, length, gso_size, target, stride, headroom, header, layout) != rows:
             return False
     else:
         copy_bytes(wire, at + headroom, header, 0, ENCAPSULATION)

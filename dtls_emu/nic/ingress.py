@@ -204,6 +204,7 @@ class Ingress:
                     offset=group.position,
                     length=len(group.packet),
                     gso_size=group.gso_size,
+                    layout=group.transport << 16 | group.payload,
                     packets=group.row_count,
                     mark=run.mark,
                 )

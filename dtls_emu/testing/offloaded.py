@@ -148,11 +148,12 @@ class OffloadedCard:
         state, number = self.fast.state, self.vms.index(vm)
         vni = self.card._vms[vm][1]  # noqa: SLF001  # as above
         before = self.memory()
-        if plan_out(state, number, vni, packet, 0, length, burst.gso_size):
+        gso_size, layout = burst.gso_size, burst.layout
+        if plan_out(state, number, vni, packet, 0, length, gso_size, layout):
             way, rows, size, last = state.numbers[[PLAN_WAY, PLAN_ROWS, PLAN_SIZE, PLAN_LAST]].tolist()
             total = (rows - 1) * size + last
             wire = np.zeros(rows * size, np.uint8)
-            if total <= MAX_SEND_BYTES and seal_out(state, packet, 0, length, burst.gso_size, wire, 0, now):
+            if total <= MAX_SEND_BYTES and seal_out(state, packet, 0, length, gso_size, wire, 0, now, layout):
                 self.carried_out += rows
                 assert rows == burst.packets
                 sent = Burst.from_datagrams(wire[:total], size, burst.mark)
@@ -238,5 +239,6 @@ def _copy(burst: Burst) -> Burst:
         last=burst.last,
         mark=burst.mark,
         gso_size=burst.gso_size,
+        layout=burst.layout,
         packets=burst.packets,
     )

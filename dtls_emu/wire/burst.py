@@ -48,10 +48,23 @@ class Burst:
             0 means unmarked. The simulation uses it to say which traffic item a drop belongs to.
         gso_size: above 0, the single row is a TCP or UDP super-packet that is yet to be cut into packets of
             so many bytes of payload (virtio's ``gso_size``); 0 for packets.
+        layout: of a super-packet, as :func:`~dtls_emu.wire.headers.super_packet_layout` says: negative when it
+            cannot be cut, 0 when it is as :func:`~dtls_emu.wire.headers.transport_layout` will say.
         packets: how many packets the rows are, or will be once they are cut.
     """
 
-    __slots__ = ("buffer", "count", "gso_size", "last", "mark", "offset", "packets", "size", "stride")
+    __slots__ = (
+        "buffer",
+        "count",
+        "gso_size",
+        "last",
+        "layout",
+        "mark",
+        "offset",
+        "packets",
+        "size",
+        "stride",
+    )
 
     def __init__(
         self,
@@ -64,6 +77,7 @@ class Burst:
         last: int,
         mark: int = 0,
         gso_size: int = 0,
+        layout: int = 0,
         packets: int = 0,
     ) -> None:
         self.buffer = buffer
@@ -74,6 +88,7 @@ class Burst:
         self.last = last
         self.mark = mark
         self.gso_size = gso_size
+        self.layout = layout
         self.packets = packets or count
 
     @classmethod
@@ -136,6 +151,7 @@ class Burst:
         gso_size: int,
         packets: int,
         mark: int = 0,
+        layout: int = 0,
     ) -> Burst:
         """View a super-packet of ``length`` bytes at ``offset``, which stands for so many packets."""
         return cls(
@@ -147,6 +163,7 @@ class Burst:
             last=length,
             mark=mark,
             gso_size=gso_size,
+            layout=layout,
             packets=packets,
         )
 
