@@ -35,7 +35,7 @@ from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.inspect import PacketClass, key_of
+from dtls_emu.wire.inspect import PacketClass, key_of, stated_length
 
 
 if TYPE_CHECKING:
@@ -232,6 +232,8 @@ class Card:
         if seen is PacketClass.MALFORMED:
             self.ingress.drop(DropReason.MALFORMED, 1, mark)
             return []
+        if seen is PacketClass.PADDED:
+            packet = packet[: stated_length(np.frombuffer(packet, np.uint8))]
         destination = packet[16:20] if packet[0] >> 4 == 4 else packet[24:40]
         vm = self._topology.locate(network, ip_address(destination))
         if vm is None or vm.host != self.host:

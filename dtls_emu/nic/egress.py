@@ -12,6 +12,7 @@ The functions below stand in this order. One Python call a burst and stage; no o
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.grouping import gather, group_rows
 from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.icmp import packet_too_big
-from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, unpack_key
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, stated_length, unpack_key
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
 from dtls_emu.wire.segment import segment
 from dtls_emu.wire.vxlan import encapsulate
@@ -49,6 +50,7 @@ VXLAN_PORT: Final = 4789
 """UDP port of VXLAN (RFC 7348 8)."""
 
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
 
 
 class Egress:
@@ -109,10 +111,13 @@ class Egress:
             self._classes,
             self._runs,
         )
-        if runs == 1:
+        if runs == 1 and self._classes[0] != _PADDED:
             flow = self._admit(vm, 0, burst, burst.packets, effects, now)
             if flow is not None:
                 self._send(flow, burst, effects, now)
+            return
+        if _PADDED in self._classes[: burst.count]:
+            self._forward_padded(vm, vni, burst, self._runs[: runs + 1].tolist(), effects, now)
             return
         flows = group_rows(self._keys, self._classes, burst.count, self._groups, self._heads, self._sizes)
         heads, sizes = self._heads[:flows].tolist(), self._sizes[:flows].tolist()
@@ -121,6 +126,21 @@ class Egress:
             if flow is not None:
                 memory = self._arena.take(count * burst.size)
                 self._send(flow, gather(burst, self._groups, group, count, memory), effects, now)
+
+    def _forward_padded(
+        self, vm: Vm, vni: int, burst: Burst, boundaries: list[int], effects: list[Effect], now: float
+    ) -> None:
+        """Send packets of which some have bytes behind their end: without them, one by one and in order."""
+        if burst.gso_size:
+            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+            return
+        is_padded = (self._classes[: burst.count] == _PADDED).tolist()
+        for start, stop in pairwise(boundaries):
+            if not is_padded[start]:
+                self.forward(vm, vni, burst.slice(start, stop), effects, now)
+                continue
+            for row in range(start, stop):
+                self.forward(vm, vni, burst.cut(row, stated_length(burst.row(row))), effects, now)
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count packets that go no further."""

@@ -21,7 +21,7 @@ from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, unpack_key
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, stated_length, unpack_key
 from dtls_emu.wire.merge import merge
 from dtls_emu.wire.overhead import ENCAPSULATION
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Ingress"]
 
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
 _NONE: Final = int(PacketClass.NONE)
 
 
@@ -184,14 +185,22 @@ class Ingress:
             run.size -= ENCAPSULATION
             run.last -= ENCAPSULATION
             flow.last_seen = now
-            flow.packets += run.count
-            flow.nbytes += run.nbytes
-            self.counters.delivered += run.count
-            self.counters.delivered_bytes += run.nbytes
-            if run.count > 1 and flow.vm in self._merges_for:
-                self._merge(flow.vm, run, effects)
+            if seen == _PADDED:
+                for row in range(run.count):
+                    self._hand_over(flow, run.cut(row, stated_length(run.row(row))), effects)
             else:
-                effects.append(Deliver(flow.vm, run))
+                self._hand_over(flow, run, effects)
+
+    def _hand_over(self, flow: IngressFlow, run: Burst, effects: list[Effect]) -> None:
+        """Packets of one flow that is not refused."""
+        flow.packets += run.count
+        flow.nbytes += run.nbytes
+        self.counters.delivered += run.count
+        self.counters.delivered_bytes += run.nbytes
+        if run.count > 1 and flow.vm in self._merges_for:
+            self._merge(flow.vm, run, effects)
+        else:
+            effects.append(Deliver(flow.vm, run))
 
     def _merge(self, vm: str, run: Burst, effects: list[Effect]) -> None:
         memory = self._arena.take(run.nbytes + run.count * VNET_HEADER)

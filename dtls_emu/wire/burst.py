@@ -204,6 +204,12 @@ class Burst:
             mark=self.mark,
         )
 
+    def cut(self, index: int, length: int) -> Burst:
+        """One row, without what is behind its first ``length`` bytes, as a view of the same buffer."""
+        single = self.slice(index, index + 1)
+        single.size = single.last = length
+        return single
+
     def __repr__(self) -> str:
         """Shape only: a payload never reaches a log."""
         return f"Burst({self.count} rows of {self.size}, last {self.last}, offset {self.offset}, stride {self.stride})"

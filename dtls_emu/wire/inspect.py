@@ -3,7 +3,9 @@
 1. The fragment test, before anything else. IPv4: MF or an offset (RFC 791). IPv6: a fragment header
    anywhere in the chain (RFC 8200 4.5), atomic fragments too. A packet that says it is a fragment is one,
    whatever else is wrong with it.
-2. Truncated and lying headers: every length that the packet states must be the length it has.
+2. Truncated and lying headers: a packet that says it is longer than it is, is malformed. One with bytes behind its
+   end (padding of a short Ethernet frame, say) is padded; who takes it further cuts it to what :func:`stated_length`
+   says. A UDP datagram may end before its packet does: what is behind it is its surplus (RFC 9868).
 3. The key: virtual network and 5-tuple, in six 64-bit words.
 4. Runs: where in a burst the class or the key changes. A burst of one flow is one run.
 
@@ -52,6 +54,7 @@ __all__ = [
     "inspect_frames",
     "inspect_packets",
     "key_of",
+    "stated_length",
     "unpack_key",
 ]
 
@@ -64,6 +67,7 @@ class PacketClass(IntEnum):
     WHOLE = 0
     FRAGMENT = 1
     MALFORMED = 2  # truncated or lying headers; its key is zero
+    PADDED = 3  # whole, with bytes behind its end
     NONE = 255  # not looked at: it was dropped before; its key is zero
 
 
@@ -92,6 +96,7 @@ class FlowKey(NamedTuple):
 _WHOLE: Final = int(PacketClass.WHOLE)
 _FRAGMENT: Final = int(PacketClass.FRAGMENT)
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
 _NONE: Final = int(PacketClass.NONE)
 
 _FRAGMENT_FLAG: Final = 1
@@ -107,6 +112,13 @@ def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClas
     runs = np.zeros(2, np.int64)
     inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs)
     return PacketClass(int(classes[0])), tuple(int(word) for word in keys[0])
+
+
+def stated_length(packet: NDArray[np.uint8]) -> int:
+    """The length that a packet says it has: of one that is WHOLE or PADDED."""
+    if packet[0] >> 4 == 4:
+        return int(packet[2]) << 8 | int(packet[3])
+    return IPV6_HEADER + (int(packet[4]) << 8 | int(packet[5]))
 
 
 def unpack_key(words: Sequence[int] | NDArray[np.uint64]) -> FlowKey:
@@ -228,12 +240,15 @@ def _inspect_ipv4(
         verdict = _FRAGMENT
     else:
         header = (load_u8(buffer, start) & 0x0F) << 2
+        total = load_u16_be(buffer, start + 2)
         ports = -1
-        if IPV4_HEADER <= header <= length and load_u16_be(buffer, start + 2) == length:
-            ports = _ports(buffer, start + header, length - header, protocol)
+        if IPV4_HEADER <= header <= total <= length:
+            ports = _ports(buffer, start + header, total - header, protocol)
         if ports < 0:
             _clear(keys, row)
             return _MALFORMED
+        if total < length:
+            verdict = _PADDED
     keys[row, 0] = (vni << 40) | (protocol << 32) | ports
     keys[row, 1] = 0
     keys[row, 2] = MAPPED | load_u32_be(buffer, start + 12)
@@ -267,13 +282,16 @@ def _inspect_ipv6(
         if header + 8 <= length:
             protocol = load_u8(buffer, start + header)
     else:
-        # A jumbogram's payload length is 0 (RFC 2675), so it is a lie like any other.
+        # A jumbogram's payload length is 0 (RFC 2675), so its headers end behind it.
+        total = load_u16_be(buffer, start + 4) + IPV6_HEADER
         ports = -1
-        if header <= length and load_u16_be(buffer, start + 4) == length - IPV6_HEADER:
-            ports = _ports(buffer, start + header, length - header, protocol)
+        if header <= total <= length:
+            ports = _ports(buffer, start + header, total - header, protocol)
         if ports < 0:
             _clear(keys, row)
             return _MALFORMED
+        if total < length:
+            verdict = _PADDED
     keys[row, 0] = (vni << 40) | (protocol << 32) | ports
     keys[row, 1] = load_u64_be(buffer, start + 8)
     keys[row, 2] = load_u64_be(buffer, start + 16)
@@ -299,7 +317,7 @@ def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) ->
             return -1
         return load_u32_be(buffer, start)
     if protocol == UDP:
-        if length < UDP_HEADER or load_u16_be(buffer, start + 4) != length:
+        if length < UDP_HEADER or not UDP_HEADER <= load_u16_be(buffer, start + 4) <= length:
             return -1
         return load_u32_be(buffer, start)
     return 0

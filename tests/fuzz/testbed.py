@@ -23,6 +23,7 @@ from dtls_emu.tunnel.peers import Identity
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.parse import parse_packet_untrusted
 from dtls_emu.wire.segment import segment
 
 
@@ -158,7 +159,12 @@ def _packets(burst: Burst) -> list[bytes]:
 
 
 def _told(packet: bytes) -> bytes:
-    """What packets are told apart by: all but the identification of IPv4, which joining and cutting renew."""
+    """What packets are told apart by: all but padding, which a card cuts off, and the identification of IPv4, which
+    joining and cutting renew.
+    """
+    if parse_packet_untrusted(packet) is not None:
+        version_6 = packet[0] >> 4 == 6
+        packet = packet[: int.from_bytes(packet[4:6]) + 40 if version_6 else int.from_bytes(packet[2:4])]
     if packet[:1] and packet[0] >> 4 == 4 and len(packet) >= 20:
         return packet[:4] + packet[6:10] + packet[12:]
     return packet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.testing.packets import A6, B6, A, B, route_ends, source_routed
+from dtls_emu.testing.packets import A6, B6, A, B, route_ends, source_routed, udp
 from dtls_emu.wire.virtio import GSO_TCPV4, GSO_TCPV6, NEEDS_CHECKSUM, VNET_FIELDS
 
 
@@ -40,3 +40,19 @@ def test_a_source_routed_super_packet_goes_whole_to_a_vm_of_the_host(make_rig, t
     rig.guests["a"].send(packet, header)
     rig.settle()
     assert rig.guests["a2"].read() == [(header, packet)]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize("ends", [(A, B), (A6, B6)], ids=["IPv4", "IPv6"])
+def test_padding_is_cut_off_and_surplus_is_not(make_rig, ends, encrypted):
+    """Bytes behind an IP packet are nobody's; those behind a UDP datagram in it are options (RFC 9868)."""
+    rig = make_rig(encrypted=encrypted)
+    plain = udp(*ends, payload=bytes(100))
+    at = len(plain) - 104
+    surplus = plain[:at] + (60).to_bytes(2) + plain[at + 2 :]
+    for _ in range(4):
+        for packet in (plain + b"padding", surplus, surplus + b"padding", surplus):
+            rig.guests["a"].send(packet)
+        rig.settle()
+    assert rig.guests["b"].received() == [plain, surplus, surplus, surplus] * 4
+    assert rig.agents["h1"].card.egress.counters.dropped == {}

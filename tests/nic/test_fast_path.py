@@ -11,17 +11,20 @@ from dtls_emu.crypto.backend import Established, TrafficKeys
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.nic import fast_kernels as kernels
 from dtls_emu.nic import flow_table as table
+from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.fast_kernels import plan_out, seal_out
 from dtls_emu.testing.packets import (
     A2,
     A6,
     B6,
     FLOWS,
+    HOSTS,
     VNI,
     A,
     B,
     C,
     as_array,
+    frame,
     route_ends,
     source_routed,
     tcp,
@@ -32,7 +35,7 @@ from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.headers import super_packet_layout
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
 from dtls_emu.wire.packet import fragments
-from dtls_emu.wire.protocol import MAX_PLAINTEXT, MAX_SEQUENCE
+from dtls_emu.wire.protocol import APPLICATION_DATA, MAX_PLAINTEXT, MAX_SEQUENCE
 from dtls_emu.wire.segment import segment
 
 
@@ -117,6 +120,67 @@ def test_a_super_packet_that_cannot_be_cut_is_malformed(make_twins, route):
     assert twins.fast.reasons() == {DropReason.MALFORMED: 2}
     assert twins.fast.delivered == {}
     assert twins.fast.cards["h1"].egress.counters.answered == 0
+
+
+PADDED = [*FLOWS, udp()[:24] + (len(udp()) - 30).to_bytes(2) + udp()[26:]]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_padding_is_cut_off_and_what_is_padded_is_not_joined(make_twins, encrypted):
+    """From a VM, and from another host: with a flow offloaded or not, alone and between others, in order."""
+    twins = make_twins("null", encrypted=encrypted)
+    twins.offload(*FLOWS)
+    for packet in PADDED:
+        twins.send("a", packet + b"padding")
+        twins.send("a", *[packet] * 3, packet[:-9] + bytes(9), packet)
+    rows = [tcp(identification=n, sequence=n) for n in range(6)]
+    longer = rows.copy()
+    for n in (1, 2, 4):
+        body = tcp(size=990, identification=n, sequence=n)
+        rows[n], longer[n] = body, body + b"0123456789"
+    for wire in twins:
+        wire.cards["h2"].merges_for.add("b")
+        wire.delivered.clear()
+    twins.send("a", *longer)
+    twins.agree()
+    assert twins.fast.delivered == {"b": rows}
+    assert not twins.fast.drops
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_frames_with_padding_arrive_without(make_twins, encrypted):
+    """As a VTEP that carries short Ethernet frames sends them (RFC 7348 does not have them cut)."""
+    twins = make_twins("null", encrypted=encrypted)
+    twins.offload(udp())
+    sizes = (1, 5, 5, 5, 9, 2)
+    for wire in twins:
+        rows = [frame(udp(payload=bytes([n]) * n)).ljust(60, b"\0") for n in sizes]
+        port = local_port = VXLAN_PORT
+        if encrypted:
+            association = wire.cards["h1"].tunnels["h2"].active
+            rows = [association._seal_control(APPLICATION_DATA, each) for each in rows]
+            port, local_port = association.ends
+        wire.cards["h2"].merges_for.add("b")
+        wire.arrive("h2", (HOSTS["h1"], port), local_port, rows)
+    twins.agree()
+    assert twins.fast.delivered == {"b": [udp(payload=bytes([n]) * n) for n in sizes]}
+
+
+def test_a_padded_super_packet_is_not_cut(make_twins):
+    """Its payload could end anywhere."""
+    twins = make_twins("null")
+    twins.offload(udp(), tcp())
+    twins.hand_over("a", tcp(rows=3) + b"padding", 1000)
+    twins.agree()
+    assert twins.fast.reasons() == {DropReason.MALFORMED: 1}
+
+
+def test_a_packet_from_the_internet_arrives_without_its_padding(make_wire):
+    """At the gateway, too."""
+    wire = make_wire()
+    packet = udp("8.8.8.8", A)
+    (effect,) = wire.cards["h1"].from_gateway("prod", packet + b"padding", 0.0)
+    assert effect.burst.row(0).tobytes() == packet
 
 
 def test_a_source_routed_super_packet_waits_for_its_tunnel_and_comes_whole_to_a_neighbour(make_wire):

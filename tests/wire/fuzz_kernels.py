@@ -13,6 +13,7 @@ from numba.core import config
 
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
+from dtls_emu.wire.headers import super_packet_layout
 from dtls_emu.wire.inspect import KEY_WORDS, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import copy_bytes, kernel, load_u32_be
 from dtls_emu.wire.merge import GROUP_WORDS, merge, merge_rows
@@ -74,10 +75,23 @@ def seeds(rng):
     chained = bytearray(udp6[:40] + chain * rng.randrange(1, 4) + udp6[40:])
     chained[6] = rng.choice(EXTENSIONS)
     chained[4:6] = (len(chained) - 40).to_bytes(2)
+    routed = bytearray(tcp_packet(A6, B6, 1, 2, body))
+    routed[4:6] = (len(routed) - 16).to_bytes(2)
+    routed[6] = 43
+    routed[40:40] = bytes((6, 2, 0, 1)) + bytes(20)
+    options = rng.choice(
+        [b"\x83\x07\x04" + bytes(5), b"\x01\x01\x89\x03", b"\x44\x04\x05\x00", rng.randbytes(8)]
+    )
+    with_options = bytearray(tcp_packet(A4, B4, 1, 2, body))
+    with_options[0] += len(options) // 4
+    with_options[2:4] = (len(with_options) + len(options)).to_bytes(2)
+    with_options[20:20] = options
     return [
         udp,
         udp6,
         bytes(chained),
+        bytes(routed),
+        bytes(with_options),
         tcp_packet(A4, B4, 1, 2, body, options=STAMP, flags=rng.randrange(256)),
         tcp_packet(A6, B6, 1, 2, body, flags=rng.choice([0x10, 0x18, 0x90])),
         icmp_echo(A4, B4, 1, 2, body),
@@ -176,6 +190,10 @@ def segmentation(rng):
     header = np.zeros(rng.choice([0, 22]), np.uint8)
     length = rng.choice([len(packet), rng.randrange(-1, 300)])
     segment_packet(packet, length, mss, destination, stride, rng.choice([-1, 0, 21]), header)
+    places = rng.choice([20, 24, 28, 40, 48, 64]), rng.choice([6, 16])
+    layout = super_packet_layout(packet, 0, len(packet), rng.random() < 0.9, *places)
+    if layout != 0:
+        segment_packet(packet, len(packet), mss, destination, stride, 0, header, layout)
     for cut in segment(packet, mss, headroom=1):
         for row in cut.rows():
             internet_checksum(row.tobytes())
