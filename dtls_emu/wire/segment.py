@@ -3,7 +3,7 @@
 1. Find transport header and payload; refuse what cannot be cut.
 2. For each row: encapsulation, headers, its part of the payload, each copied once.
 3. Patch: lengths, IPv4 identification + i, TCP sequence number, FIN and PSH only on the last row, CWR only
-   on the first (RFC 3168 6.1.2), and all checksums. The sum over headers is taken once and the parts that
+   on the first (RFC 3168 6.1.2; a guest's kernel that means Accurate ECN cuts for itself), and all checksums. The sum over headers is taken once and the parts that
    differ are added, so that each row's payload is all that is summed.
 
 The checksum fields of the super-packet do not matter: a packet from a virtual NIC has only a partial one
