@@ -27,6 +27,7 @@ __all__ = [
     "MAX_SEND_SEGMENTS",
     "SOCKET_BUFFER_BYTES",
     "SOL_UDP",
+    "TOS_MESSAGE",
     "UDP_GRO",
     "UDP_SEGMENT",
     "ControlMessage",
@@ -38,8 +39,11 @@ __all__ = [
     "kernel_drops",
     "prepare_gro",
     "prepare_gso",
+    "report_tos",
     "segment_control",
     "segment_size",
+    "tos_control",
+    "type_of_service",
 ]
 
 SOL_UDP: Final = 17
@@ -58,8 +62,22 @@ SOCKET_BUFFER_BYTES: Final = 7 << 20
 GSO_REFUSALS: Final = frozenset({errno.EIO, errno.EINVAL})
 """How a kernel or driver without UDP segmentation answers a send that asks for it (EIO: no checksum offload)."""
 
-CONTROL_BYTES: Final = socket.CMSG_SPACE(4)
-"""Room for the one control message of a receive, a C int."""
+CONTROL_BYTES: Final = 2 * socket.CMSG_SPACE(4)
+"""Room for the control messages of a receive: the size of merged datagrams and their type of service, a C int each."""
+
+IPV6_RECVTCLASS: Final = 66
+IPV6_TCLASS: Final = 67
+TOS_REPORT: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_RECVTOS),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_RECVTCLASS),
+}
+TOS_MESSAGE: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TOS),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_TCLASS),
+}
+"""Level and type by address family: the option, and the message of a send or receive (ip(7), ipv6(7))."""
+
+_TOS_MESSAGES: Final = frozenset(TOS_MESSAGE.values())
 
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
@@ -157,6 +175,29 @@ def segment_size(control_untrusted: list[ControlMessage]) -> int:
     for level, kind, data in control_untrusted:
         if level == SOL_UDP and kind == UDP_GRO:
             return max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
+    return 0
+
+
+def report_tos(sock: socket.socket) -> Offload:
+    """Have receives tell the type of service that datagrams came with: without it the fabric's ECN marks are lost."""
+    level, kind = TOS_REPORT[sock.family]
+    try:
+        sock.setsockopt(level, kind, 1)
+    except OSError as error:
+        return Offload(state="off", reason=f"IP_RECVTOS: {error.strerror}")
+    return Offload(state="on", reason="")
+
+
+def tos_control(family: socket.AddressFamily, tos: int) -> list[ControlMessage]:
+    """The control messages of a send with a type of service (a C int); none for 0, which is a socket's own."""
+    return [(*TOS_MESSAGE[family], struct.pack("=i", tos))] if tos else []
+
+
+def type_of_service(control_untrusted: list[ControlMessage]) -> int:
+    """The type of service, or traffic class, of a receive: a byte or a C int; 0 when it is not told."""
+    for level, kind, data in control_untrusted:
+        if (level, kind) in _TOS_MESSAGES:
+            return int.from_bytes(data[:4], sys.byteorder) & 0xFF
     return 0
 
 

@@ -310,7 +310,8 @@ class Card:
             raise LocalProtocolError("a running card cannot take other hosts or VMs")
         self._vms = vms
         self._topology = self._slow_path.topology = topology
-        self.egress.topology = self.ingress.topology = topology
+        self.egress.take(topology)
+        self.ingress.topology = topology
         for peer, tunnel in self.tunnels.items():
             tunnel.path_mtu = topology.link(self.host, peer).mtu
         self.revalidate()

@@ -33,7 +33,9 @@ from dtls_emu.wire.vxlan import encapsulate
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
     from dtls_emu.lab.topology import Topology, Vm
     from dtls_emu.nic.arena import Arena
@@ -60,6 +62,7 @@ class Egress:
         counters: the books.
         flows: the flow table of this direction.
         topology: the lab as it stands.
+        tos_kept, tos_set: which bits of the inner type of service go outside, and which are there besides.
         generation: of the policy; raising it makes every flow be decided again at its next packet.
     """
 
@@ -84,7 +87,7 @@ class Egress:
         self.counters = EgressCounters()
         self.flows: FlowTable[EgressFlow] = FlowTable(topology.profile.flow_table)
         self.generation = 0
-        self.topology = topology
+        self.take(topology)
         self._slow_path = slow_path
         self._waiting = waiting
         self._arena = arena
@@ -93,9 +96,15 @@ class Egress:
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
+        self._services = np.zeros(MAX_ROWS, np.uint8)
         self._groups = np.zeros(MAX_ROWS, np.uint8)
         self._heads = np.zeros(MAX_ROWS, np.int64)
         self._sizes = np.zeros(MAX_ROWS, np.int64)
+
+    def take(self, topology: Topology) -> None:
+        """Go on under this lab."""
+        self.topology = topology
+        self.tos_kept, self.tos_set = topology.profile.outer_tos
 
     def forward(self, vm: Vm, vni: int, burst: Burst, effects: list[Effect], now: float) -> None:
         """Send a VM's packets on their way. At most ``MAX_ROWS`` rows; they are not changed."""
@@ -110,10 +119,12 @@ class Egress:
             self._keys,
             self._classes,
             self._runs,
+            self._services,
         )
         if runs == 1 and self._classes[0] != _PADDED:
             flow = self._admit(vm, 0, burst, burst.packets, effects, now)
             if flow is not None:
+                burst.tos = int(self._services[0]) & self.tos_kept | self.tos_set
                 self._send(flow, burst, effects, now)
             return
         if _PADDED in self._classes[: burst.count]:
@@ -125,7 +136,12 @@ class Egress:
             flow = self._admit(vm, head, burst, count, effects, now)
             if flow is not None:
                 memory = self._arena.take(count * burst.size)
-                self._send(flow, gather(burst, self._groups, group, count, memory), effects, now)
+                rows = gather(burst, self._groups, group, count, memory)
+                services = self._services[: burst.count][self._groups[: burst.count] == group]
+                for start, stop, tos in _stretches(services & self.tos_kept | self.tos_set):
+                    part = rows.slice(start, stop)
+                    part.tos = tos
+                    self._send(flow, part, effects, now)
 
     def _forward_padded(
         self, vm: Vm, vni: int, burst: Burst, boundaries: list[int], effects: list[Effect], now: float
@@ -236,6 +252,7 @@ class Egress:
             tailroom=tailroom,
             buffer=memory,
             mark=burst.mark,
+            tos=burst.tos,
             layout=burst.layout,
         )
         if not wires:
@@ -256,7 +273,9 @@ class Egress:
         if room < burst.packets:  # none yet, or its key is worn out before the next is there
             if burst.gso_size and tunnel.active is not None:
                 # A key may hold fewer records than a super-packet has: its packets go one by one.
-                parts = segment(burst.row(0), burst.gso_size, mark=burst.mark, layout=burst.layout)
+                parts = segment(
+                    burst.row(0), burst.gso_size, mark=burst.mark, tos=burst.tos, layout=burst.layout
+                )
                 for part in parts:
                     self._send_encrypted(flow, part, effects, now)
                 if not parts:
@@ -297,6 +316,12 @@ class Egress:
     def _account(self, flow: EgressFlow, burst: Burst) -> None:
         flow.packets += burst.packets
         flow.nbytes += burst.nbytes
+
+
+def _stretches(services: NDArray[np.uint8]) -> Iterable[tuple[int, int, int]]:
+    """Rows that follow one another with one type of service: from where, to where, which."""
+    edges = [0, *(np.flatnonzero(services[1:] != services[:-1]) + 1).tolist(), len(services)]
+    return [(start, stop, int(services[start])) for start, stop in pairwise(edges)]
 
 
 def _longest_segment(burst: Burst) -> int:

@@ -46,6 +46,7 @@ class Burst:
         last: length of the last packet, ``1 <= last <= size``; equals ``size`` for a single row.
         mark: an opaque number that follows the packets through the card, as Linux's skb mark does.
             0 means unmarked. The simulation uses it to say which traffic item a drop belongs to.
+        tos: type of service, or traffic class, that is outside: of datagrams, and of packets that are to be such.
         gso_size: above 0, the single row is a TCP or UDP super-packet that is yet to be cut into packets of
             so many bytes of payload (virtio's ``gso_size``); 0 for packets.
         layout: of a super-packet, as :func:`~dtls_emu.wire.headers.super_packet_layout` says: negative when it
@@ -64,6 +65,7 @@ class Burst:
         "packets",
         "size",
         "stride",
+        "tos",
     )
 
     def __init__(
@@ -76,6 +78,7 @@ class Burst:
         count: int,
         last: int,
         mark: int = 0,
+        tos: int = 0,
         gso_size: int = 0,
         layout: int = 0,
         packets: int = 0,
@@ -87,6 +90,7 @@ class Burst:
         self.count = count
         self.last = last
         self.mark = mark
+        self.tos = tos
         self.gso_size = gso_size
         self.layout = layout
         self.packets = packets or count
@@ -125,11 +129,11 @@ class Burst:
         return burst
 
     @classmethod
-    def from_datagrams(cls, data: NDArray[np.uint8], segment: int = 0, mark: int = 0) -> Burst:
+    def from_datagrams(cls, data: NDArray[np.uint8], segment: int = 0, mark: int = 0, tos: int = 0) -> Burst:
         """View one receive of ``UDP_GRO``: ``segment`` bytes a datagram, 0 for a single one."""
         length = len(data)
         if segment <= 0 or segment >= length:
-            return cls(data, stride=length, offset=0, size=length, count=1, last=length, mark=mark)
+            return cls(data, stride=length, offset=0, size=length, count=1, last=length, mark=mark, tos=tos)
         count = -(-length // segment)
         return cls(
             data,
@@ -139,6 +143,7 @@ class Burst:
             count=count,
             last=length - (count - 1) * segment,
             mark=mark,
+            tos=tos,
         )
 
     @classmethod
@@ -202,6 +207,7 @@ class Burst:
             count=stop - start,
             last=self.last if stop == self.count else self.size,
             mark=self.mark,
+            tos=self.tos,
         )
 
     def cut(self, index: int, length: int) -> Burst:

@@ -7,7 +7,7 @@
    end (padding of a short Ethernet frame, say) is padded; who takes it further cuts it to what :func:`stated_length`
    says. A UDP datagram may end before its packet does: what is behind it is its surplus (RFC 9868).
 3. The key: virtual network and 5-tuple, in six 64-bit words.
-4. Runs: where in a burst the class or the key changes. A burst of one flow is one run.
+4. Runs: where in a burst the class, the key or the type of service changes. A burst of one flow is mostly one run.
 
 ::
 
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from dtls_emu.wire.ecn import type_of_service
 from dtls_emu.wire.headers import (
     AUTHENTICATION,
     EXTENSION_HEADERS,
@@ -110,7 +111,7 @@ def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClas
     keys = np.zeros((1, KEY_WORDS), np.uint64)
     classes = np.zeros(1, np.uint8)
     runs = np.zeros(2, np.int64)
-    inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs)
+    inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs, np.zeros(1, np.uint8))
     return PacketClass(int(classes[0])), tuple(int(word) for word in keys[0])
 
 
@@ -156,17 +157,22 @@ def inspect_packets(
     keys: NDArray[np.uint64],
     classes: NDArray[np.uint8],
     runs: NDArray[np.int64],
+    services: NDArray[np.uint8],
 ) -> int:
     """Inspect a burst of inner IP packets of the virtual network ``vni``.
 
     Fills ``keys``, at least ``count`` rows of :data:`KEY_WORDS`; ``classes``, at least ``count``, with a
-    :class:`PacketClass` each; and ``runs``, at least ``count + 1``: run ``i`` is the rows ``runs[i]`` to
-    ``runs[i + 1]``, all of one class and key. Returns how many runs there are.
+    :class:`PacketClass` each; ``services``, at least ``count``, with the type of service or traffic class of each row
+    that has a key, else 0; and ``runs``, at least ``count + 1``: run ``i`` is the rows ``runs[i]`` to
+    ``runs[i + 1]``, all of one class, key and type of service. Returns how many runs there are.
     """
     for row in range(count):
         length = last if row == count - 1 else size
-        classes[row] = _inspect(buffer, row * stride + offset, length, vni, keys, row)
-    return _split_runs(keys, classes, count, runs)
+        start = row * stride + offset
+        found = _inspect(buffer, start, length, vni, keys, row)
+        classes[row] = found
+        services[row] = 0 if found == _MALFORMED else type_of_service(buffer, start)
+    return _split_runs(keys, classes, services, count, runs)
 
 
 @kernel
@@ -181,6 +187,7 @@ def inspect_frames(
     keys: NDArray[np.uint64],
     classes: NDArray[np.uint8],
     runs: NDArray[np.int64],
+    services: NDArray[np.uint8],
 ) -> int:
     """Inspect a burst of received rows, VXLAN and Ethernet in front of the IP packet.
 
@@ -191,6 +198,7 @@ def inspect_frames(
     for row in range(count):
         length = last if row == count - 1 else size
         start = row * stride + offset
+        services[row] = 0
         if status[row] != 0:
             classes[row] = _NONE
             _clear(keys, row)
@@ -199,8 +207,12 @@ def inspect_frames(
             _clear(keys, row)
         else:
             vni = load_u32_be(buffer, start + 4) >> 8
-            classes[row] = _inspect(buffer, start + ENCAPSULATION, length - ENCAPSULATION, vni, keys, row)
-    return _split_runs(keys, classes, count, runs)
+            start += ENCAPSULATION
+            found = _inspect(buffer, start, length - ENCAPSULATION, vni, keys, row)
+            classes[row] = found
+            if found != _MALFORMED:
+                services[row] = type_of_service(buffer, start)
+    return _split_runs(keys, classes, services, count, runs)
 
 
 @kernel
@@ -325,7 +337,11 @@ def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) ->
 
 @kernel
 def _split_runs(
-    keys: NDArray[np.uint64], classes: NDArray[np.uint8], count: int, runs: NDArray[np.int64]
+    keys: NDArray[np.uint64],
+    classes: NDArray[np.uint8],
+    services: NDArray[np.uint8],
+    count: int,
+    runs: NDArray[np.int64],
 ) -> int:
     # A pass of its own: reading a key in wide words right after it was written in narrow ones stalls
     # the processor for longer than the whole inspection takes.
@@ -333,7 +349,7 @@ def _split_runs(
     for row in range(count):
         difference = np.uint64(row == 0)
         if row > 0:
-            difference |= np.uint64(classes[row] ^ classes[row - 1])
+            difference |= np.uint64(classes[row] ^ classes[row - 1] | services[row] ^ services[row - 1])
             for word in range(KEY_WORDS):
                 difference |= keys[row, word] ^ keys[row - 1, word]
         if difference:

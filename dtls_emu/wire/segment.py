@@ -69,6 +69,7 @@ def segment(
     tailroom: int = 0,
     buffer: NDArray[np.uint8] | None = None,
     mark: int = 0,
+    tos: int = 0,
     layout: int = 0,
 ) -> list[Burst]:
     """Cut a super-packet into bursts of at most :data:`~dtls_emu.wire.burst.MAX_ROWS` rows.
@@ -80,7 +81,7 @@ def segment(
         headroom: bytes to leave in front of each row.
         tailroom: bytes to leave behind it.
         buffer: where to, when it is large enough; else new memory. It must not overlap ``packet``.
-        mark: of the bursts.
+        mark, tos: of the bursts.
         layout: of :func:`~dtls_emu.wire.headers.super_packet_layout`; 0 to have it found as for a packet that no
             NIC has told anything of.
 
@@ -110,6 +111,7 @@ def segment(
         count=count,
         last=last,
         mark=mark,
+        tos=tos,
     )
     if count <= MAX_ROWS:
         return [whole]

@@ -7,16 +7,19 @@ of the failing round.
 
 import random
 import sys
+from itertools import pairwise
 
 import numpy as np
 from numba.core import config
 
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
+from dtls_emu.wire.ecn import mark_rows
 from dtls_emu.wire.headers import super_packet_layout
-from dtls_emu.wire.inspect import KEY_WORDS, inspect_frames, inspect_packets
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import copy_bytes, kernel, load_u32_be
 from dtls_emu.wire.merge import GROUP_WORDS, merge, merge_rows
+from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import fragments, icmp_echo, tcp_packet, udp_packet
 from dtls_emu.wire.record import check_records, commit_records, push_record_header
 from dtls_emu.wire.replay import ReplayWindow
@@ -142,15 +145,22 @@ def inspection(rng):
         count = burst.count
         keys = np.zeros((count, KEY_WORDS), np.uint64)
         classes, runs = np.zeros(count, np.uint8), np.zeros(count + 1, np.int64)
+        services = np.zeros(count, np.uint8)
         shape = burst.buffer, burst.stride, burst.offset, burst.size, count, burst.last
         if received:
             status = np.array([rng.choice([0, 0, 0, 1]) for _ in range(count)], np.uint8)
-            found = inspect_frames(*shape, status, keys, classes, runs)
+            found = inspect_frames(*shape, status, keys, classes, runs, services)
         else:
-            found = inspect_packets(*shape, 7, keys, classes, runs)
+            found = inspect_packets(*shape, 7, keys, classes, runs, services)
         edges = runs[: found + 1].tolist()
         if edges != sorted(set(edges)) or edges[0] != 0 or edges[-1] != count:
             raise AssertionError(f"runs {edges} of {count} rows")
+        for start, stop in pairwise(edges):
+            if classes[start] not in {PacketClass.MALFORMED, PacketClass.NONE}:
+                offset = burst.offset + ENCAPSULATION * received
+                mark_rows(
+                    burst.buffer, burst.stride, start * burst.stride + offset, stop - start, rng.randrange(4)
+                )
 
 
 def records(rng):

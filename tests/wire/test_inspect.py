@@ -35,7 +35,7 @@ from dtls_emu.wire.inspect import (
     stated_length,
     unpack_key,
 )
-from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
+from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet, with_tos
 from dtls_emu.wire.parse import parse_packet_untrusted
 from dtls_emu.wire.protocol import RowStatus
 
@@ -66,6 +66,7 @@ def inspect(burst, vni=7):
         keys,
         classes,
         runs,
+        np.full(burst.count, 0xEE, np.uint8),
     )
     return classes.tolist(), keys, runs[: found + 1].tolist()
 
@@ -330,6 +331,15 @@ def test_a_burst_of_one_flow_is_one_run():
     assert (keys == keys[0]).all()
 
 
+def test_runs_end_where_the_type_of_service_changes():
+    """One flow, but not one burst: outside there is one type of service."""
+    for packet in (UDP4, UDP6):
+        rows = [with_tos(packet, tos) for tos in (0, 0, 2, 3, 3, 0xB8, 0xB9)]
+        classes, keys, runs = inspect(Burst.from_packets(rows))
+        assert (classes, runs) == ([PacketClass.WHOLE] * 7, [0, 2, 3, 5, 6, 7])
+        assert (keys == keys[0]).all()
+
+
 def test_runs_end_where_class_or_key_changes():
     """Each row is in exactly one run, in order, whatever is mixed into a burst."""
     one, two = udp_packet(A4, B4, 1, 2, b"x" * 36), udp_packet(A4, B4, 1, 3, b"x" * 36)
@@ -388,6 +398,7 @@ def inspect_received(rows, status):
         keys,
         classes,
         runs,
+        np.full(burst.count, 0xEE, np.uint8),
     )
     return classes.tolist(), [tuple(words) for words in keys.tolist()], runs[: found + 1].tolist()
 
@@ -446,5 +457,5 @@ def test_an_empty_burst_has_no_runs():
     runs = np.full(1, -1, np.int64)
     nothing = np.zeros(0, np.uint8)
     keys = np.zeros((0, KEY_WORDS), np.uint64)
-    assert inspect_packets(nothing, 0, 0, 0, 0, 0, 7, keys, nothing, runs) == 0
+    assert inspect_packets(nothing, 0, 0, 0, 0, 0, 7, keys, nothing, runs, nothing) == 0
     assert runs[0] == 0
