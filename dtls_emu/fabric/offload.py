@@ -39,11 +39,11 @@ __all__ = [
     "kernel_drops",
     "prepare_gro",
     "prepare_gso",
+    "read_control",
     "report_tos",
     "segment_control",
     "segment_size",
     "tos_control",
-    "type_of_service",
 ]
 
 SOL_UDP: Final = 17
@@ -172,10 +172,7 @@ def segment_control(size: int) -> list[ControlMessage]:
 
 def segment_size(control_untrusted: list[ControlMessage]) -> int:
     """The size of each datagram of a merged receive (a C int), 0 when it holds a single one."""
-    for level, kind, data in control_untrusted:
-        if level == SOL_UDP and kind == UDP_GRO:
-            return max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
-    return 0
+    return read_control(control_untrusted)[0]
 
 
 def report_tos(sock: socket.socket) -> Offload:
@@ -193,12 +190,19 @@ def tos_control(family: socket.AddressFamily, tos: int) -> list[ControlMessage]:
     return [(*TOS_MESSAGE[family], struct.pack("=i", tos))] if tos else []
 
 
-def type_of_service(control_untrusted: list[ControlMessage]) -> int:
-    """The type of service, or traffic class, of a receive: a byte or a C int; 0 when it is not told."""
+def read_control(control_untrusted: list[ControlMessage]) -> tuple[int, int]:
+    """What a receive tells: the size of each datagram if they are merged (a C int), and their type of service.
+
+    The first is 0 when it holds a single one. The second is a byte or a C int, and 0 when it is not told.
+    """
+    segment = tos = 0
     for level, kind, data in control_untrusted:
-        if (level, kind) in _TOS_MESSAGES:
-            return int.from_bytes(data[:4], sys.byteorder) & 0xFF
-    return 0
+        if level == SOL_UDP:
+            if kind == UDP_GRO:
+                segment = max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
+        elif (level, kind) in _TOS_MESSAGES:
+            tos = data[0] if len(data) == 1 else int.from_bytes(data[:4], sys.byteorder) & 0xFF
+    return segment, tos
 
 
 def kernel_drops(sock: socket.socket) -> int:

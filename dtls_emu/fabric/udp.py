@@ -34,11 +34,10 @@ from dtls_emu.fabric.offload import (
     kernel_drops,
     prepare_gro,
     prepare_gso,
+    read_control,
     report_tos,
     segment_control,
-    segment_size,
     tos_control,
-    type_of_service,
 )
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -305,13 +304,13 @@ class UdpFabric:
     def _send_singly(
         self, port: _Port, wire: memoryview, size: int, destination: UnderlayAddress, mark: int, tos: int
     ) -> int:
-        sendto, sendmsg = port.sock.sendto, port.sock.sendmsg
-        control = tos_control(self._family, tos)
+        sendto = port.sock.sendto
+        control = tos_control(self._family, tos) if tos else []
         sent = 0
         for start in range(0, len(wire), size):
             try:
                 if control:
-                    sendmsg((wire[start : start + size],), control, 0, destination)
+                    port.sock.sendmsg((wire[start : start + size],), control, 0, destination)
                 else:
                     sendto(wire[start : start + size], destination)
             except OSError as error:
@@ -380,9 +379,8 @@ class UdpFabric:
                 self._received += 1
                 self._rejected += 1
                 continue
-            burst = Burst.from_datagrams(
-                port.buffer[:length], segment_size(control), tos=type_of_service(control)
-            )
+            segment, tos = read_control(control)
+            burst = Burst.from_datagrams(port.buffer[:length], segment, 0, tos)
             count = burst.count
             self._received += count
             self._delivered += count

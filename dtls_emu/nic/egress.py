@@ -121,10 +121,10 @@ class Egress:
             self._runs,
             self._services,
         )
-        if runs == 1 and self._classes[0] != _PADDED:
+        if runs == 1 and self._classes.item(0) != _PADDED:
             flow = self._admit(vm, 0, burst, burst.packets, effects, now)
             if flow is not None:
-                burst.tos = int(self._services[0]) & self.tos_kept | self.tos_set
+                burst.tos = self._services.item(0) & self.tos_kept | self.tos_set
                 self._send(flow, burst, effects, now)
             return
         if _PADDED in self._classes[: burst.count]:

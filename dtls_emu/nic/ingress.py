@@ -166,7 +166,7 @@ class Ingress:
         )
         boundaries = (0, burst.count) if runs == 1 else self._runs[: runs + 1].tolist()
         for start, stop in pairwise(boundaries):
-            seen = self._classes[start]
+            seen = int(self._classes[start])
             if seen == _NONE:
                 continue
             run = burst if runs == 1 else burst.slice(start, stop)
@@ -192,11 +192,16 @@ class Ingress:
             if run.tos & ECN and not self._mark(run, int(self._services[start])):
                 continue
             flow.last_seen = now
-            if seen == _PADDED:
-                for row in range(run.count):
-                    self._hand_over(flow, run.cut(row, stated_length(run.row(row))), effects)
-            else:
-                self._hand_over(flow, run, effects)
+            flow.packets += run.count
+            self.counters.delivered += run.count
+            for part in (run,) if seen != _PADDED else _without_padding(run):
+                nbytes = part.nbytes
+                flow.nbytes += nbytes
+                self.counters.delivered_bytes += nbytes
+                if part.count > 1 and flow.vm in self._merges_for:
+                    self._merge(flow.vm, part, effects)
+                else:
+                    effects.append(Deliver(flow.vm, part))
 
     def _mark(self, run: Burst, inner: int) -> bool:
         """Have packets of this type of service say what happened outside; False when they cannot."""
@@ -207,17 +212,6 @@ class Ingress:
         if marked != inner & ECN:
             mark_rows(run.buffer, run.stride, run.offset, run.count, marked)
         return True
-
-    def _hand_over(self, flow: IngressFlow, run: Burst, effects: list[Effect]) -> None:
-        """Packets of one flow that is not refused."""
-        flow.packets += run.count
-        flow.nbytes += run.nbytes
-        self.counters.delivered += run.count
-        self.counters.delivered_bytes += run.nbytes
-        if run.count > 1 and flow.vm in self._merges_for:
-            self._merge(flow.vm, run, effects)
-        else:
-            effects.append(Deliver(flow.vm, run))
 
     def _merge(self, vm: str, run: Burst, effects: list[Effect]) -> None:
         memory = self._arena.take(run.nbytes + run.count * VNET_HEADER)
@@ -235,3 +229,8 @@ class Ingress:
                     mark=run.mark,
                 )
             effects.append(Deliver(vm, joined))
+
+
+def _without_padding(run: Burst) -> list[Burst]:
+    """Each packet by itself, cut off where it says that it ends."""
+    return [run.cut(row, stated_length(run.row(row))) for row in range(run.count)]

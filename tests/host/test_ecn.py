@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from dtls_emu.fabric.offload import segment_size, type_of_service
+from dtls_emu.fabric.offload import read_control
 from dtls_emu.host.guest import Guest
 from dtls_emu.host.netns import entered
 from dtls_emu.host.simulation import simulate
@@ -44,8 +44,8 @@ def catch(rig):
             while True:
                 data, control, _, source = entry.sock.recvmsg(1 << 16, 128)
                 rows = np.frombuffer(bytearray(data), np.uint8)
-                burst = Burst.from_datagrams(rows, segment_size(control), tos=type_of_service(control))
-                caught.append((burst, source[1], port))
+                segment, tos = read_control(control)
+                caught.append((Burst.from_datagrams(rows, segment, tos=tos), source[1], port))
     return caught
 
 
