@@ -45,7 +45,12 @@ def per_packet(benchmark):
 
 
 def results(count):
-    return np.zeros((count, KEY_WORDS), np.uint64), np.zeros(count, np.uint8), np.zeros(count + 1, np.int64)
+    return (
+        np.zeros((count, KEY_WORDS), np.uint64),
+        np.zeros(count, np.uint8),
+        np.zeros(count + 1, np.int64),
+        np.zeros(count, np.uint8),
+    )
 
 
 def burst_of(packet, **room):

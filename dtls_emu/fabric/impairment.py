@@ -12,12 +12,13 @@ A datagram meets a link in this order:
 5. Reorder. The datagram steps aside until the next one of its direction has passed it, or for
    :data:`REORDER_HOLD` when none comes; one steps aside at a time. It needs no delay to work, unlike tc-netem's.
 6. Duplicate. A copy arrives right behind its original.
-7. Corrupt. One bit of the payload is flipped. It arrives: a real UDP checksum would hide most of these from
+7. Mark. A datagram that is ECN-capable outside is marked Congestion Experienced (RFC 3168 5); any other is not.
+8. Corrupt. One bit of the payload is flipped. It arrives: a real UDP checksum would hide most of these from
    the card, here the record's tag has to find them.
 
 Randomness: each direction has a generator of its own, seeded by the run's seed and the names of its ends, so
 a new link does not change what the others do. Six numbers are drawn for each datagram, needed or not, so
-that raising one probability leaves the other decisions as they were.
+that raising one probability leaves the other decisions as they were. Marks have a generator of their own.
 
 A handshake's datagrams differ by some bytes from run to run (an ECDSA signature is DER, RFC 3279 2.2.3), so the
 clock charges them as full-MTU packets, and the bit that is flipped is one of a header field that does not depend on
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.fabric.clock import NANOSECONDS, nanoseconds
 from dtls_emu.fabric.underlay import Ledger
 from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.wire.ecn import ECN, ECT_0, ECT_1
 from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
 
 
@@ -65,6 +67,7 @@ class Fate:
         reordered: it waits there until the next one has passed it.
         duplicated: a copy comes right behind it.
         flipped_bit: number of the payload bit that is flipped, or -1.
+        marked: it is marked CE outside.
     """
 
     dropped: DropReason | None = None
@@ -72,6 +75,7 @@ class Fate:
     reordered: bool = False
     duplicated: bool = False
     flipped_bit: int = -1
+    marked: bool = False
 
 
 class Direction:
@@ -88,6 +92,7 @@ class Direction:
         self.ledger = Ledger()
         self._outer = (IPV4_HEADER if underlay_version == 4 else IPV6_HEADER) + UDP_HEADER
         self._random = Random(f"{seed}|{link.source}|{link.destination}")
+        self._marking = Random(f"{seed}|{link.source}|{link.destination}|ecn")
         self._queue_limit = queue_limit
         self._departures: deque[int] = deque()
         self._last_arrival_ns = 0
@@ -100,6 +105,7 @@ class Direction:
         self._jitter_ns = nanoseconds(link.jitter)
         self._rate = math.ceil(link.rate)
         self._draws = any((link.loss, link.reorder, link.duplicate, link.corrupt, link.jitter))
+        self._marks = bool(link.ecn_mark)
 
     @property
     def settled_at_ns(self) -> int:
@@ -109,15 +115,16 @@ class Direction:
     @property
     def transparent(self) -> bool:
         """Whether all that it does is to delay, every datagram alike."""
-        return not self._draws and not self._rate
+        return not self._draws and not self._rate and not self._marks
 
     def fits(self, length: int) -> bool:
         """Whether a UDP payload of ``length`` bytes is within the MTU."""
         return self._outer + length <= self.link.mtu
 
-    def judge(self, length: int, now_ns: int, *, handshake: bool) -> Fate:
-        """Decide about one datagram of ``length`` payload bytes that is sent now."""
+    def judge(self, length: int, now_ns: int, *, handshake: bool, tos: int = 0) -> Fate:
+        """Decide about one datagram of ``length`` payload bytes and with this type of service that is sent now."""
         link = self.link
+        marked = self._marks and self._marking.random() < link.ecn_mark and tos & ECN in {ECT_0, ECT_1}
         loss, duplicate, corrupt, reorder, jitter, bit = self._draw()
         if not self.fits(length):
             return Fate(DropReason.LINK_MTU)
@@ -138,6 +145,7 @@ class Direction:
             reordered=reorder < link.reorder,
             duplicated=duplicate < link.duplicate,
             flipped_bit=_flipped(bit, length, handshake=handshake) if corrupt < link.corrupt else -1,
+            marked=marked,
         )
 
     def arrival(self, departure_ns: int, jitter_ns: int = 0) -> int:

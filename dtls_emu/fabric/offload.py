@@ -35,6 +35,7 @@ __all__ = [
     "SEGMENTATION_WORDS",
     "SOCKET_BUFFER_BYTES",
     "SOL_UDP",
+    "TOS_MESSAGE",
     "UDP_GRO",
     "UDP_SEGMENT",
     "ControlMessage",
@@ -49,8 +50,11 @@ __all__ = [
     "path_mtu",
     "prepare_gro",
     "prepare_gso",
+    "read_control",
+    "report_tos",
     "segment_control",
     "segment_size",
+    "tos_control",
 ]
 
 SOL_UDP: Final = 17
@@ -79,8 +83,22 @@ RESUME_AT: Final = 0  # when it is tried again, in seconds; 0 while it is used, 
 REFUSED_BY: Final = 1  # the error of the last refusal, 0 once a send has gone
 SEGMENTATION_WORDS: Final = 2
 
-CONTROL_BYTES: Final = socket.CMSG_SPACE(4)
-"""Room for the one control message of a receive, a C int."""
+CONTROL_BYTES: Final = 2 * socket.CMSG_SPACE(4)
+"""Room for the control messages of a receive: the size of merged datagrams and their type of service, a C int each."""
+
+IPV6_RECVTCLASS: Final = 66
+IPV6_TCLASS: Final = 67
+TOS_REPORT: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_RECVTOS),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_RECVTCLASS),
+}
+TOS_MESSAGE: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TOS),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_TCLASS),
+}
+"""Level and type by address family: the option, and the message of a send or receive (ip(7), ipv6(7))."""
+
+_TOS_MESSAGES: Final = frozenset(TOS_MESSAGE.values())
 
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
@@ -224,10 +242,37 @@ def segment_control(size: int) -> list[ControlMessage]:
 
 def segment_size(control_untrusted: list[ControlMessage]) -> int:
     """The size of each datagram of a merged receive (a C int), 0 when it holds a single one."""
+    return read_control(control_untrusted)[0]
+
+
+def report_tos(sock: socket.socket) -> Offload:
+    """Have receives tell the type of service that datagrams came with: without it the fabric's ECN marks are lost."""
+    level, kind = TOS_REPORT[sock.family]
+    try:
+        sock.setsockopt(level, kind, 1)
+    except OSError as error:
+        return Offload(state="off", reason=f"IP_RECVTOS: {error.strerror}")
+    return Offload(state="on", reason="")
+
+
+def tos_control(family: socket.AddressFamily, tos: int) -> list[ControlMessage]:
+    """The control messages of a send with a type of service (a C int); none for 0, which is a socket's own."""
+    return [(*TOS_MESSAGE[family], struct.pack("=i", tos))] if tos else []
+
+
+def read_control(control_untrusted: list[ControlMessage]) -> tuple[int, int]:
+    """What a receive tells: the size of each datagram if they are merged (a C int), and their type of service.
+
+    The first is 0 when it holds a single one. The second is a byte or a C int, and 0 when it is not told.
+    """
+    segment = tos = 0
     for level, kind, data in control_untrusted:
-        if level == SOL_UDP and kind == UDP_GRO:
-            return max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
-    return 0
+        if level == SOL_UDP:
+            if kind == UDP_GRO:
+                segment = max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
+        elif (level, kind) in _TOS_MESSAGES:
+            tos = data[0] if len(data) == 1 else int.from_bytes(data[:4], sys.byteorder) & 0xFF
+    return segment, tos
 
 
 def kernel_drops(sock: socket.socket) -> int:

@@ -25,6 +25,7 @@ from dtls_emu.fabric.impairment import REORDER_HOLD, Direction, Fate, is_handsha
 from dtls_emu.fabric.underlay import Ledger, total
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.ecn import CE
 
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class WireEvent:
         payload: as it was sent, before any corruption.
         mark: of its burst.
         fate: what becomes of it.
+        tos: type of service, or traffic class, of the outer packet as it was sent.
     """
 
     time: float
@@ -62,6 +64,7 @@ class WireEvent:
     payload: bytes
     mark: int
     fate: Fate
+    tos: int = 0
 
 
 class SimulatedFabric:
@@ -163,7 +166,7 @@ class SimulatedFabric:
         The burst is copied; the caller may use its buffer again.
         """
         burst = effect.burst
-        flow = _Flow((host, effect.source_port), effect.destination, burst.mark)
+        flow = _Flow((host, effect.source_port), effect.destination, burst.mark, burst.tos)
         path = self._path(host, effect.destination[0])
         if path is None:
             self._strays.offered += burst.count
@@ -197,19 +200,21 @@ class SimulatedFabric:
         train = _Train()
         for row in burst.rows():
             handshake = is_handshake(row[0])
-            fate = path.direction.judge(len(row), now_ns, handshake=handshake)
+            fate = path.direction.judge(len(row), now_ns, handshake=handshake, tos=flow.tos)
             self._report_row(flow, row, fate)
             if fate.dropped is not None:
                 self._drop(path.direction.ledger, fate.dropped, 1, flow.mark)
                 continue
             arriving, copies = self._impair(path.direction.ledger, flow, row, fate)
+            carried = flow._replace(tos=flow.tos | CE) if fate.marked else flow
             if fate.reordered and path.held is None:
-                self._hold(path, flow, arriving, fate.arrival_ns, copies)
+                self._hold(path, carried, arriving, fate.arrival_ns, copies)
                 continue
             for _ in range(copies):
-                if handshake or not self._merge or not train.takes(arriving, fate.arrival_ns):
+                is_apart = handshake or not self._merge or carried.tos != train.tos
+                if is_apart or not train.takes(arriving, fate.arrival_ns):
                     self._depart(path, flow, train)
-                    train = _Train(fate.arrival_ns)
+                    train = _Train(fate.arrival_ns, carried.tos)
                 train.rows.append(arriving)
             if path.held is not None and fate.arrival_ns <= path.held.timer.when_ns:
                 self._depart(path, flow, train)
@@ -230,6 +235,7 @@ class SimulatedFabric:
         if fate.flipped_bit >= 0:
             ledger.corrupted += 1
             row = _with_flipped_bit(row, fate.flipped_bit)
+        ledger.marked += fate.marked
         ledger.in_flight += copies
         return row, copies
 
@@ -250,10 +256,11 @@ class SimulatedFabric:
 
     def _depart(self, path: _Path, flow: _Flow, train: _Train) -> None:
         if train.rows:
-            self._send(path, flow, train.arrival_ns, np.concatenate(train.rows), len(train.rows[0]))
+            own = flow._replace(tos=train.tos)
+            self._send(path, own, train.arrival_ns, np.concatenate(train.rows), len(train.rows[0]))
 
     def _send(self, path: _Path, flow: _Flow, arrival_ns: int, wire: NDArray[np.uint8], size: int) -> None:
-        burst = Burst.from_datagrams(wire, size, flow.mark)
+        burst = Burst.from_datagrams(wire, size, flow.mark, flow.tos)
         self._clock.call_at_ns(arrival_ns, partial(self._deliver, path.direction.ledger, flow, burst))
 
     def _deliver(self, ledger: Ledger, flow: _Flow, burst: Burst) -> None:
@@ -285,6 +292,7 @@ class SimulatedFabric:
                 row.tobytes(),
                 flow.mark,
                 fate,
+                flow.tos,
             )
             for callback in tuple(self._taps):
                 callback(event)
@@ -317,11 +325,12 @@ class SimulatedFabric:
 
 
 class _Flow(NamedTuple):
-    """Between whom a datagram goes, and whose it is."""
+    """Between whom a datagram goes, whose it is, and its type of service."""
 
     source: UnderlayAddress
     destination: UnderlayAddress
     mark: int
+    tos: int
 
 
 class _Held(NamedTuple):
@@ -344,12 +353,13 @@ class _Path:
 
 
 class _Train:
-    """Rows of one ``Transmit`` that arrive together and have the shape of a burst."""
+    """Rows of one ``Transmit`` that arrive together, with one type of service, and have the shape of a burst."""
 
-    __slots__ = ("arrival_ns", "rows")
+    __slots__ = ("arrival_ns", "rows", "tos")
 
-    def __init__(self, arrival_ns: int = -1) -> None:
+    def __init__(self, arrival_ns: int = -1, tos: int = 0) -> None:
         self.arrival_ns = arrival_ns
+        self.tos = tos
         self.rows: list[NDArray[np.uint8]] = []
 
     def takes(self, row: NDArray[np.uint8], arrival_ns: int) -> bool:

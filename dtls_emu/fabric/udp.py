@@ -46,8 +46,10 @@ from dtls_emu.fabric.offload import (
     path_mtu,
     prepare_gro,
     prepare_gso,
+    read_control,
+    report_tos,
     segment_control,
-    segment_size,
+    tos_control,
 )
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -171,7 +173,7 @@ class UdpFabric:
         self._socket_type = socket_type
         self._ports: dict[int, _Port] = {}
         self._ports_by_fileno: dict[int, _Port] = {}
-        self._controls: dict[int, list[ControlMessage]] = {}
+        self._controls: dict[tuple[int, int], list[ControlMessage]] = {}
         self._offered = self._sent = self._sends = self._gso_refusals = 0
         self._received = self._delivered = self._rejected = self._unread = 0
         self._reads = self._closed_drops = 0
@@ -246,7 +248,7 @@ class UdpFabric:
         return bool(self._epoll.poll(timeout, 1))
 
     def offloads(self) -> dict[str, Offload]:
-        """What is in use, by name, and why not: ``udp_gso``, ``udp_gro``, ``socket_buffer``, ``dont_fragment``."""
+        """What is in use, by name, and why not: ``udp_gso``, ``udp_gro``, ``socket_buffer``, ``dont_fragment``, ``ecn``."""
         offloads = {name: offload.copy() for name, offload in self._offloads.items()}
         if self.segmentation[REFUSED_BY]:
             offloads["udp_gso"] = {"state": "off", "reason": self._refusal}
@@ -303,20 +305,20 @@ class UdpFabric:
             return
         wire = burst.wire.data
         if count == 1 or not self._may_segment():
-            self._send_singly(port, wire, size, effect.destination, burst.mark)
+            self._send_singly(port, wire, size, effect.destination, burst.mark, burst.tos)
             return
         rows = min(MAX_SEND_SEGMENTS, MAX_SEND_BYTES // size) or 1
         if count <= rows:
-            self._send_segments(port, wire, size, count, effect.destination, burst.mark)
+            self._send_segments(port, wire, size, count, effect.destination, burst.mark, burst.tos)
             return
         for start in range(0, count, rows):
             part = wire[start * size : (start + rows) * size]
             if len(part) > size and self._may_segment():
                 self._send_segments(
-                    port, part, size, min(rows, count - start), effect.destination, burst.mark
+                    port, part, size, min(rows, count - start), effect.destination, burst.mark, burst.tos
                 )
             else:
-                self._send_singly(port, part, size, effect.destination, burst.mark)
+                self._send_singly(port, part, size, effect.destination, burst.mark, burst.tos)
 
     def _send_segments(
         self,
@@ -326,10 +328,12 @@ class UdpFabric:
         count: int,
         destination: UnderlayAddress,
         mark: int,
+        tos: int,
     ) -> None:
-        control = self._controls.get(size)
+        control = self._controls.get((size, tos))
         if control is None:
-            control = self._controls[size] = segment_control(size)
+            control = segment_control(size) + tos_control(self._family, tos)
+            self._controls[size, tos] = control
         try:
             port.sock.sendmsg((wire,), control, 0, destination)
         except OSError as error:
@@ -338,7 +342,7 @@ class UdpFabric:
             if number not in GSO_REFUSALS and number != errno.EMSGSIZE:
                 self._drop(_reason(error), count, mark)
                 return
-            full_sent = self._send_singly(port, wire, size, destination, mark)
+            full_sent = self._send_singly(port, wire, size, destination, mark, tos)
             self._gso_refusals += number in GSO_REFUSALS
             if note_refusal(self.segmentation, number, len(wire) // size, full_sent, self._clock()):
                 self._say_refusal()
@@ -349,14 +353,18 @@ class UdpFabric:
                 self.segmentation[:] = 0
 
     def _send_singly(
-        self, port: _Port, wire: memoryview, size: int, destination: UnderlayAddress, mark: int
+        self, port: _Port, wire: memoryview, size: int, destination: UnderlayAddress, mark: int, tos: int
     ) -> int:
         """Send datagrams one by one. Returns how many of full size went."""
         sendto = port.sock.sendto
+        control = tos_control(self._family, tos) if tos else []
         sent = full_sent = 0
         for start in range(0, len(wire), size):
             try:
-                sendto(wire[start : start + size], destination)
+                if control:
+                    port.sock.sendmsg((wire[start : start + size],), control, 0, destination)
+                else:
+                    sendto(wire[start : start + size], destination)
             except OSError as error:
                 self._errors[_name(error)] += 1
                 self._drop(_reason(error), 1, mark)
@@ -433,7 +441,8 @@ class UdpFabric:
                 self._received += 1
                 self._rejected += 1
                 continue
-            burst = Burst.from_datagrams(port.buffer[:length], segment_size(control) if control else 0)
+            segment, tos = read_control(control)
+            burst = Burst.from_datagrams(port.buffer[:length], segment, 0, tos)
             count = burst.count
             self._received += count
             self._delivered += count
@@ -452,9 +461,11 @@ class UdpFabric:
         self._unread += self._delivered - delivered
         self._delivered = delivered
 
-    def take(self, data: NDArray[np.uint8], segment: int, deliver: Callable[[Burst], object]) -> None:
+    def take(
+        self, data: NDArray[np.uint8], segment: int, deliver: Callable[[Burst], object], tos: int = 0
+    ) -> None:
         """Hand in what compiled code has received: one read, of datagrams of `segment` bytes. It has counted the read."""
-        burst = Burst.from_datagrams(data, segment)
+        burst = Burst.from_datagrams(data, segment, tos=tos)
         self._received += burst.count
         self._delivered += burst.count
         for part in _parts(burst):
@@ -499,6 +510,7 @@ class UdpFabric:
                 "udp_gro": prepare_gro(sock, self._gro_mode),
                 "socket_buffer": enlarge_buffers(sock, self._buffer_bytes),
                 "dont_fragment": forbid_fragments(sock),
+                "ecn": report_tos(sock),
             }
 
     def _bound(self, port: int) -> socket.socket:
@@ -508,6 +520,7 @@ class UdpFabric:
             prepare_gro(sock, self._gro_mode)
             enlarge_buffers(sock, self._buffer_bytes)
             forbid_fragments(sock)
+            report_tos(sock)
             sock.bind((self._address, port))
         except OSError as error:
             sock.close()

@@ -43,6 +43,7 @@ class FabricStatistics:
         in_flight: on their way, waiting in a link's queue included.
         corrupted: of those carried, with one bit flipped.
         reordered: of those carried, overtaken by a later one.
+        marked: of those carried, marked Congestion Experienced.
     """
 
     offered: int = 0
@@ -52,6 +53,7 @@ class FabricStatistics:
     in_flight: int = 0
     corrupted: int = 0
     reordered: int = 0
+    marked: int = 0
 
     @property
     def balanced(self) -> bool:
@@ -62,7 +64,16 @@ class FabricStatistics:
 class Ledger:
     """Running counts behind :class:`FabricStatistics`; the same fields."""
 
-    __slots__ = ("corrupted", "delivered", "dropped", "duplicated", "in_flight", "offered", "reordered")
+    __slots__ = (
+        "corrupted",
+        "delivered",
+        "dropped",
+        "duplicated",
+        "in_flight",
+        "marked",
+        "offered",
+        "reordered",
+    )
 
     def __init__(self) -> None:
         self.offered = 0
@@ -72,6 +83,7 @@ class Ledger:
         self.in_flight = 0
         self.corrupted = 0
         self.reordered = 0
+        self.marked = 0
 
 
 def total(ledgers: Iterable[Ledger]) -> FabricStatistics:
@@ -88,4 +100,5 @@ def total(ledgers: Iterable[Ledger]) -> FabricStatistics:
         in_flight=sum(book.in_flight for book in books),
         corrupted=sum(book.corrupted for book in books),
         reordered=sum(book.reordered for book in books),
+        marked=sum(book.marked for book in books),
     )

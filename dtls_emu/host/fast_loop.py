@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dtls_emu.fabric.offload import SOL_UDP, UDP_SEGMENT
+from dtls_emu.fabric.offload import SOL_UDP, TOS_MESSAGE, UDP_SEGMENT
 from dtls_emu.fabric.udp import RECEIVE_BYTES
 from dtls_emu.host import fast_loop_kernels as kernels
 from dtls_emu.host.fast_loop_kernels import LoopState, run_loop
@@ -41,8 +41,8 @@ __all__ = ["FastLoop", "why_not"]
 _WORKSPACE: Final = 1 << 17
 """Bytes of what is sent at once, or joined: 64 KB and what stands in front of the packets."""
 
-_CONTROL: Final = struct.Struct("=QiiH6x")
-"""A control message with a 16-bit number (``struct cmsghdr`` of 64-bit Linux), filled up to eight bytes."""
+_CONTROL: Final = struct.Struct("=QiiQ")
+"""A control message with a number of up to eight bytes (``struct cmsghdr`` of 64-bit Linux: length, level, type)."""
 
 
 def why_not(card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology) -> str:
@@ -92,7 +92,13 @@ class FastLoop:
         self._refused: NDArray[np.int64] = np.zeros((len(devices) + 1, kernels.ERRORS, 2), np.int64)
         self._arrived = np.empty(RECEIVE_BYTES, np.uint8)
         self._name = np.zeros(kernels.NAME_SPACE, np.uint8)
-        control = _CONTROL.pack(_CONTROL.size - 6, SOL_UDP, UDP_SEGMENT, 0)
+        # Both must tell their own length: of a C u16, and of a C int.
+        tos_message = TOS_MESSAGE[
+            socket.AF_INET6 if ":" in topology.hosts[card.host].underlay else socket.AF_INET
+        ]
+        self._numbers[[kernels.TOS_LEVEL, kernels.TOS_TYPE]] = tos_message
+        control = _CONTROL.pack(socket.CMSG_LEN(2), SOL_UDP, UDP_SEGMENT, 0)
+        control += _CONTROL.pack(socket.CMSG_LEN(4), *tos_message, 0)
         wire = np.empty(_WORKSPACE, np.uint8)
         vectors = np.zeros((2, 2), np.int64)
         controls = np.zeros(kernels.CONTROL_SPACE, np.uint8)
@@ -176,6 +182,7 @@ class FastLoop:
             self._arrived[: self._numbers[kernels.LENGTH]],
             int(self._numbers[kernels.SEGMENT]),
             lambda burst: deliver(burst, self._sender(), self._port()),
+            int(self._numbers[kernels.TOS_IN]),
         )
         self._fast_path.offload_in()
 
@@ -193,6 +200,7 @@ class FastLoop:
             size=wire.size - RECORD_OVERHEAD,
             count=count,
             last=wire.last - RECORD_OVERHEAD,
+            tos=int(self._numbers[kernels.TOS_IN]),
         )
         way = int(card.numbers[PLAN_WAY])
         peer = self._fast_path.peers[way]

@@ -53,6 +53,7 @@ from dtls_emu.nic.fast_kernels import (
     PLAN_LAST,
     PLAN_ROWS,
     PLAN_SIZE,
+    PLAN_TOS,
     PLAN_WAY,
     WAY_SEALED,
     FastState,
@@ -61,7 +62,7 @@ from dtls_emu.nic.fast_kernels import (
     plan_out,
     seal_out,
 )
-from dtls_emu.wire.headers import MAX_PACKET, TCP
+from dtls_emu.wire.headers import MAX_PACKET, TCP, super_packet_layout
 from dtls_emu.wire.inspect import MAPPED
 from dtls_emu.wire.memory import (
     bytes_at,
@@ -72,8 +73,10 @@ from dtls_emu.wire.memory import (
     load_u32_be,
     load_u32_native,
     load_u64_be,
+    load_u64_native,
     store_u8,
     store_u16_native,
+    store_u32_native,
     store_u64_be,
 )
 from dtls_emu.wire.merge import (
@@ -181,7 +184,11 @@ NEXT: Final = 21
 READY_PORTS: Final = 22  # likewise of ports
 NEXT_PORT: Final = 23
 ROUNDS: Final = 24  # of reads of ready ports, begun in the fabric's turn
-LOOP_WORDS: Final = 25
+TOS: Final = 25  # of what is to be sent
+TOS_IN: Final = 26  # of what has arrived
+TOS_LEVEL: Final = 27  # of control messages with a type of service
+TOS_TYPE: Final = 28
+LOOP_WORDS: Final = 29
 
 ERRORS: Final = 256  # numbers of errors: Linux has about 133
 CONTROL_SPACE: Final = 64
@@ -194,6 +201,7 @@ _CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
 _CONTROL_HEADER: Final = 16  # struct cmsghdr
+_CONTROL_STEP: Final = 24  # with a number behind it (CMSG_SPACE)
 _EAGAIN: Final = errno.EAGAIN
 _EINTR: Final = errno.EINTR
 _EMSGSIZE: Final = errno.EMSGSIZE
@@ -336,19 +344,22 @@ def _take_packet(
     """Seal a packet that a guest has sent, and send it, at the latest as the turn ends; False: an exception."""
     numbers, plan = state.numbers, state.card.numbers
     header = HEADROOM - _HEADER
-    gso_size = 0
+    gso_size = layout = 0
     if load_u8(memory, header + GSO_TYPE_AT) != GSO_NONE:
         gso_size = load_u16_native(memory, header + GSO_SIZE_AT)
     flags = load_u8(memory, header + FLAGS_AT)
-    if gso_size == 0 and flags & NEEDS_CHECKSUM:
+    begin = load_u16_native(memory, header + CSUM_START_AT)
+    field = load_u16_native(memory, header + CSUM_OFFSET_AT)
+    if gso_size > 0:
+        layout = super_packet_layout(memory, HEADROOM, length, flags & NEEDS_CHECKSUM != 0, begin, field)
+    elif flags & NEEDS_CHECKSUM:
         # Before the packet is looked at: the guest says where the sum is written, and that may be any field.
-        begin = load_u16_native(memory, header + CSUM_START_AT)
-        field = load_u16_native(memory, header + CSUM_OFFSET_AT)
         complete_checksum(memory, HEADROOM, length, begin, field)
         store_u8(memory, header, flags & ~NEEDS_CHECKSUM)
-    if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size):
+    if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size, layout):
         return False
     way, rows, size, last = plan[PLAN_WAY], plan[PLAN_ROWS], plan[PLAN_SIZE], plan[PLAN_LAST]
+    tos = plan[PLAN_TOS]
     total = (rows - 1) * size + last
     if state.ways[way, SOCKET] < 0 or total > MAX_SEND_BYTES:
         return False
@@ -358,14 +369,16 @@ def _take_packet(
         or numbers[COUNT] + rows > MAX_SEND_SEGMENTS
         or numbers[USED] + total > MAX_SEND_BYTES
         or way != numbers[WAY]
+        or tos != numbers[TOS]
         or total > MAX_COPY
     ):
         _flush(state, now)
-    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now):
+    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now, layout):
         return False
     if numbers[COUNT] == 0:
         numbers[SIZE] = size
         numbers[WAY] = way
+        numbers[TOS] = tos
     numbers[USED] += total
     numbers[COUNT] += rows
     device[READ_PACKETS] += rows
@@ -446,11 +459,14 @@ def _send(state: LoopState, start: int, length: int, segment: int) -> int:
     state.out_vector[1] = length
     message[0] = way[NAME]
     message[1] = way[NAME_LENGTH]
-    message[4] = message[5] = 0
+    # Two messages: the segments' size, the type of service. Each is left out where it is 0.
+    tos = state.numbers[TOS]
+    message[4] = state.out_control.ctypes.data + (0 if segment else _CONTROL_STEP)
+    message[5] = (_CONTROL_STEP if segment else 0) + (_CONTROL_STEP if tos else 0)
     if segment:
-        message[4] = state.out_control.ctypes.data
-        message[5] = len(state.out_control)
         store_u16_native(state.out_control, _CONTROL_HEADER, segment)
+    if tos:
+        store_u32_native(state.out_control, _CONTROL_STEP + _CONTROL_HEADER, tos)
     return int(sendmsg(way[SOCKET], message.ctypes.data, 0))
 
 
@@ -502,7 +518,7 @@ def _from_port(state: LoopState, file: int, place: int, now: float) -> int:
         numbers[FABRIC_RECEIVED] += 1
         numbers[FABRIC_REJECTED] += 1
         return DONE
-    segment = _segment(state)
+    segment = _read_control(state)
     if segment <= 0 or segment >= got:
         segment = got
     count = (got + segment - 1) // segment
@@ -513,7 +529,7 @@ def _from_port(state: LoopState, file: int, place: int, now: float) -> int:
     local_port = state.ports[place]
     if not _name_key(state, local_port):
         return DATAGRAMS
-    runs = open_in(state.card, state.arrived, segment, count, last, now)
+    runs = open_in(state.card, state.arrived, segment, count, last, now, numbers[TOS_IN])
     if runs == NOT_OPENED:
         return DATAGRAMS
     numbers[FABRIC_RECEIVED] += count
@@ -525,16 +541,24 @@ def _from_port(state: LoopState, file: int, place: int, now: float) -> int:
 
 
 @kernel
-def _segment(state: LoopState) -> int:
-    """The size of each datagram of a merged receive, 0 when it holds a single one."""
-    control = state.in_control
-    if (
-        state.in_message[5] < _CONTROL_HEADER + 4
-        or load_u32_native(control, 8) != SOL_UDP
-        or load_u32_native(control, 12) != UDP_GRO
-    ):
-        return 0
-    return load_u32_native(control, _CONTROL_HEADER)
+def _read_control(state: LoopState) -> int:
+    """The size of each datagram of a merged receive, 0 when it holds a single one; their type of service in `TOS_IN`."""
+    control, numbers = state.in_control, state.numbers
+    numbers[TOS_IN] = 0
+    segment = 0
+    for at in range(0, state.in_message[5] - _CONTROL_HEADER, _CONTROL_STEP):
+        level, kind = load_u32_native(control, at + 8), load_u32_native(control, at + 12)
+        if level == SOL_UDP and kind == UDP_GRO:
+            segment = load_u32_native(control, at + _CONTROL_HEADER)
+        elif level == numbers[TOS_LEVEL] and kind == numbers[TOS_TYPE]:
+            # Of IPv4 a byte, of IPv6 a C int.
+            is_byte = load_u64_native(control, at) == np.uint64(_CONTROL_HEADER + 1)
+            numbers[TOS_IN] = (
+                load_u8(control, at + _CONTROL_HEADER)
+                if is_byte
+                else load_u32_native(control, at + _CONTROL_HEADER) & 0xFF
+            )
+    return segment
 
 
 @kernel

@@ -34,7 +34,7 @@ __all__ = ["ImpairedLinks", "is_impaired"]
 
 def is_impaired(link: Link) -> bool:
     """Whether there is anything to do to what goes over a link; its MTU is the card's and the device's business."""
-    chances = link.loss, link.reorder, link.duplicate, link.corrupt, link.jitter, link.rate
+    chances = link.loss, link.reorder, link.duplicate, link.corrupt, link.ecn_mark, link.jitter, link.rate
     return any(chances) or link.delay > DEFAULT_DELAY
 
 

@@ -107,7 +107,7 @@ def differences(old: Topology, new: Topology) -> list[str]:
 _HOST_FIELDS: Final = ("underlay", "region", "backend", "smartnic_present")
 _VM_FIELDS: Final = ("host", "network", "addresses", "mac", "mtu")
 _NETWORK_FIELDS: Final = ("vni", "prefixes")
-_LIVE_KNOBS: Final = ("first_packet", "fragments", "icmp_too_big")
+_LIVE_KNOBS: Final = ("first_packet", "fragments", "icmp_too_big", "outer_dscp")
 """Of the profile. The others are about what a card has made already."""
 
 

@@ -1,8 +1,8 @@
 """Datagrams of one turn that can leave together: one system call, one seal's worth of rows at the other end.
 
 Many flows, or flows that are held back, make small super-packets and lone acknowledgements. Each costs a send
-here and a receive, an opening and a look at every table there; and the kernel takes 64 datagrams of one size to
-one address at once, whatever flows are in them (``UDP_SEGMENT``). So what a turn brings is put behind one another,
+here and a receive, an opening and a look at every table there; and the kernel takes 64 datagrams of one size and type
+of service to one address at once, whatever flows are in them (``UDP_SEGMENT``). So what a turn brings is put behind one another,
 a copy of some kilobytes, and goes at the latest when the turn ends: nothing waits for what is not there yet.
 A burst that fills a send alone goes alone, uncopied. Nothing overtakes anything.
 """
@@ -44,6 +44,7 @@ class Outbox:
         self._count = 0
         self._size = 0
         self._source_port = 0
+        self._tos = 0
         self._destination: UnderlayAddress = ("", 0)
 
     def put(self, effect: Transmit) -> None:
@@ -62,6 +63,7 @@ class Outbox:
             (size != self._size and (size > self._size or count > 1))
             or self._count + count > MAX_SEND_SEGMENTS
             or used + length > MAX_SEND_BYTES
+            or burst.tos != self._tos
             or effect.source_port != self._source_port
             or effect.destination != self._destination
         ):
@@ -69,6 +71,7 @@ class Outbox:
             used = 0
         if not self._count:
             self._size = size
+            self._tos = burst.tos
             self._source_port = effect.source_port
             self._destination = effect.destination
         self._memory[used : used + length] = burst.wire
@@ -80,6 +83,6 @@ class Outbox:
     def flush(self) -> None:
         """Send what is there."""
         if self._count:
-            burst = Burst.from_datagrams(self._memory[: self._used], self._size)
+            burst = Burst.from_datagrams(self._memory[: self._used], self._size, tos=self._tos)
             self._used = self._count = 0
             self._send(Transmit(burst, self._source_port, self._destination))

@@ -108,7 +108,7 @@ def _impairments(link: Link) -> dict[str, float]:
     """What is done to the datagrams of a link, in seconds, shares and bit/s."""
     found = {
         name: getattr(link, name)
-        for name in ("jitter", "loss", "reorder", "duplicate", "corrupt", "rate")
+        for name in ("jitter", "loss", "reorder", "duplicate", "corrupt", "ecn_mark", "rate")
         if getattr(link, name)
     }
     return {"delay": link.delay, **found} if found or link.delay > DEFAULT_DELAY else {}

@@ -33,7 +33,7 @@ from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import Offload
 from dtls_emu.host.netns import entered
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.headers import MAX_PACKET, transport_layout
+from dtls_emu.wire.headers import MAX_PACKET, super_packet_layout
 from dtls_emu.wire.overhead import IPV6_HEADER
 from dtls_emu.wire.segment import segment
 from dtls_emu.wire.virtio import (
@@ -313,7 +313,7 @@ class TunDevice:
                 if kind != GSO_NONE and gso_size:
                     if row > start:
                         deliver(self._burst(start, row, size, size))
-                    burst = self._super_packet(row, length, gso_size)
+                    burst = self._super_packet(row, length, gso_size, flags, csum_start, csum_offset)
                     self._received += burst.packets
                     deliver(burst)
                     start = row = 0
@@ -340,7 +340,7 @@ class TunDevice:
         self._received_bytes += length
         flags, kind, _, gso_size, csum_start, csum_offset = VNET_FIELDS.unpack_from(self._rows[0][0])
         if kind != GSO_NONE and gso_size:
-            burst = self._super_packet(0, length, gso_size)
+            burst = self._super_packet(0, length, gso_size, flags, csum_start, csum_offset)
         else:
             if flags & NEEDS_CHECKSUM:
                 complete_checksum(self._memory, HEADROOM, length, csum_start, csum_offset)
@@ -374,12 +374,17 @@ class TunDevice:
             last=last,
         )
 
-    def _super_packet(self, row: int, length: int, gso_size: int) -> Burst:
+    def _super_packet(
+        self, row: int, length: int, gso_size: int, flags: int, csum_start: int, csum_offset: int
+    ) -> Burst:
         memory = self._memory[row * _STRIDE : (row + 1) * _STRIDE]
-        layout = transport_layout(memory, HEADROOM, length)
+        has_sum = bool(flags & NEEDS_CHECKSUM)
+        layout = super_packet_layout(memory, HEADROOM, length, has_sum, csum_start, csum_offset)
         # What cannot be cut is one packet, which the card drops as malformed.
         packets = -(-(length - (layout & 0xFFFF)) // gso_size) if layout >= 0 else 1
-        return Burst.super_packet(memory, offset=HEADROOM, length=length, gso_size=gso_size, packets=packets)
+        return Burst.super_packet(
+            memory, offset=HEADROOM, length=length, gso_size=gso_size, packets=packets, layout=layout
+        )
 
     # ------------------------------------------------------------------------------------ to the guest
 
@@ -398,7 +403,7 @@ class TunDevice:
 
     def _write_super_packet(self, burst: Burst, packet: memoryview) -> None:
         if self._has_header:
-            header = super_packet_header(burst.buffer, burst.offset, burst.size, burst.gso_size)
+            header = super_packet_header(burst.buffer, burst.offset, burst.size, burst.gso_size, burst.layout)
             if header is None:
                 self._drop(DeviceDrop.REFUSED, burst.packets)
                 return
@@ -406,7 +411,7 @@ class TunDevice:
                 self._write(header, packet, burst.packets)
                 return
         # The device cannot cut it, so it is cut here; each packet comes out complete.
-        parts = segment(burst.row(0), burst.gso_size)
+        parts = segment(burst.row(0), burst.gso_size, layout=burst.layout)
         for part in parts:
             for row in part.rows():
                 self._write(NO_OFFLOAD, row.data, 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dtls_emu.fabric.impairment import is_handshake
 from dtls_emu.lab.pcap import encode_pcap
-from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.packet import udp_packet, with_tos
 from dtls_emu.wire.record import APPLICATION_DATA, pull_records_untrusted
 
 
@@ -43,6 +43,8 @@ class WireCapture:
         """Add a datagram."""
         (source, source_port), (destination, destination_port) = event.source, event.destination
         packet = udp_packet(source, destination, source_port, destination_port, event.payload)
+        if event.tos:
+            packet = with_tos(packet, event.tos)
         fate = event.fate
         if fate.flipped_bit >= 0:
             damaged = bytearray(packet)
@@ -75,7 +77,8 @@ class WireTrace:
         ends = " > ".join(f"{address} {port}" for address, port in (event.source, event.destination))
         content = self._content(event.payload, ends)
         fate = _fate(event.fate, masked=is_handshake(event.payload[0]))
-        self.lines.append(f"{event.time:.9f} {ends}: {content}, {fate}")
+        service = f"tos {event.tos}, " if event.tos else ""
+        self.lines.append(f"{event.time:.9f} {ends}: {content}, {service}{fate}")
 
     def __str__(self) -> str:
         """The whole trace."""
@@ -97,6 +100,7 @@ def _fate(fate: Fate, *, masked: bool) -> str:
     words = [f"arrives {fate.arrival_ns} ns"]
     words += ["overtaken"] if fate.reordered else []
     words += ["twice"] if fate.duplicated else []
+    words += ["marked"] if fate.marked else []
     if fate.flipped_bit >= 0:
         words.append("corrupted" if masked else f"bit {fate.flipped_bit} flipped")
     return ", ".join(words)

@@ -7,7 +7,7 @@ the knobs that are a card's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from dtls_emu.lab.sizes import CURRENT_SIZES, SizeRow
 from dtls_emu.lab.vocabulary import FirstPacket, Keying, Verdict
@@ -31,6 +31,7 @@ class Profile:
         waiting_packets: most packets that wait for one tunnel.
         link_queue: most packets that wait for one link that has a `rate`.
         flow_table: most flows of one card.
+        outer_dscp: DSCP of outer packets, 0 to 63, or "copy": that of the packet inside.
         keying: where the keys of tunnels come from.
         rekey_records: records under one key, at which nothing more is sealed with it.
         rekey_seconds: age of a key at which a fresh one is made; 0 for no such limit.
@@ -46,9 +47,18 @@ class Profile:
     waiting_packets: int
     link_queue: int
     flow_table: int
+    outer_dscp: int | Literal["copy"]
     keying: Keying
     rekey_records: int
     rekey_seconds: float
+
+    @property
+    def outer_tos(self) -> tuple[int, int]:
+        """Which bits of the inner type of service an outer packet has, and which it has besides.
+
+        ECN is copied always (RFC 6040 4.1).
+        """
+        return (0xFF, 0) if self.outer_dscp == "copy" else (0x03, self.outer_dscp << 2)
 
 
 _CURRENT: Final = Profile(
@@ -62,6 +72,10 @@ _CURRENT: Final = Profile(
     waiting_packets=512,  # a TCP initial window of ten from fifty flows that start together
     link_queue=1000,  # Linux's default txqueuelen
     flow_table=1_000_000,  # AccelNet's flow cache in card memory, and Azure's flow limit of a VM
+    # Not documented. RFC 2983's pipe model, as WireGuard and Linux's VXLAN have it: the class of a packet is the guest's
+    # business and stays inside, where the fabric can neither read nor change it. "copy" tells the fabric, and takes
+    # nothing back either.
+    outer_dscp=0,
     keying=Keying.HANDSHAKE,
     rekey_records=23_726_566,  # 2^24.5, RFC 9325 4.4; Azure does not document its own
     rekey_seconds=0.0,

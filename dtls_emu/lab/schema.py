@@ -148,6 +148,19 @@ VmSize = Annotated[
 """A name out of the catalogue, as Azure spells it; or one with its capability."""
 
 
+def _parse_dscp(value: object) -> int | Literal["copy"]:
+    if value == "copy" or (type(value) is int and 0 <= value <= 63):
+        return value
+    raise ValueError(f"{shown(value)} is no DSCP; write `copy`, or a number from 0 to 63")
+
+
+OuterDscp = Annotated[
+    int | Literal["copy"],
+    PlainValidator(_parse_dscp),
+    WithJsonSchema({"anyOf": [{"const": "copy"}, {"type": "integer", "minimum": 0, "maximum": 63}]}),
+]
+
+
 class Encryption(LabModel):
     """Encryption of a virtual network, with ARM's spelling."""
 
@@ -267,6 +280,10 @@ class LinkSettings(LabModel):
     corrupt: Probability | None = Field(
         default=None, description="Share of datagrams with a flipped bit. Default 0."
     )
+    ecn_mark: Probability | None = Field(
+        default=None,
+        description="Share of ECN-capable datagrams that are marked Congestion Experienced. Default 0.",
+    )
     rate: Rate | None = Field(
         default=None, description="Bits of outer IP packets a second. Default 0, no limit."
     )
@@ -330,6 +347,10 @@ class Overrides(LabModel):
     )
     flow_table: Annotated[Whole, Field(ge=1, le=MAX_FLOWS)] | None = Field(
         default=None, description="Most flows of one card. Default 1000000."
+    )
+    outer_dscp: OuterDscp | None = Field(
+        default=None,
+        description="DSCP of the packets on the fabric, 0 to 63, or `copy`: that of the packet inside. Default 0.",
     )
     keying: Keying | None = Field(
         default=None,

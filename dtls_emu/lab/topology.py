@@ -135,6 +135,7 @@ class Link:
         jitter: most that is added to or taken from the delay, in seconds; never below zero delay.
         loss, reorder, duplicate, corrupt: probability for each datagram, 0 to 1.
         rate: bit/s of outer IP packets; 0 means unlimited.
+        ecn_mark: probability that a datagram that is ECN-capable is marked CE (RFC 3168 5), 0 to 1.
     """
 
     source: str
@@ -147,6 +148,7 @@ class Link:
     duplicate: float
     corrupt: float
     rate: float
+    ecn_mark: float = 0.0
 
 
 class Topology:

@@ -104,6 +104,9 @@ class DropReason(StrEnum):
     HANDSHAKE_NOISE = "handshake_noise"  # alerts and junk in clear during a handshake
     HALF_OPEN_LIMIT = "half_open_limit"  # more unfinished handshakes than a card answers at once
     CLEAR_NOT_ACCEPTED = "clear_not_accepted"  # in clear, but its flow is an encrypted one
+    CE_NOT_CAPABLE = (
+        "ce_not_capable"  # marked CE on the fabric; the packet inside cannot say so (RFC 6040 4.2)
+    )
     FOREIGN_SOURCE = "foreign_source"  # the inner source does not live behind that peer
     UNKNOWN_VNI = "unknown_vni"  # no such virtual network
     UNKNOWN_DESTINATION = "unknown_destination"  # no such VM on this host

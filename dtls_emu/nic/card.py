@@ -37,7 +37,7 @@ from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.inspect import PacketClass, key_of
+from dtls_emu.wire.inspect import PacketClass, key_of, stated_length
 
 
 if TYPE_CHECKING:
@@ -239,6 +239,8 @@ class Card:
         if seen is PacketClass.MALFORMED:
             self.ingress.drop(DropReason.MALFORMED, 1, mark)
             return []
+        if seen is PacketClass.PADDED:
+            packet = packet[: stated_length(np.frombuffer(packet, np.uint8))]
         source, destination = (
             (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
         )
@@ -332,7 +334,8 @@ class Card:
             raise LocalProtocolError("a running card cannot take other hosts or VMs")
         self._vms = vms
         self._topology = self._slow_path.topology = topology
-        self.egress.topology = self.ingress.topology = topology
+        self.egress.take(topology)
+        self.ingress.topology = topology
         for peer in self.tunnels:
             self._set_path_mtu(peer)
         self.revalidate()

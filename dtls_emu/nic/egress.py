@@ -12,6 +12,7 @@ The functions below stand in this order. One Python call a burst and stage; no o
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,14 +26,14 @@ from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.grouping import gather, group_rows
 from dtls_emu.wire.headers import DONT_FRAGMENT, transport_layout
 from dtls_emu.wire.icmp import ErrorLimit, packet_too_big
-from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, unpack_key
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_packets, stated_length, unpack_key
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
 from dtls_emu.wire.segment import segment
 from dtls_emu.wire.vxlan import encapsulate
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -53,6 +54,7 @@ VXLAN_PORT: Final = 4789
 """UDP port of VXLAN (RFC 7348 8)."""
 
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
 _FLAGS_AT: Final = 6
 """Where an IPv4 header has its flags (RFC 791 3.1)."""
 
@@ -64,6 +66,7 @@ class Egress:
         counters: the books.
         flows: the flow table of this direction.
         topology: the lab as it stands.
+        tos_kept, tos_set: which bits of the inner type of service go outside, and which are there besides.
         generation: of the policy; raising it makes every flow be decided again at its next packet.
     """
 
@@ -90,7 +93,7 @@ class Egress:
         self.counters = EgressCounters()
         self.flows: FlowTable[EgressFlow] = FlowTable(topology.profile.flow_table)
         self.generation = 0
-        self.topology = topology
+        self.take(topology)
         self._slow_path = slow_path
         self._waiting = waiting
         self._arena = arena
@@ -100,10 +103,16 @@ class Egress:
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
+        self._services = np.zeros(MAX_ROWS, np.uint8)
         self._groups = np.zeros(MAX_ROWS, np.uint8)
         self._heads = np.zeros(MAX_ROWS, np.int64)
         self._sizes = np.zeros(MAX_ROWS, np.int64)
         self._error_limits: dict[tuple[str, int], ErrorLimit] = {}
+
+    def take(self, topology: Topology) -> None:
+        """Go on under this lab."""
+        self.topology = topology
+        self.tos_kept, self.tos_set = topology.profile.outer_tos
 
     def forward(self, vm: Vm, vni: int, burst: Burst, effects: list[Effect], now: float) -> None:
         """Send a VM's packets on their way. At most ``MAX_ROWS`` rows; they are not changed."""
@@ -118,11 +127,16 @@ class Egress:
             self._keys,
             self._classes,
             self._runs,
+            self._services,
         )
-        if runs == 1:
+        if runs == 1 and self._classes.item(0) != _PADDED:
             flow = self._admit(vm, 0, burst, burst.packets, effects, now)
             if flow is not None:
+                burst.tos = self._services.item(0) & self.tos_kept | self.tos_set
                 self._send(flow, burst, effects, now)
+            return
+        if _PADDED in self._classes[: burst.count]:
+            self._forward_padded(vm, vni, burst, self._runs[: runs + 1].tolist(), effects, now)
             return
         flows = group_rows(self._keys, self._classes, burst.count, self._groups, self._heads, self._sizes)
         heads, sizes = self._heads[:flows].tolist(), self._sizes[:flows].tolist()
@@ -130,7 +144,27 @@ class Egress:
             flow = self._admit(vm, head, burst, count, effects, now)
             if flow is not None:
                 memory = self._arena.take(count * burst.size)
-                self._send(flow, gather(burst, self._groups, group, count, memory), effects, now)
+                rows = gather(burst, self._groups, group, count, memory)
+                services = self._services[: burst.count][self._groups[: burst.count] == group]
+                for start, stop, tos in _stretches(services & self.tos_kept | self.tos_set):
+                    part = rows.slice(start, stop)
+                    part.tos = tos
+                    self._send(flow, part, effects, now)
+
+    def _forward_padded(
+        self, vm: Vm, vni: int, burst: Burst, boundaries: list[int], effects: list[Effect], now: float
+    ) -> None:
+        """Send packets of which some have bytes behind their end: without them, one by one and in order."""
+        if burst.gso_size:
+            self.drop(DropReason.MALFORMED, burst.packets, burst.mark)
+            return
+        is_padded = (self._classes[: burst.count] == _PADDED).tolist()
+        for start, stop in pairwise(boundaries):
+            if not is_padded[start]:
+                self.forward(vm, vni, burst.slice(start, stop), effects, now)
+                continue
+            for row in range(start, stop):
+                self.forward(vm, vni, burst.cut(row, stated_length(burst.row(row))), effects, now)
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count packets that go no further."""
@@ -162,6 +196,9 @@ class Egress:
     def _send(self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float) -> None:
         """Packets of one flow that is not dropped."""
         longest = burst.size if not burst.gso_size else _longest_segment(burst)
+        if longest < 0:
+            self._drop_of(flow, DropReason.MALFORMED, burst.packets, burst.mark)
+            return
         fitting = burst if longest <= flow.inner_mtu else self._drop_too_big(flow, burst, effects, now)
         if fitting is None:
             return
@@ -247,6 +284,8 @@ class Egress:
             tailroom=tailroom,
             buffer=memory,
             mark=burst.mark,
+            tos=burst.tos,
+            layout=burst.layout,
         )
         if not wires:
             self._drop_of(flow, DropReason.MALFORMED, burst.packets, burst.mark)
@@ -266,7 +305,9 @@ class Egress:
         if room < burst.packets:  # none yet, or its key is worn out before the next is there
             if burst.gso_size and tunnel.active is not None:
                 # A key may hold fewer records than a super-packet has: its packets go one by one.
-                parts = segment(burst.row(0), burst.gso_size, mark=burst.mark)
+                parts = segment(
+                    burst.row(0), burst.gso_size, mark=burst.mark, tos=burst.tos, layout=burst.layout
+                )
                 for part in parts:
                     self._send_encrypted(flow, part, effects, now)
                 if not parts:
@@ -317,10 +358,16 @@ class Egress:
             self._on_packets(flow.decision, reason, count, mark)
 
 
+def _stretches(services: NDArray[np.uint8]) -> Iterable[tuple[int, int, int]]:
+    """Rows that follow one another with one type of service: from where, to where, which."""
+    edges = [0, *(np.flatnonzero(services[1:] != services[:-1]) + 1).tolist(), len(services)]
+    return [(start, stop, int(services[start])) for start, stop in pairwise(edges)]
+
+
 def _longest_segment(burst: Burst) -> int:
-    """Bytes of the longest packet that a super-packet is cut into; its own length when it cannot be cut."""
-    layout = transport_layout(burst.buffer, burst.offset, burst.size)
-    return min(burst.size, (layout & 0xFFFF) + burst.gso_size) if layout >= 0 else burst.size
+    """Bytes of the longest packet that a super-packet is cut into; negative when it cannot be cut."""
+    layout = burst.layout or transport_layout(burst.buffer, burst.offset, burst.size)
+    return min(burst.size, (layout & 0xFFFF) + burst.gso_size) if layout >= 0 else -1
 
 
 def _forbid_fragments(burst: Burst) -> NDArray[np.bool_]:

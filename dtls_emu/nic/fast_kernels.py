@@ -35,6 +35,7 @@ from dtls_emu.tunnel.record_kernels import (
     seal_burst,
 )
 from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.wire.ecn import ECN, NOT_CAPABLE, combine, mark_rows
 from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.inspect import PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import bytes_at, copy_bytes, kernel, times_at, words_at
@@ -65,8 +66,11 @@ __all__ = [
     "PLAN_LAST",
     "PLAN_ROWS",
     "PLAN_SIZE",
+    "PLAN_TOS",
     "PLAN_WAY",
     "RECEIVED",
+    "TOS_KEPT",
+    "TOS_SET",
     "WAY_BYTES",
     "WAY_EPOCH",
     "WAY_LENGTH",
@@ -125,7 +129,10 @@ PLAN_SIZE: Final = 11  # of a row on the wire, in bytes
 PLAN_LAST: Final = 12
 OPENED_ROWS: Final = 13
 KEYED_ROWS: Final = 14  # rows whose keys are in `keys`
-NUMBERS: Final = 15
+TOS_KEPT: Final = 15  # bits of the inner type of service that go outside, and those that are there besides
+TOS_SET: Final = 16
+PLAN_TOS: Final = 17  # of the packets outside
+NUMBERS: Final = 18
 
 EXCEPTION: Final = -1
 """Of `open_in`: the slow path must go on with it. Rows are opened; not all of them can be delivered from here."""
@@ -147,7 +154,7 @@ class FastState(NamedTuple):
         peer_slots, peer_keys, peer_ways: from a datagram's ports and sender to its way.
         numbers: of the card, ``int64``.
         due: when a timer is due that was set here, in seconds; ``float64``, one.
-        keys, classes, runs, status, flows: scratch, for 64 rows.
+        keys, classes, runs, status, flows, services: scratch, for 64 rows.
     """
 
     out_slots: NDArray[np.int32]
@@ -167,6 +174,7 @@ class FastState(NamedTuple):
     runs: NDArray[np.int64]
     status: NDArray[np.uint8]
     flows: NDArray[np.int64]
+    services: NDArray[np.uint8]
 
 
 @kernel
@@ -178,13 +186,17 @@ def plan_out(
     start: int,
     length: int,
     gso_size: int,
+    layout: int = 0,
 ) -> bool:
     """Look at a packet, or super-packet, at ``start`` of ``packet``: whether its flow is offloaded and can be sent.
 
-    If so, ``numbers`` has its flow, its way, and rows and their lengths on the wire. Its key is in ``keys[0]``.
+    ``gso_size`` and ``layout`` are those of a super-packet's :class:`~dtls_emu.wire.burst.Burst`, 0 of a packet.
+    If so, ``numbers`` has its flow, its way, rows, their lengths and their type of service on the wire. Its key is in ``keys[0]``.
     """
     numbers = state.numbers
-    inspect_packets(packet, length, start, length, 1, length, vni, state.keys, state.classes, state.runs)
+    inspect_packets(
+        packet, length, start, length, 1, length, vni, state.keys, state.classes, state.runs, state.services
+    )
     if state.classes[0] != _WHOLE:
         return False
     flow = find_key(state.out_slots, state.out_keys, state.keys, 0)
@@ -196,7 +208,8 @@ def plan_out(
     rows = 1
     size = last = length
     if gso_size > 0:
-        layout = transport_layout(packet, start, length)
+        if layout == 0:
+            layout = transport_layout(packet, start, length)
         if layout < 0:
             return False
         headers = layout & 0xFFFF
@@ -225,6 +238,7 @@ def plan_out(
     numbers[PLAN_ROWS] = rows
     numbers[PLAN_SIZE] = size + overhead if rows > 1 else last + overhead
     numbers[PLAN_LAST] = last + overhead
+    numbers[PLAN_TOS] = int(state.services[0]) & numbers[TOS_KEPT] | numbers[TOS_SET]
     return True
 
 
@@ -238,6 +252,7 @@ def seal_out(
     wire: NDArray[np.uint8],
     at: int,
     now: float,
+    layout: int = 0,
 ) -> bool:
     """Make of a packet that was planned its rows on the wire, at ``at`` of ``wire``, one behind the other.
 
@@ -255,7 +270,7 @@ def seal_out(
     if gso_size > 0:
         target = wire[at : at + rows * stride]
         inner = packet[start : start + length]
-        if segment_packet(inner, length, gso_size, target, stride, headroom, header) != rows:
+        if segment_packet(inner, length, gso_size, target, stride, headroom, header, layout) != rows:
             return False
     else:
         copy_bytes(wire, at + headroom, header, 0, ENCAPSULATION)
@@ -300,8 +315,11 @@ def open_in(
     count: int,
     last: int,
     now: float,
+    tos: int = 0,
 ) -> int:
     """Open datagrams of one sender, ``size`` bytes each and back to back; their way's key is in ``keys[0]``.
+
+    ``tos`` is the type of service that they came with; congestion that it tells of is marked on the packets inside.
 
     Returns:
         The number of runs of rows of one flow: ``runs[i]`` to ``runs[i + 1]`` go to the VM of flow ``flows[i]``;
@@ -321,9 +339,11 @@ def open_in(
     numbers[PLAN_WAY] = way
     if not about[WAY_SEALED]:
         state.status[:count] = 0
-        runs = _find_flows(state, buffer, size, 0, size, count, last, about[PEER], in_clear=True)
+        runs = _find_flows(state, buffer, size, 0, size, count, last, about[PEER], tos, in_clear=True)
         if runs < 0:
             return NOT_OPENED
+        if tos & ECN:
+            _mark(state, buffer, size, ENCAPSULATION, runs, tos)
         numbers[RECEIVED] += count
         return runs
     words = words_at(about[WAY_WORDS], WORDS)
@@ -350,10 +370,12 @@ def open_in(
         return EXCEPTION
     packet, shortest = size - RECORD_OVERHEAD, last - RECORD_OVERHEAD
     runs = _find_flows(
-        state, buffer, size, RECORD_PREFIX, packet, count, shortest, about[PEER], in_clear=False
+        state, buffer, size, RECORD_PREFIX, packet, count, shortest, about[PEER], tos, in_clear=False
     )
     if runs < 0:
         return EXCEPTION
+    if tos & ECN:
+        _mark(state, buffer, size, RECORD_PREFIX + ENCAPSULATION, runs, tos)
     times = times_at(about[WAY_TIMES], TIMES)
     state.due[0] = min(state.due[0], note_heard(times, now))
     numbers[RECEIVED] += count
@@ -370,11 +392,22 @@ def _find_flows(
     count: int,
     last: int,
     peer: int,
+    tos: int,
     in_clear: bool,
 ) -> int:
-    """The runs of a burst, all of them of flows that are offloaded and may come from this peer; or -1."""
+    """The runs of a burst, all of them of flows that are offloaded and may come from this peer like this; or -1."""
     runs = inspect_frames(
-        buffer, stride, offset, size, count, last, state.status, state.keys, state.classes, state.runs
+        buffer,
+        stride,
+        offset,
+        size,
+        count,
+        last,
+        state.status,
+        state.keys,
+        state.classes,
+        state.runs,
+        state.services,
     )
     state.numbers[KEYED_ROWS] = count
     for run in range(runs):
@@ -389,8 +422,21 @@ def _find_flows(
             return -1
         if in_clear and not facts[FACT_LIMIT]:
             return -1
+        if combine(int(state.services[row]), tos) == NOT_CAPABLE:
+            return -1
         state.flows[run] = flow
     return runs
+
+
+@kernel
+def _mark(state: FastState, buffer: NDArray[np.uint8], stride: int, offset: int, runs: int, tos: int) -> None:
+    """Have the packets of each run say what happened to them outside; they can."""
+    for run in range(runs):
+        start = state.runs[run]
+        inner = int(state.services[start])
+        marked = combine(inner, tos)
+        if marked != inner & ECN:
+            mark_rows(buffer, stride, start * stride + offset, state.runs[run + 1] - start, marked)
 
 
 @kernel

@@ -31,6 +31,8 @@ from dtls_emu.nic.fast_kernels import (
     OFFERED_BYTES,
     PEER,
     RECEIVED,
+    TOS_KEPT,
+    TOS_SET,
     WAY_BYTES,
     WAY_EPOCH,
     WAY_LENGTH,
@@ -128,7 +130,9 @@ class FastPath:
     def state(self) -> FastState:
         """What the kernels take, as it is now; another after anything has changed but their own counting."""
         out, into = self._egress.flows, self._ingress.flows
-        self._numbers[GENERATION] = self._egress.generation + 1  # 0: never offloaded
+        numbers, egress = self._numbers, self._egress
+        numbers[GENERATION] = egress.generation + 1  # 0: never offloaded
+        numbers[TOS_KEPT], numbers[TOS_SET] = egress.tos_kept, egress.tos_set
         state = self._state
         if state is None or state.out_keys is not out.keys or state.in_keys is not into.keys:
             slots, keys, ways = self._peer_table()
@@ -150,6 +154,7 @@ class FastPath:
                 np.zeros(MAX_ROWS + 1, np.int64),
                 np.zeros(MAX_ROWS, np.uint8),
                 np.zeros(MAX_ROWS, np.int64),
+                np.zeros(MAX_ROWS, np.uint8),
             )
         return state
 

@@ -5,7 +5,8 @@
 3. Inspect every opened row: VXLAN, Ethernet, the packet's own headers, flow key.
 4. Flow table; on a miss the slow path decides who may send this flow, from which host, and in clear or not.
 5. What came in clear on a flow that is to be encrypted, or through the wrong host's tunnel, goes no further.
-6. Deliver; joined into super-packets (GRO) for a VM whose device takes them.
+6. Congestion that the fabric has marked is marked on the packet inside, or the packet dropped (RFC 6040 4.2).
+7. Deliver; joined into super-packets (GRO) for a VM whose device takes them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, unpack_key
+from dtls_emu.wire.ecn import ECN, NOT_CAPABLE, combine, mark_rows
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, stated_length, unpack_key
 from dtls_emu.wire.merge import merge
 from dtls_emu.wire.overhead import ENCAPSULATION
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Ingress"]
 
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
 _NONE: Final = int(PacketClass.NONE)
 
 
@@ -85,6 +88,7 @@ class Ingress:
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
+        self._services = np.zeros(MAX_ROWS, np.uint8)
         self._all_ok = np.zeros(MAX_ROWS, np.uint8)
         self._entered: dict[str, tuple[int, int]] = {}
 
@@ -102,6 +106,7 @@ class Ingress:
             self._deliver(burst, self._all_ok, tunnel.peer.name, effects, now, in_clear=True)
             return None
         for opened, status in tunnel.receive(burst, local_port, source[1], now):
+            opened.tos = burst.tos
             self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
         return tunnel
 
@@ -157,10 +162,11 @@ class Ingress:
             self._keys,
             self._classes,
             self._runs,
+            self._services,
         )
         boundaries = (0, burst.count) if runs == 1 else self._runs[: runs + 1].tolist()
         for start, stop in pairwise(boundaries):
-            seen = self._classes[start]
+            seen = int(self._classes[start])
             if seen == _NONE:
                 continue
             run = burst if runs == 1 else burst.slice(start, stop)
@@ -183,15 +189,29 @@ class Ingress:
             run.offset += ENCAPSULATION
             run.size -= ENCAPSULATION
             run.last -= ENCAPSULATION
+            if run.tos & ECN and not self._mark(run, int(self._services[start])):
+                continue
             flow.last_seen = now
             flow.packets += run.count
-            flow.nbytes += run.nbytes
             self.counters.delivered += run.count
-            self.counters.delivered_bytes += run.nbytes
-            if run.count > 1 and flow.vm in self._merges_for:
-                self._merge(flow.vm, run, effects)
-            else:
-                effects.append(Deliver(flow.vm, run))
+            for part in (run,) if seen != _PADDED else _without_padding(run):
+                nbytes = part.nbytes
+                flow.nbytes += nbytes
+                self.counters.delivered_bytes += nbytes
+                if part.count > 1 and flow.vm in self._merges_for:
+                    self._merge(flow.vm, part, effects)
+                else:
+                    effects.append(Deliver(flow.vm, part))
+
+    def _mark(self, run: Burst, inner: int) -> bool:
+        """Have packets of this type of service say what happened outside; False when they cannot."""
+        marked = combine(inner, run.tos)
+        if marked == NOT_CAPABLE:
+            self.drop(DropReason.CE_NOT_CAPABLE, run.count, run.mark)
+            return False
+        if marked != inner & ECN:
+            mark_rows(run.buffer, run.stride, run.offset, run.count, marked)
+        return True
 
     def _merge(self, vm: str, run: Burst, effects: list[Effect]) -> None:
         memory = self._arena.take(run.nbytes + run.count * VNET_HEADER)
@@ -204,7 +224,13 @@ class Ingress:
                     offset=group.position,
                     length=len(group.packet),
                     gso_size=group.gso_size,
+                    layout=group.transport << 16 | group.payload,
                     packets=group.row_count,
                     mark=run.mark,
                 )
             effects.append(Deliver(vm, joined))
+
+
+def _without_padding(run: Burst) -> list[Burst]:
+    """Each packet by itself, cut off where it says that it ends."""
+    return [run.cut(row, stated_length(run.row(row))) for row in range(run.count)]

@@ -43,6 +43,7 @@ class WaitingRoom:
         kept = burst.slice(0, rows)
         kept.buffer = kept.buffer.copy()
         kept.gso_size, kept.packets = burst.gso_size, burst.packets if burst.gso_size else rows
+        kept.layout = burst.layout
         self._bursts.append((vm, kept))
         self._packets += kept.packets
         return kept.packets

@@ -29,6 +29,7 @@ from dtls_emu.nic.fast_kernels import (
     PLAN_LAST,
     PLAN_ROWS,
     PLAN_SIZE,
+    PLAN_TOS,
     PLAN_WAY,
     WAY_SEALED,
     count_delivery,
@@ -98,8 +99,8 @@ class OffloadedCard:
         ports = local_port << 16 | remote_port
         state.keys[0] = np.array((ports, *address_words(source[0]), 0, 0, 0), np.uint64)
         before = self.memory()
-        runs = open_in(state, arrived, size, count, last, now)
-        whole = Burst.from_datagrams(arrived, size, burst.mark)
+        runs = open_in(state, arrived, size, count, last, now, burst.tos)
+        whole = Burst.from_datagrams(arrived, size, burst.mark, burst.tos)
         effects: list[Effect]
         if runs == NOT_OPENED:
             assert self.memory() == before
@@ -137,7 +138,7 @@ class OffloadedCard:
         memory = {
             name: getattr(state, name)[: used.get(name)].tobytes()
             for name in state._fields
-            if name not in {"keys", "classes", "runs", "status", "flows"}
+            if name not in {"keys", "classes", "runs", "status", "flows", "services"}
         }
         for peer, tunnel in self.card.tunnels.items():
             memory |= {f"{what} of {peer}": data for what, data in _tunnel_memory(tunnel)}
@@ -148,14 +149,16 @@ class OffloadedCard:
         state, number = self.fast.state, self.vms.index(vm)
         vni = self.card._vms[vm][1]  # noqa: SLF001  # as above
         before = self.memory()
-        if plan_out(state, number, vni, packet, 0, length, burst.gso_size):
+        gso_size, layout = burst.gso_size, burst.layout
+        if plan_out(state, number, vni, packet, 0, length, gso_size, layout):
             way, rows, size, last = state.numbers[[PLAN_WAY, PLAN_ROWS, PLAN_SIZE, PLAN_LAST]].tolist()
             total = (rows - 1) * size + last
             wire = np.zeros(rows * size, np.uint8)
-            if total <= MAX_SEND_BYTES and seal_out(state, packet, 0, length, burst.gso_size, wire, 0, now):
+            if total <= MAX_SEND_BYTES and seal_out(state, packet, 0, length, gso_size, wire, 0, now, layout):
                 self.carried_out += rows
                 assert rows == burst.packets
-                sent = Burst.from_datagrams(wire[:total], size, burst.mark)
+                tos = int(state.numbers[PLAN_TOS])
+                sent = Burst.from_datagrams(wire[:total], size, burst.mark, tos)
                 address, port = self.fast.addresses[way]
                 return [Transmit(sent, self.fast.local_port(way), (address, port))]
         assert self.memory() == before
@@ -218,11 +221,12 @@ def _joined(effects: Iterable[Effect]) -> list[Effect]:
             and before.burst.last == before.burst.size >= each.burst.size
             and (each.burst.size == before.burst.size or each.burst.count == 1)
             and each.burst.mark == before.burst.mark
+            and each.burst.tos == before.burst.tos
             and each.burst.count + before.burst.count <= MAX_ROWS
             and each.burst.nbytes + before.burst.nbytes <= MAX_SEND_BYTES
         ):
             rows = np.concatenate((before.burst.wire, each.burst.wire))
-            before.burst = Burst.from_datagrams(rows, before.burst.size, before.burst.mark)
+            before.burst = Burst.from_datagrams(rows, before.burst.size, before.burst.mark, before.burst.tos)
         else:
             joined.append(each)
     return joined
@@ -237,6 +241,8 @@ def _copy(burst: Burst) -> Burst:
         count=burst.count,
         last=burst.last,
         mark=burst.mark,
+        tos=burst.tos,
         gso_size=burst.gso_size,
+        layout=burst.layout,
         packets=burst.packets,
     )

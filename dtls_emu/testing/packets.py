@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dtls_emu.wire.packet import icmp_echo, tcp_packet, udp_packet
+from dtls_emu.wire.checksum import internet_checksum
+from dtls_emu.wire.headers import ROUTING, TCP
+from dtls_emu.wire.packet import icmp_echo, ip_packet, tcp_packet, udp_packet
+from dtls_emu.wire.parse import pseudo_header
 from dtls_emu.wire.vxlan import encapsulation_header
 
 
@@ -27,6 +31,8 @@ __all__ = [
     "C",
     "as_array",
     "frame",
+    "route_ends",
+    "source_routed",
     "tcp",
     "udp",
 ]
@@ -51,6 +57,46 @@ def tcp(rows: int = 1, size: int = 1000, source: str = A, destination: str = B, 
     """A packet with payload for so many rows: a super-packet, if it is one and somebody says so."""
     payload = np.arange((rows * size + 1) // 2, dtype=np.uint16).tobytes()[: rows * size]
     return tcp_packet(source, destination, 40_000, 9, payload, **options)
+
+
+def source_routed(
+    source: str, hop: str, last: str, rows: int, size: int = 1000
+) -> tuple[bytes, tuple[int, int, int]]:
+    """A TCP super-packet as a virtual NIC hands it over, by way of one hop, where the packet goes at first.
+
+    Its checksum has the sum of the pseudo header only, with the route's last address. Loose source routing over
+    IPv4 (RFC 791 3.1), a routing header of type 0 over IPv6 (RFC 8200 4.4: one that every stack can read).
+
+    Returns:
+        the packet; and virtio's ``hdr_len``, ``csum_start`` and ``csum_offset``.
+    """
+    whole = tcp(rows, size, source, last)
+    version = 4 if whole[0] >> 4 == 4 else 6
+    transport = bytearray(whole[20 if version == 4 else 40 :])
+    pseudo = pseudo_header(ip_address(source).packed + ip_address(last).packed, TCP, len(transport))
+    transport[16:18] = (internet_checksum(pseudo) ^ 0xFFFF).to_bytes(2)
+    if version == 4:
+        route = b"\x83\x07\x04" + ip_address(last).packed + b"\0"
+        packet = bytearray(ip_packet(source, hop, TCP, route + transport))
+        packet[0] = 0x47
+        packet[10:12] = bytes(2)
+        packet[10:12] = internet_checksum(packet[:28]).to_bytes(2)
+        start = 28
+    else:
+        route = bytes((TCP, 2, 0, 1, 0, 0, 0, 0)) + ip_address(last).packed
+        packet = bytearray(ip_packet(source, hop, ROUTING, route + transport))
+        start = 64
+    return bytes(packet), (start + 20, start, 16)
+
+
+def route_ends(packet: bytes) -> tuple[bytes, bool]:
+    """Of a packet that a :func:`source_routed` one was cut into: its payload, and whether its checksum is right."""
+    source, last, start = (
+        (packet[12:16], packet[23:27], 28) if packet[0] >> 4 == 4 else (packet[8:24], packet[48:64], 64)
+    )
+    transport = packet[start:]
+    pseudo = pseudo_header(source + last, TCP, len(transport))
+    return transport[20:], internet_checksum(pseudo + transport) == 0
 
 
 def frame(packet: bytes, vni: int = VNI) -> bytes:

@@ -126,7 +126,9 @@ class Star:
                 self.delivered[effect.vm] += effect.burst.packets
             elif isinstance(effect, Transmit):
                 # Copied: the next call on the card uses the memory again.
-                burst = Burst.from_datagrams(effect.burst.wire.copy(), effect.burst.size)
+                burst = Burst.from_datagrams(
+                    effect.burst.wire.copy(), effect.burst.size, tos=effect.burst.tos
+                )
                 self._under_way.append((host, effect.source_port, *effect.destination, burst))
 
     def _deliver_all(self) -> None:

@@ -22,7 +22,7 @@ from dtls_emu.wire.burst import Burst
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from dtls_emu.lab.vocabulary import DropReason
@@ -105,6 +105,8 @@ class Wire:
         delivered: packets by VM; left: packets that left for the internet.
         drops: host, reason, count and mark of everything a card dropped.
         taken: hosts and UDP ports that other programs have: nothing is sent from there, and the card is told.
+        services: type of service of each of `datagrams`.
+        outer_tos: what the fabric makes of a type of service.
     """
 
     topology: Topology
@@ -117,6 +119,8 @@ class Wire:
     left: list[bytes] = field(default_factory=list)
     drops: list[tuple[str, DropReason, int, int]] = field(default_factory=list)
     taken: set[tuple[str, int]] = field(default_factory=set)
+    services: list[int] = field(default_factory=list)
+    outer_tos: Callable[[int], int] = int
 
     def __post_init__(self) -> None:
         """Build the cards."""
@@ -184,9 +188,11 @@ class Wire:
     def _transmit(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
         address, port = effect.destination
         self.datagrams += [(host, effect.source_port, effect.destination, each) for each in datagrams]
+        self.services += [effect.burst.tos] * len(datagrams)
         peer = self.topology.host_by_underlay(address)
         if self.cut or peer is None:
             return
         burst = Burst.from_packets(datagrams, mark=effect.burst.mark)
+        burst.tos = self.outer_tos(effect.burst.tos)
         source = (self._address[host], effect.source_port)
         self.carry_out(peer.name, self.cards[peer.name].from_fabric(burst, source, port, self.now))

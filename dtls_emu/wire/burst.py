@@ -46,12 +46,27 @@ class Burst:
         last: length of the last packet, ``1 <= last <= size``; equals ``size`` for a single row.
         mark: an opaque number that follows the packets through the card, as Linux's skb mark does.
             0 means unmarked. The simulation uses it to say which traffic item a drop belongs to.
+        tos: type of service, or traffic class, that is outside: of datagrams, and of packets that are to be such.
         gso_size: above 0, the single row is a TCP or UDP super-packet that is yet to be cut into packets of
             so many bytes of payload (virtio's ``gso_size``); 0 for packets.
+        layout: of a super-packet, as :func:`~dtls_emu.wire.headers.super_packet_layout` says: negative when it
+            cannot be cut, 0 when it is as :func:`~dtls_emu.wire.headers.transport_layout` will say.
         packets: how many packets the rows are, or will be once they are cut.
     """
 
-    __slots__ = ("buffer", "count", "gso_size", "last", "mark", "offset", "packets", "size", "stride")
+    __slots__ = (
+        "buffer",
+        "count",
+        "gso_size",
+        "last",
+        "layout",
+        "mark",
+        "offset",
+        "packets",
+        "size",
+        "stride",
+        "tos",
+    )
 
     def __init__(
         self,
@@ -63,7 +78,9 @@ class Burst:
         count: int,
         last: int,
         mark: int = 0,
+        tos: int = 0,
         gso_size: int = 0,
+        layout: int = 0,
         packets: int = 0,
     ) -> None:
         self.buffer = buffer
@@ -73,7 +90,9 @@ class Burst:
         self.count = count
         self.last = last
         self.mark = mark
+        self.tos = tos
         self.gso_size = gso_size
+        self.layout = layout
         self.packets = packets or count
 
     @classmethod
@@ -110,11 +129,11 @@ class Burst:
         return burst
 
     @classmethod
-    def from_datagrams(cls, data: NDArray[np.uint8], segment: int = 0, mark: int = 0) -> Burst:
+    def from_datagrams(cls, data: NDArray[np.uint8], segment: int = 0, mark: int = 0, tos: int = 0) -> Burst:
         """View one receive of ``UDP_GRO``: ``segment`` bytes a datagram, 0 for a single one."""
         length = len(data)
         if segment <= 0 or segment >= length:
-            return cls(data, stride=length, offset=0, size=length, count=1, last=length, mark=mark)
+            return cls(data, stride=length, offset=0, size=length, count=1, last=length, mark=mark, tos=tos)
         count = -(-length // segment)
         return cls(
             data,
@@ -124,6 +143,7 @@ class Burst:
             count=count,
             last=length - (count - 1) * segment,
             mark=mark,
+            tos=tos,
         )
 
     @classmethod
@@ -136,6 +156,7 @@ class Burst:
         gso_size: int,
         packets: int,
         mark: int = 0,
+        layout: int = 0,
     ) -> Burst:
         """View a super-packet of ``length`` bytes at ``offset``, which stands for so many packets."""
         return cls(
@@ -147,6 +168,7 @@ class Burst:
             last=length,
             mark=mark,
             gso_size=gso_size,
+            layout=layout,
             packets=packets,
         )
 
@@ -185,7 +207,14 @@ class Burst:
             count=stop - start,
             last=self.last if stop == self.count else self.size,
             mark=self.mark,
+            tos=self.tos,
         )
+
+    def cut(self, index: int, length: int) -> Burst:
+        """One row, without what is behind its first ``length`` bytes, as a view of the same buffer."""
+        single = self.slice(index, index + 1)
+        single.size = single.last = length
+        return single
 
     def __repr__(self) -> str:
         """Shape only: a payload never reaches a log."""

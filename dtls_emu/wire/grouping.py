@@ -84,6 +84,7 @@ def gather(
         count=count,
         last=last,
         mark=burst.mark,
+        tos=burst.tos,
     )
 
 

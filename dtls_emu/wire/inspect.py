@@ -3,9 +3,11 @@
 1. The fragment test, before anything else. IPv4: MF or an offset (RFC 791). IPv6: a fragment header
    anywhere in the chain (RFC 8200 4.5), atomic fragments too. A packet that says it is a fragment is one,
    whatever else is wrong with it.
-2. Truncated and lying headers: every length that the packet states must be the length it has.
+2. Truncated and lying headers: a packet that says it is longer than it is, is malformed. One with bytes behind its
+   end (padding of a short Ethernet frame, say) is padded; who takes it further cuts it to what :func:`stated_length`
+   says. A UDP datagram may end before its packet does: what is behind it is its surplus (RFC 9868).
 3. The key: virtual network and 5-tuple, in six 64-bit words.
-4. Runs: where in a burst the class or the key changes. A burst of one flow is one run.
+4. Runs: where in a burst the class, the key or the type of service changes. A burst of one flow is mostly one run.
 
 ::
 
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from dtls_emu.wire.ecn import type_of_service
 from dtls_emu.wire.headers import (
     AUTHENTICATION,
     EXTENSION_HEADERS,
@@ -52,6 +55,7 @@ __all__ = [
     "inspect_frames",
     "inspect_packets",
     "key_of",
+    "stated_length",
     "unpack_key",
 ]
 
@@ -64,6 +68,7 @@ class PacketClass(IntEnum):
     WHOLE = 0
     FRAGMENT = 1
     MALFORMED = 2  # truncated or lying headers; its key is zero
+    PADDED = 3  # whole, with bytes behind its end
     NONE = 255  # not looked at: it was dropped before; its key is zero
 
 
@@ -92,6 +97,7 @@ class FlowKey(NamedTuple):
 _WHOLE: Final = int(PacketClass.WHOLE)
 _FRAGMENT: Final = int(PacketClass.FRAGMENT)
 _MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
 _NONE: Final = int(PacketClass.NONE)
 
 _FRAGMENT_FLAG: Final = 1
@@ -105,8 +111,15 @@ def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClas
     keys = np.zeros((1, KEY_WORDS), np.uint64)
     classes = np.zeros(1, np.uint8)
     runs = np.zeros(2, np.int64)
-    inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs)
+    inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs, np.zeros(1, np.uint8))
     return PacketClass(int(classes[0])), tuple(int(word) for word in keys[0])
+
+
+def stated_length(packet: NDArray[np.uint8]) -> int:
+    """The length that a packet says it has: of one that is WHOLE or PADDED."""
+    if packet[0] >> 4 == 4:
+        return int(packet[2]) << 8 | int(packet[3])
+    return IPV6_HEADER + (int(packet[4]) << 8 | int(packet[5]))
 
 
 def unpack_key(words: Sequence[int] | NDArray[np.uint64]) -> FlowKey:
@@ -144,17 +157,22 @@ def inspect_packets(
     keys: NDArray[np.uint64],
     classes: NDArray[np.uint8],
     runs: NDArray[np.int64],
+    services: NDArray[np.uint8],
 ) -> int:
     """Inspect a burst of inner IP packets of the virtual network ``vni``.
 
     Fills ``keys``, at least ``count`` rows of :data:`KEY_WORDS`; ``classes``, at least ``count``, with a
-    :class:`PacketClass` each; and ``runs``, at least ``count + 1``: run ``i`` is the rows ``runs[i]`` to
-    ``runs[i + 1]``, all of one class and key. Returns how many runs there are.
+    :class:`PacketClass` each; ``services``, at least ``count``, with the type of service or traffic class of each row
+    that has a key, else 0; and ``runs``, at least ``count + 1``: run ``i`` is the rows ``runs[i]`` to
+    ``runs[i + 1]``, all of one class, key and type of service. Returns how many runs there are.
     """
     for row in range(count):
         length = last if row == count - 1 else size
-        classes[row] = _inspect(buffer, row * stride + offset, length, vni, keys, row)
-    return _split_runs(keys, classes, count, runs)
+        start = row * stride + offset
+        found = _inspect(buffer, start, length, vni, keys, row)
+        classes[row] = found
+        services[row] = 0 if found == _MALFORMED else type_of_service(buffer, start)
+    return _split_runs(keys, classes, services, count, runs)
 
 
 @kernel
@@ -169,6 +187,7 @@ def inspect_frames(
     keys: NDArray[np.uint64],
     classes: NDArray[np.uint8],
     runs: NDArray[np.int64],
+    services: NDArray[np.uint8],
 ) -> int:
     """Inspect a burst of received rows, VXLAN and Ethernet in front of the IP packet.
 
@@ -179,6 +198,7 @@ def inspect_frames(
     for row in range(count):
         length = last if row == count - 1 else size
         start = row * stride + offset
+        services[row] = 0
         if status[row] != 0:
             classes[row] = _NONE
             _clear(keys, row)
@@ -187,8 +207,12 @@ def inspect_frames(
             _clear(keys, row)
         else:
             vni = load_u32_be(buffer, start + 4) >> 8
-            classes[row] = _inspect(buffer, start + ENCAPSULATION, length - ENCAPSULATION, vni, keys, row)
-    return _split_runs(keys, classes, count, runs)
+            start += ENCAPSULATION
+            found = _inspect(buffer, start, length - ENCAPSULATION, vni, keys, row)
+            classes[row] = found
+            if found != _MALFORMED:
+                services[row] = type_of_service(buffer, start)
+    return _split_runs(keys, classes, services, count, runs)
 
 
 @kernel
@@ -228,12 +252,15 @@ def _inspect_ipv4(
         verdict = _FRAGMENT
     else:
         header = (load_u8(buffer, start) & 0x0F) << 2
+        total = load_u16_be(buffer, start + 2)
         ports = -1
-        if IPV4_HEADER <= header <= length and load_u16_be(buffer, start + 2) == length:
-            ports = _ports(buffer, start + header, length - header, protocol)
+        if IPV4_HEADER <= header <= total <= length:
+            ports = _ports(buffer, start + header, total - header, protocol)
         if ports < 0:
             _clear(keys, row)
             return _MALFORMED
+        if total < length:
+            verdict = _PADDED
     keys[row, 0] = (vni << 40) | (protocol << 32) | ports
     keys[row, 1] = 0
     keys[row, 2] = MAPPED | load_u32_be(buffer, start + 12)
@@ -267,13 +294,16 @@ def _inspect_ipv6(
         if header + 8 <= length:
             protocol = load_u8(buffer, start + header)
     else:
-        # A jumbogram's payload length is 0 (RFC 2675), so it is a lie like any other.
+        # A jumbogram's payload length is 0 (RFC 2675), so its headers end behind it.
+        total = load_u16_be(buffer, start + 4) + IPV6_HEADER
         ports = -1
-        if header <= length and load_u16_be(buffer, start + 4) == length - IPV6_HEADER:
-            ports = _ports(buffer, start + header, length - header, protocol)
+        if header <= total <= length:
+            ports = _ports(buffer, start + header, total - header, protocol)
         if ports < 0:
             _clear(keys, row)
             return _MALFORMED
+        if total < length:
+            verdict = _PADDED
     keys[row, 0] = (vni << 40) | (protocol << 32) | ports
     keys[row, 1] = load_u64_be(buffer, start + 8)
     keys[row, 2] = load_u64_be(buffer, start + 16)
@@ -299,7 +329,7 @@ def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) ->
             return -1
         return load_u32_be(buffer, start)
     if protocol == UDP:
-        if length < UDP_HEADER or load_u16_be(buffer, start + 4) != length:
+        if length < UDP_HEADER or not UDP_HEADER <= load_u16_be(buffer, start + 4) <= length:
             return -1
         return load_u32_be(buffer, start)
     return 0
@@ -307,7 +337,11 @@ def _ports(buffer: NDArray[np.uint8], start: int, length: int, protocol: int) ->
 
 @kernel
 def _split_runs(
-    keys: NDArray[np.uint64], classes: NDArray[np.uint8], count: int, runs: NDArray[np.int64]
+    keys: NDArray[np.uint64],
+    classes: NDArray[np.uint8],
+    services: NDArray[np.uint8],
+    count: int,
+    runs: NDArray[np.int64],
 ) -> int:
     # A pass of its own: reading a key in wide words right after it was written in narrow ones stalls
     # the processor for longer than the whole inspection takes.
@@ -315,7 +349,7 @@ def _split_runs(
     for row in range(count):
         difference = np.uint64(row == 0)
         if row > 0:
-            difference |= np.uint64(classes[row] ^ classes[row - 1])
+            difference |= np.uint64(classes[row] ^ classes[row - 1] | services[row] ^ services[row - 1])
             for word in range(KEY_WORDS):
                 difference |= keys[row, word] ^ keys[row - 1, word]
         if difference:

@@ -43,6 +43,7 @@ __all__ = [
     "store_u16_be",
     "store_u16_native",
     "store_u32_be",
+    "store_u32_native",
     "store_u48_be",
     "store_u64_be",
     "times_at",
@@ -206,6 +207,7 @@ store_u8: Store = _store("store_u8", 8)
 store_u16_be: Store = _store("store_u16_be", 16)
 store_u16_native: Store = _store("store_u16_native", 16, swap=False)
 store_u32_be: Store = _store("store_u32_be", 32)
+store_u32_native: Store = _store("store_u32_native", 32, swap=False)
 store_u48_be: Store = _store("store_u48_be", 16, 32)
 store_u64_be: Store = _store("store_u64_be", 64)
 

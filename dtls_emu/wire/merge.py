@@ -1,14 +1,19 @@
 """Join the packets of one flow into super-packets, as generic receive offload does: the reverse of segment.
 
 1. A row can be joined when it is TCP or UDP with payload, no lying header, right checksums, and for TCP the
-   ACK flag and none of SYN, RST and URG. Any other row stays as it is and ends what stood before it.
+   ACK flag and none of SYN, RST, URG and CWR. Any other row stays as it is and ends what stood before it.
 2. The next row joins when its headers are those of the first but for lengths, checksums, IPv4
    identification and, for TCP, the sequence number, which must follow. A shorter payload, FIN or PSH join as
-   the last; CWR only begins (RFC 3168 6.1.2). Nothing is reordered and nothing is skipped.
+   the last. Nothing is reordered and nothing is skipped.
 3. Headers of the first and payloads of all are copied once; lengths and flags are patched.
 
 IPv4 identifications must count up by one, as :func:`~dtls_emu.wire.segment.segment` makes them. Under DF
 they may also stay the same: such a packet's identification has no meaning (RFC 6864 4.1).
+
+A row with CWR stands alone, because nobody can tell from it what the flag means. To RFC 3168 (6.1.2) it is an event,
+which a super-packet has on the first packet that it is cut into; to Accurate ECN (RFC 9768 3.2.2) it is a bit of a
+counter that all of them have, as AE and ECE are. Linux joins rows that all have it, and marks them
+(``SKB_GSO_TCP_ACCECN``); virtio's header has no such word, so a guest that forwards them would cut them wrongly.
 
 Checksums are verified although the record that carried the packet was authentic: that says who sent these
 bytes, not that the guest's checksum over them was right, and joining would give a bad packet a good one. The
@@ -218,7 +223,7 @@ def _joinable(buffer: NDArray[np.uint8], start: int, length: int) -> int:
         return -1
     if payload - transport != UDP_HEADER:
         flags = load_u8(buffer, start + transport + 13)
-        if flags & (TCP_SYN | TCP_RST | TCP_URG | TCP_ACK) != TCP_ACK:
+        if flags & (TCP_SYN | TCP_RST | TCP_URG | TCP_CWR | TCP_ACK) != TCP_ACK:
             return -1
     return layout if _is_intact(buffer, start, length, layout) else -1
 
@@ -284,7 +289,7 @@ def _follows(
         return False
     word = load_u32_be(buffer, at + transport + 12)
     base = load_u32_be(buffer, first + transport + 12)
-    if word & (TCP_CWR << 16) or (word ^ base) & ~((TCP_CWR | TCP_FIN | TCP_PSH) << 16):
+    if (word ^ base) & ~((TCP_FIN | TCP_PSH) << 16):
         return False
     if load_u16_be(buffer, at + transport + 18) != load_u16_be(buffer, first + transport + 18):
         return False

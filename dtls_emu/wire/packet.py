@@ -55,6 +55,7 @@ __all__ = [
     "ip_packet",
     "tcp_packet",
     "udp_packet",
+    "with_tos",
 ]
 
 DEFAULT_TTL: Final = 64  # what Linux sends; RFC 1700
@@ -203,6 +204,19 @@ def ip_packet(
         LocalProtocolError: addresses of two versions, or more than 65,535 bytes.
     """
     return _ip(source, destination, protocol, transport, DONT_FRAGMENT if df else 0, identification, ttl)
+
+
+def with_tos(packet: bytes, tos: int) -> bytes:
+    """An IP packet with another type of service, or traffic class; the checksum of IPv4 is made anew."""
+    changed = bytearray(packet)
+    if changed[0] >> 4 == 6:
+        changed[0:2] = ((changed[0] << 8 | changed[1]) & 0xF00F | tos << 4).to_bytes(2)
+        return bytes(changed)
+    header = (changed[0] & 0x0F) << 2
+    changed[1] = tos
+    changed[10:12] = bytes(2)
+    changed[10:12] = internet_checksum(changed[:header]).to_bytes(2)
+    return bytes(changed)
 
 
 def echo_reply(packet: bytes | bytearray | memoryview) -> bytes | None:

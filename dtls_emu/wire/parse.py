@@ -58,7 +58,7 @@ class Packet(NamedTuple):
         ttl: time to live, or hop limit.
         identification: of IPv4, else 0.
         dont_fragment: DF of IPv4; always True of IPv6.
-        transport: transport header and payload, a view.
+        transport: transport header and payload, a view. Padding behind the packet is left out.
     """
 
     version: int
@@ -102,7 +102,10 @@ class Echo(NamedTuple):
 
 
 def parse_packet_untrusted(packet: bytes | bytearray | memoryview) -> Packet | None:
-    """Read an IP packet; None for a fragment and for one that is truncated or lies about a length."""
+    """Read an IP packet; None for a fragment and for one that is truncated or lies about a length.
+
+    Bytes behind its end, such as the padding of a short Ethernet frame, are no part of it.
+    """
     view = memoryview(packet)
     length = len(view)
     if length >= IPV4_HEADER and view[0] >> 4 == 4:
@@ -110,7 +113,7 @@ def parse_packet_untrusted(packet: bytes | bytearray | memoryview) -> Packet | N
             IPV4_FIELDS.unpack_from(view)
         )
         header = (first & 0x0F) << 2
-        if not IPV4_HEADER <= header <= total == length or flags & MF_OR_OFFSET:
+        if not IPV4_HEADER <= header <= total <= length or flags & MF_OR_OFFSET:
             return None
         return Packet(
             4,
@@ -120,23 +123,23 @@ def parse_packet_untrusted(packet: bytes | bytearray | memoryview) -> Packet | N
             ttl,
             identification,
             bool(flags & DONT_FRAGMENT),
-            view[header:],
+            view[header:total],
         )
     if length < IPV6_HEADER or view[0] >> 4 != 6:
         return None
     _, payload, protocol, ttl, source, destination = IPV6_FIELDS.unpack_from(view)
-    if payload != length - IPV6_HEADER:
+    header, end = IPV6_HEADER, IPV6_HEADER + payload
+    if end > length:
         return None
-    header = IPV6_HEADER
     while protocol in EXTENSION_HEADERS:
-        if header + 8 > length:
+        if header + 8 > end:
             return None
         size = (view[header + 1] + 2) * 4 if protocol == AUTHENTICATION else (view[header + 1] + 1) * 8
         protocol = view[header]
         header += size
-    if header > length or protocol == FRAGMENT_HEADER:
+    if header > end or protocol == FRAGMENT_HEADER:
         return None
-    return Packet(6, IPv6Address(source), IPv6Address(destination), protocol, ttl, 0, True, view[header:])
+    return Packet(6, IPv6Address(source), IPv6Address(destination), protocol, ttl, 0, True, view[header:end])
 
 
 def is_intact(packet: Packet) -> bool:
@@ -155,10 +158,14 @@ def pull_udp_untrusted(packet: Packet) -> UdpDatagram | None:
     if packet.protocol != UDP or len(transport) < UDP_HEADER:
         return None
     source_port, destination_port, length, checksum = UDP_FIELDS.unpack_from(transport)
-    # No checksum is allowed over IPv4 only (RFC 768, RFC 8200 8.1).
-    if length != len(transport) or ((checksum or packet.version == 6) and not is_intact(packet)):
+    if not UDP_HEADER <= length <= len(transport):
         return None
-    return UdpDatagram(source_port, destination_port, transport[UDP_HEADER:])
+    # The surplus of RFC 9868 is behind the datagram, and its checksum does not cover it.
+    datagram = packet._replace(transport=transport[:length])
+    # No checksum is allowed over IPv4 only (RFC 768, RFC 8200 8.1).
+    if (checksum or packet.version == 6) and not is_intact(datagram):
+        return None
+    return UdpDatagram(source_port, destination_port, datagram.transport[UDP_HEADER:])
 
 
 def pull_tcp_untrusted(packet: Packet) -> TcpSegment | None:

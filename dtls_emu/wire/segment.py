@@ -3,11 +3,12 @@
 1. Find transport header and payload; refuse what cannot be cut.
 2. For each row: encapsulation, headers, its part of the payload, each copied once.
 3. Patch: lengths, IPv4 identification + i, TCP sequence number, FIN and PSH only on the last row, CWR only
-   on the first (RFC 3168 6.1.2), and all checksums. The sum over headers is taken once and the parts that
+   on the first (RFC 3168 6.1.2; a guest's kernel that means Accurate ECN cuts for itself), and all checksums. The sum over headers is taken once and the parts that
    differ are added, so that each row's payload is all that is summed.
 
 The checksum fields of the super-packet do not matter: a packet from a virtual NIC has only a partial one
-(virtio 1.2, 5.1.6.2, ``VIRTIO_NET_HDR_F_NEEDS_CSUM``). A packet that fits one row comes out complete, too.
+(virtio 1.2, 5.1.6.2, ``VIRTIO_NET_HDR_F_NEEDS_CSUM``), and only with a source route is that what a row's checksum is
+made from. A packet that fits one row comes out complete, too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.checksum import finish, pseudo_header_sum, sum_bytes
 from dtls_emu.wire.headers import (
+    SUM_IN_FIELD,
     TCP,
     TCP_CHECKSUM,
     TCP_CWR,
@@ -67,6 +69,8 @@ def segment(
     tailroom: int = 0,
     buffer: NDArray[np.uint8] | None = None,
     mark: int = 0,
+    tos: int = 0,
+    layout: int = 0,
 ) -> list[Burst]:
     """Cut a super-packet into bursts of at most :data:`~dtls_emu.wire.burst.MAX_ROWS` rows.
 
@@ -77,13 +81,15 @@ def segment(
         headroom: bytes to leave in front of each row.
         tailroom: bytes to leave behind it.
         buffer: where to, when it is large enough; else new memory. It must not overlap ``packet``.
-        mark: of the bursts.
+        mark, tos: of the bursts.
+        layout: of :func:`~dtls_emu.wire.headers.super_packet_layout`; 0 to have it found as for a packet that no
+            NIC has told anything of.
 
     Returns:
         The bursts in order, one after the other in one buffer; none when the packet cannot be cut.
     """
     length = len(packet)
-    layout = transport_layout(packet, 0, length)
+    layout = layout or transport_layout(packet, 0, length)
     if layout < 0 or payload_size < 1:
         return []
     encapsulation = _NO_HEADER if header is None else header
@@ -94,7 +100,7 @@ def segment(
     stride = headroom + size + tailroom
     if buffer is None or len(buffer) < count * stride:
         buffer = np.empty(count * stride, np.uint8)
-    if segment_packet(packet, length, payload_size, buffer, stride, headroom, encapsulation) != count:
+    if segment_packet(packet, length, payload_size, buffer, stride, headroom, encapsulation, layout) != count:
         return []
     last = size - (count * payload_size - (length - headers))
     whole = Burst(
@@ -105,6 +111,7 @@ def segment(
         count=count,
         last=last,
         mark=mark,
+        tos=tos,
     )
     if count <= MAX_ROWS:
         return [whole]
@@ -120,19 +127,23 @@ def segment_packet(
     d_stride: int,
     d_offset: int,
     header: NDArray[np.uint8],
+    layout: int = 0,
 ) -> int:
     """Cut the packet in the first ``length`` bytes of ``packet`` into rows of ``destination``.
 
     ``mss`` is the most payload of a row, in bytes. Each row has the encapsulation ``header``, which may be
-    empty, at ``d_offset``, and the packet behind it.
+    empty, at ``d_offset``, and the packet behind it. ``layout`` as :func:`segment` takes it.
 
     Returns:
         The number of rows, or :data:`NOT_SEGMENTABLE` or :data:`NO_ROOM`, with nothing written.
     """
-    layout = transport_layout(packet, 0, length) if length <= len(packet) else -1
+    if length > len(packet):
+        return NOT_SEGMENTABLE
+    if layout == 0:
+        layout = transport_layout(packet, 0, length)
     if layout < 0 or mss < 1:
         return NOT_SEGMENTABLE
-    transport = layout >> 16
+    transport = layout >> 16 & 0xFFFF
     headers = layout & 0xFFFF
     payload = length - headers
     count = max((payload + mss - 1) // mss, 1)
@@ -158,8 +169,11 @@ def segment_packet(
     ip_sum += (load_u16_be(packet, 2) ^ 0xFFFF) + (identification ^ 0xFFFF)
     ip_sum += load_u16_be(packet, 10) ^ 0xFFFF
     transport_sum = sum_bytes(packet, transport, headers - transport)
-    transport_sum += pseudo_header_sum(packet, 0, TCP if is_tcp else UDP, 0)
-    transport_sum += load_u16_be(packet, field) ^ 0xFFFF
+    if layout & SUM_IN_FIELD:  # as it stands there, but for the length
+        transport_sum += (length - transport) ^ 0xFFFF
+    else:
+        transport_sum += pseudo_header_sum(packet, 0, TCP if is_tcp else UDP, 0)
+        transport_sum += load_u16_be(packet, field) ^ 0xFFFF
     if is_tcp:
         transport_sum += (flags ^ 0xFFFF) + (sequence >> 16 ^ 0xFFFF) + (sequence & 0xFFFF ^ 0xFFFF)
     else:

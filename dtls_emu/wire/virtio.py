@@ -82,12 +82,14 @@ def complete_checksum(
     return True
 
 
-def super_packet_header(buffer: NDArray[np.uint8], packet: int, length: int, gso_size: int) -> bytes | None:
+def super_packet_header(
+    buffer: NDArray[np.uint8], packet: int, length: int, gso_size: int, layout: int = 0
+) -> bytes | None:
     """The header of a TCP or UDP super-packet whose checksum field holds the sum of its pseudo header.
 
-    None when the packet is neither, or lies about its length.
+    ``layout`` is a burst's. None when the packet is neither, or lies about its length.
     """
-    layout = transport_layout(buffer, packet, length)
+    layout = layout or transport_layout(buffer, packet, length)
     if layout < 0:
         return None
     header = np.empty(VNET_FIELDS.size, np.uint8)
@@ -106,9 +108,9 @@ def fill_super_packet_header(
 ) -> None:
     """Write the header of a super-packet at ``at`` of ``destination``, which has room for it.
 
-    ``layout`` is what :func:`~dtls_emu.wire.headers.transport_layout` says of the packet at ``packet``.
+    ``layout`` is what :func:`~dtls_emu.wire.headers.super_packet_layout` says of the packet at ``packet``.
     """
-    transport, payload = layout >> 16, layout & 0xFFFF
+    transport, payload = layout >> 16 & 0xFFFF, layout & 0xFFFF
     if payload - transport == UDP_HEADER:
         kind, field = GSO_UDP_L4, UDP_CHECKSUM
     else:

@@ -119,6 +119,7 @@ def encapsulate(
         count=burst.count,
         last=burst.last + ENCAPSULATION,
         mark=burst.mark,
+        tos=burst.tos,
     )
 
 

@@ -40,6 +40,7 @@ class Net:
         )
         self.fabric = SimulatedFabric(self.topology, self.clock, seed, merge=merge)
         self.arrivals = []
+        self.services = []
         self.drops = []
         self.duplicates = []
         self.fabric.on_drop = lambda *drop: self.drops.append(drop)
@@ -51,6 +52,7 @@ class Net:
     def _receive(self, burst, source, port, now):
         rows = [row.tobytes() for row in burst.rows()]
         self.arrivals.append((round(now * 1e9), source, port, rows, burst.mark))
+        self.services.append(burst.tos)
         burst.buffer[:] = 0  # a card opens in place; nobody else may see it
 
     def send(self, *packets, mark=0, destination=None):

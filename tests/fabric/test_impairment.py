@@ -67,6 +67,24 @@ def test_impairments_do_not_disturb_each_other():
     assert [fate.flipped_bit for fate in before] == [fate.flipped_bit for fate in after]
 
 
+def test_marks_are_for_what_is_capable_of_them():
+    """RFC 3168 5: ECT(0) and ECT(1) become CE; what is not capable passes as it is, and what is marked stays so."""
+    marks = direction(ecn_mark=1.0)
+    assert not marks.transparent
+    found = [marks.judge(1000, 0, handshake=False, tos=0xB8 | ecn).marked for ecn in range(4)]
+    assert found == [False, True, True, False]
+    some = [direction(ecn_mark=0.3).judge(1000, 0, handshake=False, tos=2).marked for _ in range(3)]
+    assert len(set(some)) == 1
+    share = direction(ecn_mark=0.3)
+    assert 200 < sum(share.judge(1000, 0, handshake=False, tos=2).marked for _ in range(1000)) < 400
+
+
+def test_marks_leave_all_other_decisions_as_they_were():
+    """They are drawn apart, so a lab without them has the trace that it always had."""
+    before = fates(direction(loss=0.1, corrupt=0.1, jitter=0.0005))
+    assert fates(direction(loss=0.1, corrupt=0.1, jitter=0.0005, ecn_mark=0.5)) == before
+
+
 def test_more_loss_loses_the_same_and_more():
     """So two runs that differ in one probability can be compared."""
     less, more = fates(direction(loss=0.05)), fates(direction(loss=0.2))

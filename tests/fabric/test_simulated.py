@@ -33,6 +33,44 @@ def test_a_burst_arrives_whole_after_the_delay(make_net):
     assert net.arrivals == [(MILLISECOND, (net.source, 4433), 4433, [*packets(5), DATA + b"short"], 9)]
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"loss": 1e-12}, {"duplicate": 1.0}, {"reorder": 1.0}, {"rate": 1e9}]
+)
+@pytest.mark.parametrize("tos", [0, 0xBA])
+def test_a_type_of_service_travels_with_its_datagrams(make_net, settings, tos):
+    """However they are carried; it is shown to taps."""
+    net = make_net(**settings)
+    seen = []
+    net.fabric.tap(lambda event: seen.append(event.tos))
+    burst = Burst.from_packets(packets(5))
+    burst.tos = tos
+    net.fabric.transmit(net.source, Transmit(burst, 4433, (net.destination, 4433)))
+    net.clock.run()
+    assert seen == [tos] * 5
+    assert set(net.services) == {tos}
+    assert net.fabric.statistics().marked == 0
+
+
+def test_datagrams_that_are_marked_arrive_apart_from_others(make_net):
+    """As GRO merges only what has one type of service; nothing overtakes anything."""
+    net = make_net(ecn_mark=0.5)
+    for start in range(0, 320, 64):
+        burst = Burst.from_packets(packets(64, start=start))
+        burst.tos = 0xB8 | 2
+        net.fabric.transmit(net.source, Transmit(burst, 4433, (net.destination, 4433)))
+    net.send(*packets(64, start=320))
+    net.clock.run()
+    assert net.received == packets(384)
+    sizes = [(tos, len(rows)) for tos, (_, _, _, rows, _) in zip(net.services, net.arrivals, strict=True)]
+    assert {tos for tos, _ in sizes} == {0, 0xBA, 0xBB}
+    assert sizes[-1] == (0, 64)
+    marked = sum(count for tos, count in sizes if tos == 0xBB)
+    books = net.fabric.link_statistics("a", "b")
+    assert books.marked == marked
+    assert 100 < marked < 220
+    assert books.balanced
+
+
 @pytest.mark.parametrize("settings", [{}, {"duplicate": 1.0}, {"duplicate": 1.0, "reorder": 1.0}])
 def test_the_senders_buffer_may_be_used_again_at_once(make_net, settings):
     """The fabric copies; what a receiver then does to the bytes is seen by nobody else, a duplicate included."""

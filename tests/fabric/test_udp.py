@@ -46,10 +46,15 @@ def transmit(fabric, rows, to, mark=0, port=None):
 
 
 class Inbox(list):
-    """Keeps what is handed in: (rows, source, local port, now)."""
+    """Keeps what is handed in: (rows, source, local port, now); and the type of service of each row."""
+
+    def __init__(self):
+        super().__init__()
+        self.services = []
 
     def __call__(self, burst, source, port, now):
         assert burst.count <= 64
+        self.services += [burst.tos] * burst.count
         self.append(([row.tobytes() for row in burst.rows()], source, port, now))
         burst.buffer[:] = 0xFF
 
@@ -604,3 +609,48 @@ def test_a_path_is_as_small_as_a_router_behind_it_says(version):
     finally:
         for name in (near, router, far):
             subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+SERVICES = [0, 2, 3, 1, 0xB8, 0xBA, 0xFF]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"gso": "off"}, {"gro": "off"}, {"gso": "off", "gro": "off"}], ids=str
+)
+@pytest.mark.parametrize("address", [LOOPBACK, "::1"])
+@pytest.mark.parametrize("count", [1, 5, 64])
+def test_a_type_of_service_is_sent_and_told(address, options, count):
+    """All eight bits of it, for single datagrams and for segments; 0 is not left over from the one before."""
+    with UdpFabric(address, **options) as near, UdpFabric(address, **options) as far:
+        assert near.offloads()["ecn"] == {"state": "on", "reason": ""}
+        port, inbox, own = far.open_port(0), Inbox(), near.open_port(0)
+        for number, tos in enumerate(SERVICES, 1):
+            burst = Burst.from_packets(packets(count))
+            burst.tos = tos
+            near.transmit(Transmit(burst, own, (address, port)))
+            inbox.fill(far, number * count)
+        assert inbox.services == [tos for tos in SERVICES for _ in range(count)]
+        assert inbox.rows == packets(count) * len(SERVICES)
+        assert near.statistics().errors == {}
+
+
+@pytest.mark.udp_offload
+def test_a_type_of_service_is_kept_where_segments_are_refused():
+    """Datagrams that go singly then have it, too."""
+    with UdpFabric(LOOPBACK, socket_type=Grudging) as near, UdpFabric(LOOPBACK) as far:
+        port, inbox = far.open_port(0), Inbox()
+        burst = Burst.from_packets(packets(5))
+        burst.tos = 0xBB
+        near.transmit(Transmit(burst, near.open_port(0), (LOOPBACK, port)))
+        inbox.fill(far, 5)
+        assert inbox.services == [0xBB] * 5
+        assert near.statistics().gso_refusals == 1
+
+
+class Grudging(socket.socket):
+    """A socket that sends single datagrams only."""
+
+    def sendmsg(self, buffers, control=(), flags=0, address=None):
+        if any(each[0] == SOL_UDP for each in control):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().sendmsg(buffers, control, flags, address)

@@ -21,8 +21,10 @@ from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity
 from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.ecn import ECN
 from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.parse import parse_packet_untrusted
 from dtls_emu.wire.segment import segment
 
 
@@ -86,7 +88,8 @@ class Testbed(Wire):
         self.assert_balanced()
 
     def receive(self, host, source, port, burst):
-        """Datagrams arrive at a host."""
+        """Datagrams arrive at a host, marked or not: that depends on nothing but their size."""
+        burst.tos = burst.size & ECN
         if port == VXLAN_PORT and self.clear_is_believed:
             rows = [row.tobytes() for row in burst.rows()]
             self.may_arrive.update(_told(row[ENCAPSULATION:]) for row in rows)
@@ -158,9 +161,16 @@ def _packets(burst: Burst) -> list[bytes]:
 
 
 def _told(packet: bytes) -> bytes:
-    """What packets are told apart by: all but the identification of IPv4, which joining and cutting renew."""
+    """What packets are told apart by: all but padding, which a card cuts off, congestion marks, which it sets, and the
+    identification of IPv4, which joining and cutting renew.
+    """
+    if parse_packet_untrusted(packet) is not None:
+        version_6 = packet[0] >> 4 == 6
+        packet = packet[: int.from_bytes(packet[4:6]) + 40 if version_6 else int.from_bytes(packet[2:4])]
     if packet[:1] and packet[0] >> 4 == 4 and len(packet) >= 20:
-        return packet[:4] + packet[6:10] + packet[12:]
+        return packet[:1] + bytes([packet[1] | ECN]) + packet[2:4] + packet[6:10] + packet[12:]
+    if len(packet) > 1 and packet[0] >> 4 == 6:
+        return packet[:1] + bytes([packet[1] | ECN << 4]) + packet[2:]
     return packet
 
 

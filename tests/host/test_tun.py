@@ -427,6 +427,34 @@ def test_segments_of_a_program_come_as_one_super_packet_that_we_cut_as_the_kerne
 
 
 @pytest.mark.root
+def test_segments_with_a_source_route_are_cut_as_the_kernel_would(guest_nic, namespace):
+    """IP_OPTIONS of a program: what the checksum covers is then the kernel's to say, and it does."""
+    if guest_nic.offloads()["tun_uso"]["state"] == "off":
+        pytest.skip(guest_nic.offloads()["tun_uso"]["reason"])
+    payload = random.Random(7).randbytes(5 * 1000 + 77)
+    route = b"\x83\x07\x04" + socket.inet_aton("10.0.0.9") + b"\0"
+    cut, single = [], []
+
+    def collect(burst):
+        parts = segment(burst.row(0), burst.gso_size, layout=burst.layout) if burst.gso_size else [burst]
+        cut.append(burst.gso_size)
+        single.extend(row.tobytes() for part in parts for row in part.rows())
+
+    with inside(namespace, socket.AF_INET, [(socket.IPPROTO_IP, socket.IP_OPTIONS, route)]) as sock:
+        for start in range(0, len(payload), 1000):
+            sock.sendto(payload[start : start + 1000], ("10.0.0.6", 4000))
+        guest_nic.receive(collect)
+        assert not any(cut)
+        expected = [packet[28:] for packet in single if packet[9] == 17]
+        single.clear()
+        sock.setsockopt(17, 103, 1000)  # SOL_UDP, UDP_SEGMENT
+        sock.sendto(payload, ("10.0.0.6", 4000))
+        guest_nic.receive(collect)
+    assert cut[-1] == 1000
+    assert [packet[28:] for packet in single] == expected
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_kernel_cuts_what_we_join_into_what_it_was(guest_nic, namespace, version):
     """A program gets every datagram: header, lengths and begun checksum are right."""

@@ -10,13 +10,31 @@ import pytest
 from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.nic import fast_kernels as kernels
 from dtls_emu.nic import flow_table as table
+from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.fast_kernels import plan_out, seal_out
-from dtls_emu.testing.packets import A2, A6, B6, FLOWS, VNI, A, B, C, as_array, tcp, udp
+from dtls_emu.testing.packets import (
+    A2,
+    A6,
+    B6,
+    FLOWS,
+    HOSTS,
+    VNI,
+    A,
+    B,
+    C,
+    as_array,
+    frame,
+    route_ends,
+    source_routed,
+    tcp,
+    udp,
+)
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.headers import super_packet_layout
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
 from dtls_emu.wire.packet import fragments
-from dtls_emu.wire.protocol import MAX_PLAINTEXT, MAX_SEQUENCE
+from dtls_emu.wire.protocol import APPLICATION_DATA, MAX_PLAINTEXT, MAX_SEQUENCE
 from dtls_emu.wire.segment import segment
 
 
@@ -69,6 +87,116 @@ def test_what_is_not_plainly_a_packet_of_an_offloaded_flow_is_left(make_offloade
     wire = make_offloaded_wire(backend)
     wire.offload(*FLOWS)
     assert not any(wire.cards["h1"].plans(packet) for packet in LEFT[why])
+
+
+ROUTES = [(A, B, "10.0.0.99"), (A6, B6, "fd00::99")]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize("route", ROUTES, ids=["IPv4", "IPv6"])
+def test_source_routed_super_packets_are_cut_as_their_nic_says(make_twins, route, encrypted):
+    """A source route or a routing header: segments that fit arrive, with a checksum that is right at the route's end."""
+    twins = make_twins("null", encrypted=encrypted)
+    packet, places = source_routed(*route, rows=5)
+    for _ in range(3):
+        twins.hand_over("a", packet, 1000, places)
+    twins.agree()
+    assert twins.fast.cards["h1"].carried_out >= 5
+    arrived = [route_ends(each) for each in twins.fast.delivered["b"]]
+    assert all(is_right for _, is_right in arrived)
+    assert b"".join(payload for payload, _ in arrived) == tcp(rows=15)[40 : 40 + 5000] * 3
+    assert not twins.fast.drops
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=["IPv4", "IPv6"])
+def test_a_super_packet_that_cannot_be_cut_is_malformed(make_twins, route):
+    """Its segments may fit or not: nobody can tell, so there is no MTU to answer with."""
+    twins = make_twins("null")
+    packet, _ = source_routed(*route, rows=5)
+    twins.hand_over("a", packet, 1000)
+    twins.hand_over("a", udp(payload=bytes(2000)) + b"surplus", 1000)
+    twins.agree()
+    assert twins.fast.reasons() == {DropReason.MALFORMED: 2}
+    assert twins.fast.delivered == {}
+    assert twins.fast.cards["h1"].egress.counters.answered == 0
+
+
+PADDED = [*FLOWS, udp()[:24] + (len(udp()) - 30).to_bytes(2) + udp()[26:]]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_padding_is_cut_off_and_what_is_padded_is_not_joined(make_twins, encrypted):
+    """From a VM, and from another host: with a flow offloaded or not, alone and between others, in order."""
+    twins = make_twins("null", encrypted=encrypted)
+    twins.offload(*FLOWS)
+    for packet in PADDED:
+        twins.send("a", packet + b"padding")
+        twins.send("a", *[packet] * 3, packet[:-9] + bytes(9), packet)
+    rows = [tcp(identification=n, sequence=n) for n in range(6)]
+    longer = rows.copy()
+    for n in (1, 2, 4):
+        body = tcp(size=990, identification=n, sequence=n)
+        rows[n], longer[n] = body, body + b"0123456789"
+    for wire in twins:
+        wire.cards["h2"].merges_for.add("b")
+        wire.delivered.clear()
+    twins.send("a", *longer)
+    twins.agree()
+    assert twins.fast.delivered == {"b": rows}
+    assert not twins.fast.drops
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_frames_with_padding_arrive_without(make_twins, encrypted):
+    """As a VTEP that carries short Ethernet frames sends them (RFC 7348 does not have them cut)."""
+    twins = make_twins("null", encrypted=encrypted)
+    twins.offload(udp())
+    sizes = (1, 5, 5, 5, 9, 2)
+    for wire in twins:
+        rows = [frame(udp(payload=bytes([n]) * n)).ljust(60, b"\0") for n in sizes]
+        port = local_port = VXLAN_PORT
+        if encrypted:
+            association = wire.cards["h1"].tunnels["h2"].active
+            rows = [association._seal_control(APPLICATION_DATA, each) for each in rows]
+            port, local_port = association.ends
+        wire.cards["h2"].merges_for.add("b")
+        wire.arrive("h2", (HOSTS["h1"], port), local_port, rows)
+    twins.agree()
+    assert twins.fast.delivered == {"b": [udp(payload=bytes([n]) * n) for n in sizes]}
+
+
+def test_a_padded_super_packet_is_not_cut(make_twins):
+    """Its payload could end anywhere."""
+    twins = make_twins("null")
+    twins.offload(udp(), tcp())
+    twins.hand_over("a", tcp(rows=3) + b"padding", 1000)
+    twins.agree()
+    assert twins.fast.reasons() == {DropReason.MALFORMED: 1}
+
+
+def test_a_packet_from_the_internet_arrives_without_its_padding(make_wire):
+    """At the gateway, too."""
+    wire = make_wire()
+    packet = udp("8.8.8.8", A)
+    (effect,) = wire.cards["h1"].from_gateway("prod", packet + b"padding", 0.0)
+    assert effect.burst.row(0).tobytes() == packet
+
+
+def test_a_source_routed_super_packet_waits_for_its_tunnel_and_comes_whole_to_a_neighbour(make_wire):
+    """What its NIC said of it is kept with it."""
+    wire = make_wire()
+    for hop, vm in ((B, "b"), (A2, "a2")):
+        packet, (_, start, field) = source_routed(A, hop, "10.0.0.99", rows=3)
+        layout = super_packet_layout(as_array(packet), 0, len(packet), True, start, field)
+        whole = as_array(packet)
+        wire.hand_over(
+            "a",
+            Burst.super_packet(whole, offset=0, length=len(packet), gso_size=1000, packets=3, layout=layout),
+        )
+        if vm == "b":
+            assert [route_ends(each)[1] for each in wire.delivered[vm]] == [True] * 3
+        else:
+            assert wire.delivered[vm] == [packet]
 
 
 def test_a_packet_that_just_fits_is_taken(make_offloaded_wire):

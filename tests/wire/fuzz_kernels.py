@@ -7,15 +7,19 @@ of the failing round.
 
 import random
 import sys
+from itertools import pairwise
 
 import numpy as np
 from numba.core import config
 
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
-from dtls_emu.wire.inspect import KEY_WORDS, inspect_frames, inspect_packets
+from dtls_emu.wire.ecn import mark_rows
+from dtls_emu.wire.headers import super_packet_layout
+from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import copy_bytes, kernel, load_u32_be
 from dtls_emu.wire.merge import GROUP_WORDS, merge, merge_rows
+from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import fragments, icmp_echo, tcp_packet, udp_packet
 from dtls_emu.wire.record import check_records, commit_records, push_record_header
 from dtls_emu.wire.replay import ReplayWindow
@@ -74,10 +78,23 @@ def seeds(rng):
     chained = bytearray(udp6[:40] + chain * rng.randrange(1, 4) + udp6[40:])
     chained[6] = rng.choice(EXTENSIONS)
     chained[4:6] = (len(chained) - 40).to_bytes(2)
+    routed = bytearray(tcp_packet(A6, B6, 1, 2, body))
+    routed[4:6] = (len(routed) - 16).to_bytes(2)
+    routed[6] = 43
+    routed[40:40] = bytes((6, 2, 0, 1)) + bytes(20)
+    options = rng.choice(
+        [b"\x83\x07\x04" + bytes(5), b"\x01\x01\x89\x03", b"\x44\x04\x05\x00", rng.randbytes(8)]
+    )
+    with_options = bytearray(tcp_packet(A4, B4, 1, 2, body))
+    with_options[0] += len(options) // 4
+    with_options[2:4] = (len(with_options) + len(options)).to_bytes(2)
+    with_options[20:20] = options
     return [
         udp,
         udp6,
         bytes(chained),
+        bytes(routed),
+        bytes(with_options),
         tcp_packet(A4, B4, 1, 2, body, options=STAMP, flags=rng.randrange(256)),
         tcp_packet(A6, B6, 1, 2, body, flags=rng.choice([0x10, 0x18, 0x90])),
         icmp_echo(A4, B4, 1, 2, body),
@@ -128,15 +145,22 @@ def inspection(rng):
         count = burst.count
         keys = np.zeros((count, KEY_WORDS), np.uint64)
         classes, runs = np.zeros(count, np.uint8), np.zeros(count + 1, np.int64)
+        services = np.zeros(count, np.uint8)
         shape = burst.buffer, burst.stride, burst.offset, burst.size, count, burst.last
         if received:
             status = np.array([rng.choice([0, 0, 0, 1]) for _ in range(count)], np.uint8)
-            found = inspect_frames(*shape, status, keys, classes, runs)
+            found = inspect_frames(*shape, status, keys, classes, runs, services)
         else:
-            found = inspect_packets(*shape, 7, keys, classes, runs)
+            found = inspect_packets(*shape, 7, keys, classes, runs, services)
         edges = runs[: found + 1].tolist()
         if edges != sorted(set(edges)) or edges[0] != 0 or edges[-1] != count:
             raise AssertionError(f"runs {edges} of {count} rows")
+        for start, stop in pairwise(edges):
+            if classes[start] not in {PacketClass.MALFORMED, PacketClass.NONE}:
+                offset = burst.offset + ENCAPSULATION * received
+                mark_rows(
+                    burst.buffer, burst.stride, start * burst.stride + offset, stop - start, rng.randrange(4)
+                )
 
 
 def records(rng):
@@ -176,6 +200,10 @@ def segmentation(rng):
     header = np.zeros(rng.choice([0, 22]), np.uint8)
     length = rng.choice([len(packet), rng.randrange(-1, 300)])
     segment_packet(packet, length, mss, destination, stride, rng.choice([-1, 0, 21]), header)
+    places = rng.choice([20, 24, 28, 40, 48, 64]), rng.choice([6, 16])
+    layout = super_packet_layout(packet, 0, len(packet), rng.random() < 0.9, *places)
+    if layout != 0:
+        segment_packet(packet, len(packet), mss, destination, stride, 0, header, layout)
     for cut in segment(packet, mss, headroom=1):
         for row in cut.rows():
             internet_checksum(row.tobytes())

@@ -32,9 +32,10 @@ from dtls_emu.wire.inspect import (
     inspect_frames,
     inspect_packets,
     key_of,
+    stated_length,
     unpack_key,
 )
-from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
+from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet, with_tos
 from dtls_emu.wire.parse import parse_packet_untrusted
 from dtls_emu.wire.protocol import RowStatus
 
@@ -65,6 +66,7 @@ def inspect(burst, vni=7):
         keys,
         classes,
         runs,
+        np.full(burst.count, 0xEE, np.uint8),
     )
     return classes.tolist(), keys, runs[: found + 1].tolist()
 
@@ -195,11 +197,14 @@ MALFORMED = {
     "v4 total length short": changed(UDP4, 2, b"\x00\x1f"),
     "v4 total length long": changed(UDP4, 2, b"\x00\x21"),
     "v4 total length 0": changed(UDP4, 2, b"\x00\x00"),
-    "v4 with a byte behind": UDP4 + b"x",
     "v4 with a byte missing": UDP4[:-1],
     "v4 UDP header cut": bytes(IP(src=A4, dst=B4, proto=17) / Raw(b"1234567")),
-    "v4 UDP length short": changed(UDP4, 24, b"\x00\x0b"),
     "v4 UDP length long": changed(UDP4, 24, b"\x00\x0d"),
+    "v4 UDP length 7": changed(UDP4, 24, b"\x00\x07"),
+    "v4 UDP length within the padding": changed(UDP4, 24, b"\x00\x0d") + b"x",
+    "v4 TCP offset within the padding": changed(TCP4, 32, b"\x70") + bytes(4),
+    "v6 UDP length 7": changed(UDP6, 44, b"\x00\x07"),
+    "v6 chain within the padding": changed(HBH6, 4, b"\x00\x07"),
     "v4 UDP length 0": changed(UDP4, 24, b"\x00\x00"),
     "v4 TCP header cut": bytes(IP(src=A4, dst=B4, proto=6) / Raw(b"x" * 19)),
     "v4 TCP offset 4": changed(TCP4, 32, b"\x40"),
@@ -208,7 +213,6 @@ MALFORMED = {
     "v6 payload length short": changed(UDP6, 4, b"\x00\x0b"),
     "v6 payload length long": changed(UDP6, 4, b"\x00\x0d"),
     "v6 jumbogram": changed(HBH6, 4, b"\x00\x00"),
-    "v6 with a byte behind": UDP6 + b"x",
     "v6 UDP length long": changed(UDP6, 44, b"\x00\x0d"),
     "v6 TCP offset 0": changed(TCP6, 52, b"\x00"),
     "v6 chain runs off the end": changed(HBH6, 41, b"\xff"),
@@ -227,6 +231,25 @@ def test_truncated_and_lying_headers_are_malformed(packet):
     assert key_of(packet, 7) == (PacketClass.MALFORMED, ZERO_KEY)
 
 
+@pytest.mark.parametrize("padding", [b"x", bytes(6), bytes(1400)])
+@pytest.mark.parametrize("packet", [UDP4, TCP4, UDP6, TCP6, HBH6])
+def test_bytes_behind_a_packet_are_padding(packet, padding):
+    """As of a short Ethernet frame (IEEE 802.3 3.2.8): it has the key that it has without."""
+    kind, words = key_of(packet + padding, 7)
+    assert (kind, words) == (PacketClass.PADDED, key_of(packet, 7)[1])
+    assert stated_length(np.frombuffer(packet + padding, np.uint8)) == len(packet)
+
+
+@pytest.mark.parametrize("packet", [UDP4, UDP6, HBH6])
+def test_a_datagram_may_have_surplus(packet):
+    """RFC 9868: what is behind a UDP datagram is in the packet, so it stays there."""
+    at = len(packet) - 8
+    for surplus in range(5):
+        changed_length = changed(packet, at, (12 - surplus).to_bytes(2))
+        assert key_of(changed_length, 7) == (PacketClass.WHOLE, key_of(packet, 7)[1])
+    assert classify(changed(packet, at, (7).to_bytes(2))) is PacketClass.MALFORMED
+
+
 def as_a_reader_says(packet):
     """Class of a packet by the one-at-a-time parser and the bare rules of RFC 791 and 8200."""
     data = bytes(packet)
@@ -237,12 +260,23 @@ def as_a_reader_says(packet):
         return PacketClass.FRAGMENT if ends_in_fragment_header(data) else PacketClass.MALFORMED
     transport = parsed.transport
     if parsed.protocol == UDP_NUMBER:
-        honest = len(transport) >= 8 and struct.unpack_from(">H", transport, 4)[0] == len(transport)
+        honest = len(transport) >= 8 and 8 <= struct.unpack_from(">H", transport, 4)[0] <= len(transport)
     elif parsed.protocol == TCP_NUMBER:
         honest = len(transport) >= 20 and 20 <= (transport[12] >> 4) * 4 <= len(transport)
     else:
         honest = True
-    return PacketClass.WHOLE if honest else PacketClass.MALFORMED
+    if not honest:
+        return PacketClass.MALFORMED
+    return PacketClass.WHOLE if is_all(data) else PacketClass.PADDED
+
+
+def is_all(data):
+    stated = (
+        struct.unpack_from(">H", data, 2)[0]
+        if data[0] >> 4 == 4
+        else 40 + struct.unpack_from(">H", data, 4)[0]
+    )
+    return stated == len(data)
 
 
 def ends_in_fragment_header(data):
@@ -295,6 +329,15 @@ def test_a_burst_of_one_flow_is_one_run():
     assert classes == [PacketClass.WHOLE] * 64
     assert runs == [0, 64]
     assert (keys == keys[0]).all()
+
+
+def test_runs_end_where_the_type_of_service_changes():
+    """One flow, but not one burst: outside there is one type of service."""
+    for packet in (UDP4, UDP6):
+        rows = [with_tos(packet, tos) for tos in (0, 0, 2, 3, 3, 0xB8, 0xB9)]
+        classes, keys, runs = inspect(Burst.from_packets(rows))
+        assert (classes, runs) == ([PacketClass.WHOLE] * 7, [0, 2, 3, 5, 6, 7])
+        assert (keys == keys[0]).all()
 
 
 def test_runs_end_where_class_or_key_changes():
@@ -355,6 +398,7 @@ def inspect_received(rows, status):
         keys,
         classes,
         runs,
+        np.full(burst.count, 0xEE, np.uint8),
     )
     return classes.tolist(), [tuple(words) for words in keys.tolist()], runs[: found + 1].tolist()
 
@@ -413,5 +457,5 @@ def test_an_empty_burst_has_no_runs():
     runs = np.full(1, -1, np.int64)
     nothing = np.zeros(0, np.uint8)
     keys = np.zeros((0, KEY_WORDS), np.uint64)
-    assert inspect_packets(nothing, 0, 0, 0, 0, 0, 7, keys, nothing, runs) == 0
+    assert inspect_packets(nothing, 0, 0, 0, 0, 0, 7, keys, nothing, runs, nothing) == 0
     assert runs[0] == 0

@@ -61,7 +61,7 @@ def merged_shape(rows):
     "transport",
     [
         TCP(sport=1, dport=2, seq=0xFFFFFE00, flags="A"),
-        TCP(sport=1, dport=2, flags="FPACE", options=STAMP),
+        TCP(sport=1, dport=2, flags="FPAEN", options=STAMP),
         UDP(sport=1, dport=2),
     ],
 )
@@ -184,11 +184,32 @@ def test_fin_and_psh_join_as_the_last(flag):
     assert [int(group.packet[33]) for group in groups] == [0x10 | flag, 0x10]
 
 
-def test_cwr_only_begins_a_group():
-    """RFC 3168 6.1.2: a second reduction is a second event."""
-    groups = merge(Burst.from_packets(tcp_rows(4, rows={0: {"flags": 0x90}, 2: {"flags": 0x90}})))
-    assert shape(groups) == [(0, 2, 100), (2, 2, 100)]
-    assert [int(group.packet[33]) for group in groups] == [0x90, 0x90]
+def test_cwr_stands_alone():
+    """An event of one packet (RFC 3168 6.1.2), or a bit of each packet's counter (RFC 9768): a super-packet cannot
+    say which, so it has none.
+    """
+    assert merged_shape(tcp_rows(5, rows={2: {"flags": 0x90}})) == [(0, 2, 100), (2, 1, 0), (3, 2, 100)]
+    assert merged_shape(tcp_rows(4, rows={0: {"flags": 0x90}})) == [(0, 1, 0), (1, 3, 100)]
+    assert merged_shape(tcp_rows(4, flags=0x90)) == [(0, 4, 0)]
+
+
+@pytest.mark.parametrize("ace", range(8))
+def test_counters_of_accurate_ecn_are_not_mixed(ace):
+    """AE, CWR and ECE are three bits of a number (RFC 9768 3.2.2.3): each packet is delivered with its own."""
+    rows = [array(row) for row in tcp_rows(4)]
+    for number, row in enumerate(rows):
+        own = ace if number < 2 else (ace + 1) % 8
+        row[32] |= own >> 2
+        row[33] |= (own & 3) << 6
+        packet = IP(row.tobytes())
+        del packet[TCP].chksum
+        row[:] = array(packet)
+    delivered = []
+    for group in merge(Burst.from_packets([row.tobytes() for row in rows])):
+        count = group.row_count
+        packets = [group.packet] * count if group.packet is not None else rows[group.start_row :][:count]
+        delivered += [(int(packet[32]) & 1, int(packet[33]) >> 6) for packet in packets]
+    assert delivered == [(int(row[32]) & 1, int(row[33]) >> 6) for row in rows]
 
 
 def test_rows_are_never_reordered():

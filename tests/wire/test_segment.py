@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR, IPOption_NOP, IPOption_SSRR
+from scapy.layers.inet6 import (
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    IPv6ExtHdrSegmentRouting,
+)
 from scapy.packet import Raw
 
 from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.wire.checksum import fold, sum_bytes
+from dtls_emu.wire.headers import SUM_IN_FIELD, super_packet_layout, transport_layout
 from dtls_emu.wire.segment import NO_ROOM, NOT_SEGMENTABLE, segment, segment_packet
 from dtls_emu.wire.vxlan import encapsulation_header
 
@@ -214,3 +222,107 @@ def test_any_bytes_are_cut_or_refused(data, good, changes, size):
         if rows:
             assert rows_of(packet, 70_000)[0][-1:] == packet[-1:]
             assert all(rows_of(row, 70_000) == [row] for row in rows)
+
+
+LOOSE = IP(src="10.0.0.4", dst="10.0.0.9", id=7, flags="DF", options=[IPOption_LSRR(routers=["10.0.1.5"])])
+STRICT = IP(src="10.0.0.4", dst="10.0.0.9", options=[IPOption_NOP(), IPOption_SSRR(routers=["10.0.1.5"])])
+ROUTING = IPv6(src="fd00::4", dst="fd00::9") / IPv6ExtHdrRouting(addresses=["fd00:1::5"], segleft=1)
+SEGMENTS = IPv6(src="fd00::4", dst="fd00::9") / IPv6ExtHdrSegmentRouting(
+    addresses=["fd00:1::5", "fd00::9"], segleft=1, lastentry=1
+)
+OPTIONS_FIRST = IPv6(src="fd00::4", dst="fd00::9") / IPv6ExtHdrHopByHop() / ROUTING.payload
+ROUTES = [LOOSE, STRICT, ROUTING, SEGMENTS, OPTIONS_FIRST]
+
+
+def from_nic(packet):
+    """A packet as a virtual NIC hands it over, with the sum of its pseudo header only, and what it says of it."""
+    whole = array(packet)
+    upper = packet.getlayer(TCP) or packet.getlayer(UDP)
+    field = 16 if TCP in packet else 6
+    start = len(whole) - len(bytes(upper))
+    complete = int.from_bytes(whole[start + field : start + field + 2])
+    whole[start + field : start + field + 2] = 0
+    pseudo = fold((complete ^ 0xFFFF) + (sum_bytes(whole, start, len(whole) - start) ^ 0xFFFF))
+    whole[start + field : start + field + 2] = pseudo >> 8, pseudo & 0xFF
+    return whole, start, field
+
+
+@pytest.mark.parametrize("transport", [TCP(sport=1, dport=2, flags="A"), UDP(sport=1, dport=2)])
+@pytest.mark.parametrize("ip", ROUTES, ids=["loose", "strict", "type 0", "SRH", "options first"])
+def test_a_source_routed_packet_is_cut_with_the_sum_of_its_nic(ip, transport):
+    """The pseudo header has the route's last address (RFC 791 3.1, RFC 8200 8.1), which scapy finds for itself."""
+    packet = type(ip)(bytes(ip / transport / payload(3000)))
+    whole, start, field = from_nic(packet)
+    assert transport_layout(whole, 0, len(whole)) == -1
+    layout = super_packet_layout(whole, 0, len(whole), True, start, field)
+    assert layout & SUM_IN_FIELD
+    rows = [row.tobytes() for burst in segment(whole, 1348, layout=layout) for row in burst.rows()]
+    assert len(rows) == 3
+    assert [rebuilt(row) for row in rows] == rows
+    assert b"".join(bytes(dissect(row)[Raw]) for row in rows) == payload(3000)
+    assert [row.tobytes() for row in segment(whole, 3000, layout=layout)[0].rows()] == [bytes(packet)]
+
+
+@pytest.mark.parametrize(
+    ("has_sum", "start", "field"), [(False, 0, 0), (True, -4, 0), (True, 8, 0), (True, 0, -10), (True, 0, 2)]
+)
+@pytest.mark.parametrize("ip", ROUTES)
+def test_a_route_that_the_nic_does_not_speak_of_is_not_cut(ip, has_sum, start, field):
+    """No sum, or one of something else: then nobody knows what the checksum covers."""
+    whole, at, its_field = from_nic(type(ip)(bytes(ip / TCP(flags="A") / payload(300))))
+    assert super_packet_layout(whole, 0, len(whole), True, at, its_field) > 0
+    assert super_packet_layout(whole, 0, len(whole), has_sum, at + start, its_field + field) == -1
+
+
+@pytest.mark.parametrize(("has_sum", "start", "field"), [(False, 0, 0), (True, 20, 16), (True, 999, 1)])
+def test_addresses_are_believed_where_there_is_no_route(has_sum, start, field):
+    """Whatever a virtual NIC says: the checksum of what has no route is worked out from the packet alone."""
+    packet = array(V4 / TCP(flags="A") / payload(300))
+    layout = transport_layout(packet, 0, len(packet))
+    assert super_packet_layout(packet, 0, len(packet), has_sum, start, field) == layout > 0
+
+
+@pytest.mark.parametrize(
+    "options", [b"\x83\x03\x04\x00", b"\x44\x01\x00\x00", b"\x44\x05\x00\x00", b"\x01\x01\x01\x07"]
+)
+def test_options_of_ipv4_that_cannot_be_told_are_a_route(options):
+    """A source route without an address, and lengths that are none or lie: such a packet is not cut or joined."""
+    packet = array(IP(len=44, ihl=6) / Raw(options + bytes(TCP(flags="A"))))
+    packet[9] = 6
+    assert transport_layout(packet, 0, len(packet)) == -1
+    packet[20:24] = (1, 0, 0x83, 3)  # behind the end of options
+    assert transport_layout(packet, 0, len(packet)) == 24 << 16 | 44
+
+
+def test_headers_of_more_than_64_kilobytes_are_refused():
+    """A layout has 16 bits for where the payload begins."""
+    chain = b"".join(bytes([60, 255]) + bytes(2046) for _ in range(31)) + bytes([6, 247]) + bytes(1982)
+    for padding, fits in ((0, True), (8, False)):
+        last = bytearray(chain)
+        last[31 * 2048 + 1] += padding // 8
+        body = bytes(last) + bytes(padding) + bytes(TCP(flags="A"))[:20]
+        packet = array(IPv6(nh=60, plen=len(body)) / Raw(body))
+        layout = transport_layout(packet, 0, len(packet))
+        assert layout == (-1 if not fits else (len(packet) - 20) << 16 | len(packet))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    base=st.sampled_from([bytes(ip / TCP(flags="A") / payload(40)) for ip in [*ROUTES, V4, V6]]),
+    changes=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 255)), max_size=4),
+    start=st.sampled_from([20, 28, 32, 40, 64, 80]),
+    field=st.sampled_from([6, 16]),
+)
+def test_any_layout_lies_within_its_packet(base, changes, start, field):
+    """And what is cut by it has the payload that went in."""
+    packet = array(base)
+    for at, value in changes:
+        packet[at % len(packet)] = value
+    layout = super_packet_layout(packet, 0, len(packet), True, start, field)
+    if layout < 0:
+        assert segment(packet, 7, layout=layout) == []
+        return
+    transport, begin = layout >> 16 & 0xFFFF, layout & 0xFFFF
+    assert 20 <= transport < begin <= len(packet)
+    rows = [row.tobytes() for burst in segment(packet, 7, layout=layout) for row in burst.rows()]
+    assert not rows or b"".join(row[begin:] for row in rows) == packet[begin:].tobytes()

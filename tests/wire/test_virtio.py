@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtls_emu.wire.checksum import fold, pseudo_header_sum
@@ -15,6 +15,7 @@ from dtls_emu.wire.virtio import VNET_FIELDS, complete_checksum, super_packet_he
 ENDS = {4: ("10.0.0.4", "10.0.0.5"), 6: ("fd00::4", "fd00::5")}
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     payload=st.binary(max_size=200),
     version=st.sampled_from([4, 6]),
