@@ -6,12 +6,13 @@ cookie has come back nothing is remembered of it (RFC 6347 4.2.1).
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dtls_emu.crypto.authority import verify_peer
 from dtls_emu.lab.vocabulary import DropReason, Keying
@@ -31,6 +32,9 @@ __all__ = ["Attempts", "Ends", "HalfOpen"]
 
 Ends = tuple[int, int]
 """Local and remote UDP port."""
+
+_FAILED: Final = 8
+"""Attempts of the past whose last records are known for what they are."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class Attempts:
             keep_connection: for a backend that runs on the live connection.
         """
         self.running: dict[Ends, Handshake] = {}
+        self._failed: deque[Ends] = deque(maxlen=_FAILED)
         self._identity = identity
         self._peer = peer
         self._settings = settings
@@ -101,6 +106,17 @@ class Attempts:
         attempt = self.running.pop(ends)
         self._half_open.count -= not attempt.is_client
         return attempt
+
+    def fail(self, ends: Ends, reason: str) -> Handshake:
+        """Likewise one that has failed, or is to; that its ends were in use is remembered for a while."""
+        attempt = self.end(ends)
+        attempt.abandon(reason)
+        self._failed.append(ends)
+        return attempt
+
+    def has_failed(self, ends: Ends) -> bool:
+        """Whether one that had these ends failed lately: what its peer sealed may still come."""
+        return ends in self._failed
 
     def judge(self, datagram: bytes, ends: Ends, now: float) -> DropReason | bytes | Hello | None:
         """What to do about a datagram for ends that neither an attempt nor an association has.
