@@ -27,6 +27,7 @@ from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.host.tun import TunDevice
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
 from dtls_emu.testing.wire import make_topology
+from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from dtls_emu.fabric.udp import UdpStatistics
+    from dtls_emu.nic.effects import Transmit
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -124,6 +126,33 @@ class Guest:
         self.far.close()
 
 
+class LosingFabric(UdpFabric):
+    """Sockets in a network that loses what it is told to, of what compiled code does not send.
+
+    Fields:
+        loses: says of each datagram whether it is lost; None while none is.
+        lost: those that were.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.loses: Callable[[bytes], bool] | None = None
+        self.lost: list[bytes] = []
+
+    def transmit(self, effect: Transmit) -> None:
+        """Send what is not lost."""
+        loses = self.loses
+        if loses is None:
+            super().transmit(effect)
+            return
+        for datagram in [row.tobytes() for row in effect.burst.rows()]:
+            if loses(datagram):
+                self.lost.append(datagram)
+            else:
+                single = Burst.from_packets([datagram], mark=effect.burst.mark)
+                super().transmit(replace(effect, burst=single))
+
+
 class Rig:
     """Hosts h1 (VMs a and a2) and h2 (VM b) as two agents on one clock, driven turn by turn.
 
@@ -166,7 +195,8 @@ class Rig:
         self.engine = choose_engine(backend)
         self.guests = {name: Guest(broken=name in broken) for name in ADDRESSES}
         self.agents: dict[str, Agent] = {}
-        self.fabrics: dict[str, UdpFabric] = {}
+        self.fabrics: dict[str, LosingFabric] = {}
+        self._frozen: dict[str, Agent] = {}
         self._compiled = compiled
         self._time = time or self.clock
         self._credentials = issue_credentials(self.topology, datetime.now(UTC))
@@ -188,7 +218,7 @@ class Rig:
             engine=self.engine,
             wall_start=datetime.now(UTC),
         )
-        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay)
+        fabric = self.fabrics[name] = LosingFabric(self.topology.hosts[name].underlay)
         devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
         self.agents[name] = Agent(
             card, fabric, devices, self.topology, ports=PORTS, clock=self._time, compiled=self._compiled
@@ -198,6 +228,14 @@ class Rig:
         """As kill -9 does: nothing is said, the kernel closes the sockets."""
         self.fabrics[name].close()
         del self.agents[name]
+
+    def freeze(self, name: str) -> None:
+        """As SIGSTOP does: it has no turn, and the kernel keeps what arrives for it."""
+        self._frozen[name] = self.agents.pop(name)
+
+    def thaw(self, name: str) -> None:
+        """As SIGCONT does."""
+        self.agents[name] = self._frozen.pop(name)
 
     def settle(self) -> None:
         """Turns until nobody has anything to do at this moment."""
