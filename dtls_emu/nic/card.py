@@ -34,7 +34,6 @@ from dtls_emu.tunnel.attempts import HalfOpen
 from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.inspect import PacketClass, key_of, stated_length
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
-    from dtls_emu.tunnel.association import Association
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.session_keys import SessionKeys
 
@@ -145,9 +143,7 @@ class Card:
         self._on_packets = on_packets
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
         self._released: list[str] = []  # peers whose waiting packets may go
-        self._seen: dict[str, tuple[int, Association | None, bool]] = dict.fromkeys(
-            self.tunnels, (0, None, False)
-        )
+        self._seen: dict[str, tuple[int, int]] = dict.fromkeys(self.tunnels, (0, 0))
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
         observer = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(
@@ -312,9 +308,7 @@ class Card:
         effects: list[Effect] = []
         for peer, tunnel in self.tunnels.items():
             tunnel.close(now)
-            for _, burst in self._waiting[peer].leave():
-                self.egress.counters.waiting -= burst.packets
-                self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
+            self._drop_waiting(peer)
             self._after_tunnel(tunnel, effects, now)
         return self._finish(effects, now)
 
@@ -417,15 +411,23 @@ class Card:
             self._fast_path.refresh(tunnel)
         self.ingress.enter(tunnel)
         self._due = min(self._due, tunnel.timeout())
-        # What a flow's decision rests on: is there an association, and if not, did an attempt fail. Which one it is
-        # matters to packets that wait because the last one's key was worn out: a server's next is not used at once.
-        seen = tunnel.handshakes, tunnel.active, bool(tunnel.failure)
-        if seen == self._seen[peer.name]:
+        seen = tunnel.changes, tunnel.failures
+        before, self._seen[peer.name] = self._seen[peer.name], seen
+        if seen == before:
             return
-        self._seen[peer.name] = seen
-        self.revalidate()
-        if tunnel.active is not None or tunnel.state is TunnelState.BACKING_OFF:
+        self.revalidate()  # what a flow's decision rests on has changed
+        has_failed = tunnel.failures != before[1]
+        if tunnel.room() or (has_failed and tunnel.active is None):
             self._released.append(peer.name)
+        elif has_failed:
+            # The key is worn out, and there is no other. Clear is for a peer that there is no tunnel to.
+            self._drop_waiting(peer.name)
+
+    def _drop_waiting(self, peer: str) -> None:
+        """There will be no tunnel for packets that have waited for it."""
+        for _, burst in self._waiting[peer].leave():
+            self.egress.counters.waiting -= burst.packets
+            self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
 
     def _finish(self, effects: list[Effect], now: float) -> list[Effect]:
         """Let packets go whose tunnel has come up, or failed: behind those that were on their way already."""

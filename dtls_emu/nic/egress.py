@@ -332,6 +332,9 @@ class Egress:
         self, flow: EgressFlow, tunnel: Tunnel, burst: Burst, effects: list[Effect], now: float
     ) -> None:
         """The tunnel is not up (yet): keep the packets, drop them, or send them in clear, as the profile says."""
+        if tunnel.is_ending:
+            self.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
+            return
         choice = while_building(flow.facts, self.topology.profile)
         if choice is FirstPacket.QUEUE:
             kept = self._waiting[tunnel.peer.name].admit(flow.vm, burst)
@@ -342,7 +345,7 @@ class Egress:
             self._send_clear(flow, in_clear_meanwhile(flow.facts, self.topology.profile), burst, effects)
         else:
             self._drop_of(flow, DropReason.FIRST_PACKET, burst.packets, burst.mark)
-        tunnel.connect(now)
+        tunnel.connect(now, waiting=choice is FirstPacket.QUEUE)
         self._after_tunnel(tunnel, effects, now)
 
     def _account(self, flow: EgressFlow, burst: Burst, decision: Decision, sent: Sent) -> None:

@@ -75,6 +75,7 @@ class Pair:
         self._events: list[tuple[float, int, str, int, int, bytes]] = []
         self._order = itertools.count()
         self._sent: Counter[str] = Counter()
+        self._frozen: dict[str, list[tuple[int, int, bytes]]] = {}  # and what waits in their sockets
         authority, identities = _identities()
 
         def tunnel(name: str, peer: str, knobs: TunnelSettings) -> Tunnel:
@@ -110,14 +111,26 @@ class Pair:
         """A datagram from nowhere, with the peer's address; the ports are the receiver's view."""
         self._arrive(receiver, local_port, remote_port, datagram)
 
+    def freeze(self, name: str) -> None:
+        """As SIGSTOP does: what arrives waits in the host's sockets, and its timers are late."""
+        self._frozen[name] = []
+
+    def thaw(self, name: str) -> None:
+        """As SIGCONT does: it sees first what has arrived, then what time it is."""
+        for arrival in self._frozen.pop(name):
+            self._arrive(name, *arrival)
+
     def run(self, until: float) -> None:
         """Let time pass: datagrams arrive and timers fire."""
         while (moment := self._next_moment()) <= until:
             self.now = max(self.now, moment)
             while self._events and self._events[0][0] <= self.now:
                 _, _, receiver, local_port, remote_port, datagram = heapq.heappop(self._events)
-                self._arrive(receiver, local_port, remote_port, datagram)
-            for name, tunnel in self._tunnels.items():
+                if receiver in self._frozen:
+                    self._frozen[receiver].append((local_port, remote_port, datagram))
+                else:
+                    self._arrive(receiver, local_port, remote_port, datagram)
+            for name, tunnel in self._awake():
                 if tunnel.timeout() <= self.now:
                     tunnel.handle_timeout(self.now)
                     self._flush(name)
@@ -125,7 +138,10 @@ class Pair:
 
     def _next_moment(self) -> float:
         arrival = self._events[0][0] if self._events else inf
-        return min(arrival, *(tunnel.timeout() for tunnel in self._tunnels.values()))
+        return min([arrival, *(tunnel.timeout() for _, tunnel in self._awake())])
+
+    def _awake(self) -> list[tuple[str, Tunnel]]:
+        return [(name, tunnel) for name, tunnel in self._tunnels.items() if name not in self._frozen]
 
     def _flush(self, name: str) -> None:
         for out in self._tunnels[name].take_outgoing():

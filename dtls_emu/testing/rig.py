@@ -27,6 +27,7 @@ from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.host.tun import TunDevice
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
 from dtls_emu.testing.wire import make_topology
+from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.fabric.udp import UdpStatistics
     from dtls_emu.nic.card import Card
+    from dtls_emu.nic.effects import Transmit
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -160,6 +162,33 @@ def on_one_cpu() -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
+class LosingFabric(UdpFabric):
+    """Sockets in a network that loses what it is told to, of what compiled code does not send.
+
+    Fields:
+        loses: says of each datagram whether it is lost; None while none is.
+        lost: those that were.
+    """
+
+    def __init__(self, address: str, *, clock: Callable[[], float]) -> None:
+        super().__init__(address, clock=clock)
+        self.loses: Callable[[bytes], bool] | None = None
+        self.lost: list[bytes] = []
+
+    def transmit(self, effect: Transmit) -> None:
+        """Send what is not lost."""
+        loses = self.loses
+        if loses is None:
+            super().transmit(effect)
+            return
+        for datagram in [row.tobytes() for row in effect.burst.rows()]:
+            if loses(datagram):
+                self.lost.append(datagram)
+            else:
+                single = Burst.from_packets([datagram], mark=effect.burst.mark)
+                super().transmit(replace(effect, burst=single))
+
+
 class Rig:
     """Hosts h1 (VMs a and a2) and h2 (VM b) as two agents on one clock, driven turn by turn.
 
@@ -204,7 +233,8 @@ class Rig:
         self.engine = choose_engine(backend)
         self.guests = {name: Guest(broken=name in broken) for name in ADDRESSES}
         self.agents: dict[str, Agent] = {}
-        self.fabrics: dict[str, UdpFabric] = {}
+        self.fabrics: dict[str, LosingFabric] = {}
+        self._frozen: dict[str, Agent] = {}
         self._compiled = compiled
         self._time = time or self.clock
         self._credentials = issue_credentials(self.topology, datetime.now(UTC))
@@ -226,7 +256,7 @@ class Rig:
             engine=self.engine,
             wall_start=datetime.now(UTC),
         )
-        fabric = self.fabrics[name] = UdpFabric(self.topology.hosts[name].underlay, clock=self._time)
+        fabric = self.fabrics[name] = LosingFabric(self.topology.hosts[name].underlay, clock=self._time)
         devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
         self.agents[name] = Agent(
             card, fabric, devices, self.topology, ports=PORTS, clock=self._time, compiled=self._compiled
@@ -244,6 +274,14 @@ class Rig:
         Certain while the thread stays :func:`on_one_cpu`.
         """
         self._fence.wait()
+
+    def freeze(self, name: str) -> None:
+        """As SIGSTOP does: it has no turn, and the kernel keeps what arrives for it."""
+        self._frozen[name] = self.agents.pop(name)
+
+    def thaw(self, name: str) -> None:
+        """As SIGCONT does."""
+        self.agents[name] = self._frozen.pop(name)
 
     def settle(self) -> None:
         """Turns until nobody has anything to do at this moment, and nothing is on its way."""

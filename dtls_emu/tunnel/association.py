@@ -72,6 +72,8 @@ class Association:
         window: of the records that came.
         worn_from, worn_bytes: number of a record, and bytes sealed, at which it is worn.
         words: as in :mod:`dtls_emu.tunnel.record_kernels`.
+        confirmed: the tunnel has noticed that the peer seals with these keys.
+        answered: number of the next record when the peer last said that it is there; -1 before that.
     """
 
     def __init__(
@@ -109,6 +111,8 @@ class Association:
         self.established_at = now
         self.next_sequence = next_sequence
         self.failed_authentications = 0
+        self.confirmed = False
+        self.answered = -1
 
     @property
     def next_sequence(self) -> int:

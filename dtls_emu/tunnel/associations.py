@@ -1,4 +1,9 @@
-"""The associations of a tunnel that are alive: the one that seals, its successor, and those being drained."""
+"""The associations of a tunnel that are alive: the one that seals, and those that the peer may still seal with.
+
+In the order in which they were established. An end seals with the newest one that it knows the peer to have; which
+one the *peer* seals with is known only from what is heard. So whatever is older than an association on which the
+peer was heard is drained, because the peer has left it; and nothing is, while it was not.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +24,23 @@ __all__ = ["Associations"]
 _DEPARTED: Final = 8
 """Associations of the past whose last alerts are known for what they are."""
 
+_MOST_HELD: Final = 4
+"""Associations that are not drained. Two are enough in a rekey; the others are for rekeys whose outcome never
+became known because the network lost everything behind it."""
+
 
 class Associations:
     """By their ends.
 
     Fields:
         active: the one that seals, or None.
-        successor: stands, and seals as soon as it was heard; or None.
     """
 
-    __slots__ = ("_alive", "_confirm_by", "_departed", "_draining", "active", "successor")
+    __slots__ = ("_alive", "_departed", "_draining", "active")
 
     def __init__(self) -> None:
         self.active: Association | None = None
-        self.successor: Association | None = None
-        self._alive: dict[Ends, Association] = {}
-        self._confirm_by = inf
+        self._alive: dict[Ends, Association] = {}  # the oldest first
         self._draining: dict[Ends, float] = {}
         self._departed: deque[Ends] = deque(maxlen=_DEPARTED)
 
@@ -54,55 +60,83 @@ class Associations:
         """A fresh one stands; nothing else has its ends."""
         self._alive[association.ends] = association
 
-    def await_word_on(self, association: Association, until: float) -> None:
-        """It shall succeed the active one when it was heard, or when the time has come."""
-        self.successor, self._confirm_by = association, until
-
-    def promote(self, association: Association, drain_until: float) -> None:
-        """From now on this one seals; all others are drained."""
-        self.forget_successor()
+    def seal_with(self, association: Association) -> None:
+        """From now on this one seals. Others are drained when the peer is known to have left them."""
         self.active = association
+        self._draining.pop(association.ends, None)
+
+    def is_successor(self, association: Association) -> bool:
+        """Whether it is newer than the one that seals: a server's, on which the client was not heard yet."""
+        if self.active is None:
+            return False
+        for other in reversed(self._alive.values()):
+            if other is self.active or other is association:
+                return other is not self.active
+        return False
+
+    @property
+    def successor(self) -> Association | None:
+        """The newest one, if it does not seal yet."""
+        newest = next(reversed(self._alive.values()), None)
+        return newest if newest is not None and self.is_successor(newest) else None
+
+    def drain_older(self, association: Association, until: float) -> None:
+        """The peer was heard on this one: it has left those that are older."""
         for ends, other in self._alive.items():
-            if other is not association:
-                self._draining.setdefault(ends, drain_until)
+            if other is association:
+                return
+            if other is not self.active:
+                self._draining[ends] = min(self._draining.get(ends, until), until)
+
+    def extend(self, association: Association, until: float) -> None:
+        """The peer was heard on one that is drained: it lives on for a while."""
+        if association.ends in self._draining:
+            self._draining[association.ends] = max(self._draining[association.ends], until)
 
     def drain_all(self, until: float) -> None:
         """None seals any more."""
-        self.forget_successor()
         self.active = None
         self._draining = dict.fromkeys(self._alive, until)
 
+    def set_aside(self, until: float) -> None:
+        """None seals, and none that was not drained already goes before this time."""
+        self.active = None
+        for ends in self._alive:
+            self._draining.setdefault(ends, until)
+
     def succeed(self) -> bool:
-        """The active one is lost: its successor seals at once, if there is one. Whether there was."""
-        self.active = self.successor
-        self.forget_successor()
+        """The active one is lost: the newest that is not drained seals at once. Whether there is one."""
+        held = [each for ends, each in self._alive.items() if ends not in self._draining]
+        self.active = held[-1] if held else None
         return self.active is not None
 
-    def forget_successor(self) -> None:
-        """None is to succeed the active one."""
-        self.successor, self._confirm_by = None, inf
+    def surplus(self) -> Association | None:
+        """One that is too many, and least likely to be used by the peer; None when there is room for all."""
+        held = [each for ends, each in self._alive.items() if ends not in self._draining]
+        if len(held) <= _MOST_HELD:
+            return None
+        heard = [each for each in held if each.confirmed]
+        needed = {self.active, held[-1], *heard[-1:]}
+        return next(each for each in held if each not in needed)
 
-    def discard(self, association: Association) -> None:
-        """Overwrite its keys; only that its ends were in use is remembered, for a while."""
+    def discard(self, association: Association, *, remember: bool = True) -> None:
+        """Overwrite its keys; at most that its ends were in use is remembered, for a while."""
         association.close()
         del self._alive[association.ends]
-        self._departed.append(association.ends)
+        if remember:
+            self._departed.append(association.ends)
         self._draining.pop(association.ends, None)
-        if self.successor is association:
-            self.forget_successor()
+        if self.active is association:
+            self.active = None
 
     def has_departed(self, ends: Ends) -> bool:
         """Whether one that had these ends was discarded lately."""
         return ends in self._departed
-
-    def is_confirmed(self, now: float) -> bool:
-        """Whether the successor has been waited for long enough."""
-        return now >= self._confirm_by
 
     def drained(self, now: float) -> list[Association]:
         """Those whose time is over."""
         return [self._alive[ends] for ends, until in self._draining.items() if now >= until]
 
     def timeout(self) -> float:
-        """When one of them is drained, or the successor has been waited for; infinity when neither will be."""
-        return min(self._confirm_by, *self._draining.values(), inf)
+        """When the next of them is drained; infinity when none will be."""
+        return min(self._draining.values(), default=inf)

@@ -6,6 +6,7 @@ cookie has come back nothing is remembered of it (RFC 6347 4.2.1).
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -31,6 +32,9 @@ __all__ = ["Attempts", "Ends", "HalfOpen"]
 
 Ends = tuple[int, int]
 """Local and remote UDP port."""
+
+_FAILED: Final = 8
+"""Attempts of the past whose last records are known for what they are."""
 
 
 _SECOND_HELLO: Final = 1
@@ -70,6 +74,7 @@ class Attempts:
             keep_connection: for a backend that runs on the live connection.
         """
         self.running: dict[Ends, Handshake] = {}
+        self._failed: deque[Ends] = deque(maxlen=_FAILED)
         self._identity = identity
         self._peer = peer
         self._settings = settings
@@ -106,6 +111,17 @@ class Attempts:
         attempt = self.running.pop(ends)
         self._half_open.count -= not attempt.is_client
         return attempt
+
+    def fail(self, ends: Ends, reason: str) -> Handshake:
+        """Likewise one that has failed, or is to; that its ends were in use is remembered for a while."""
+        attempt = self.end(ends)
+        attempt.abandon(reason)
+        self._failed.append(ends)
+        return attempt
+
+    def has_failed(self, ends: Ends) -> bool:
+        """Whether one that had these ends failed lately: what its peer sealed may still come."""
+        return ends in self._failed
 
     def judge(self, datagram: bytes, ends: Ends, now: float) -> DropReason | bytes | Hello | None:
         """What to do about a datagram for ends that neither an attempt nor an association has.

@@ -81,12 +81,20 @@ class Liveness:
         """Data went out. True when a timer was set that was not before."""
         return note_sent(self.times, now) < inf
 
-    def heard(self, now: float, *, data: bool) -> bool:
-        """Something authentic came in. True when a timer was set that was not before."""
-        if not data:
-            self.dead_at = inf
-            return False
-        return note_heard(self.times, now) < inf
+    def heard(self, now: float, *, data: bool, answers: bool = True) -> bool:
+        """Something authentic came in. True when a timer was set that was not before.
+
+        Args:
+            now: seconds.
+            data: it was data, which is owed a sign of life.
+            answers: it came under the keys that we seal with, so the peer has them.
+        """
+        if data and answers:
+            return note_heard(self.times, now) < inf
+        dead_at = inf if answers else self.dead_at
+        due = note_heard(self.times, now) if data else inf
+        self.dead_at = dead_at
+        return due < inf
 
     def reset(self) -> None:
         """Nothing is unanswered, nothing is owed."""

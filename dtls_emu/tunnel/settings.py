@@ -70,10 +70,12 @@ class TunnelSettings:
     """Failed authentications under one key, after which it is abandoned (RFC 9325 4.4)."""
 
     drain: float = 10.0
-    """How long a replaced association goes on opening: for records under way, and the peer's switch-over."""
+    """How long an association goes on opening once the peer has left it, or was last heard on it: for records under
+    way."""
 
     confirm_timeout: float = 1.0
-    """How long the server of a fresh association waits for its first record before it seals with it anyway."""
+    """How long the server of a fresh association, its old key worn out, waits for the first record before it begins
+    an attempt of its own; and whoever closes, for the answer."""
 
     keepalive: float = 10.0
     """After data was received and nothing sent for so long, an empty record tells the peer that we are there."""
@@ -81,6 +83,10 @@ class TunnelSettings:
     dead_after: float = 15.0
     """After data was sent and nothing authentic received for so long, the peer is presumed dead and a new
     handshake is tried. Above `keepalive` by more than a round trip."""
+
+    hold: float = 120.0
+    """How long the keys of a peer that is presumed dead are kept, to open with: a record of its that verifies shows
+    that it lives, and the association goes on. A host may well be frozen for a minute; behind that it shakes hands."""
 
     session_idle: float = 30.0
     """A broker's session without data for so long is over, and its keys are discarded."""

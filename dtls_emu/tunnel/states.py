@@ -29,7 +29,8 @@ class TunnelEvent(StrEnum):
     START = "start"  # an attempt begins: traffic wants the tunnel, a key is worn, or the peer asks
     ESTABLISHED = "established"  # an attempt ended well
     FAILED = "failed"  # the last running attempt failed
-    LOST = "lost"  # the last association is gone: closed by the peer, dead, or forged at too often
+    LOST = "lost"  # no association seals any more: closed by the peer, presumed dead, or forged at too often
+    REVIVED = "revived"  # the peer was presumed dead, and is heard under keys that are still there
     CLOSE = "close"  # we close
     DRAINED = "drained"  # the peer has answered, or its time is over
 
@@ -42,6 +43,7 @@ TRANSITIONS: Final[dict[tuple[TunnelState, TunnelEvent], TunnelState]] = {
     (_S.IDLE, _E.CLOSE): _S.CLOSED,
     (_S.HANDSHAKING, _E.ESTABLISHED): _S.UP,
     (_S.HANDSHAKING, _E.FAILED): _S.BACKING_OFF,
+    (_S.HANDSHAKING, _E.REVIVED): _S.REKEYING,
     (_S.HANDSHAKING, _E.CLOSE): _S.CLOSED,
     (_S.UP, _E.START): _S.REKEYING,
     (_S.UP, _E.ESTABLISHED): _S.UP,
@@ -53,6 +55,7 @@ TRANSITIONS: Final[dict[tuple[TunnelState, TunnelEvent], TunnelState]] = {
     (_S.REKEYING, _E.CLOSE): _S.CLOSING,
     (_S.BACKING_OFF, _E.START): _S.HANDSHAKING,
     (_S.BACKING_OFF, _E.ESTABLISHED): _S.UP,
+    (_S.BACKING_OFF, _E.REVIVED): _S.UP,
     (_S.BACKING_OFF, _E.CLOSE): _S.CLOSED,
     (_S.CLOSING, _E.LOST): _S.CLOSING,
     (_S.CLOSING, _E.DRAINED): _S.CLOSED,

@@ -3,13 +3,23 @@
 Ends are pairs of UDP ports. A client's attempt takes a fresh local port and goes to the peer's tunnel port;
 so two associations of one pair of hosts never share a 4-tuple, and a new one comes up before the old one goes.
 
-*Who seals.* The newest association, with one exception: a server that replaces a live association goes on
-sealing with the old one until the new one's client is heard on it, because only then is it sure that its own
-last flight arrived. A client says so at once, with an empty record.
+*Who seals.* The newest association that the peer is known to have. A client knows with the last flight, and seals
+at once. A server whose last flight may be lost goes on with the old association until it hears its client on the new
+one, however long that takes; the client confirms its keys at once (:mod:`dtls_emu.tunnel.confirmation`). Neither
+closes the old association before it has heard the other on the new one. If the old key reaches its limit first,
+packets wait, and the server begins an attempt of its own: as the client of that it needs no confirmation.
 
 *Both ends starting at once.* The host with the numerically lower underlay address stays client. It does not
 answer the other's ClientHello while its own attempt runs; the other answers, and drops its own attempt when
 that association stands.
+
+*A peer presumed dead.* Nothing was heard of it for a while, and a new handshake has failed. Its keys seal nothing
+any more, but are kept for a while, to open with: a record that verifies shows that the peer lives, and the association
+goes on. Records that nobody can verify, because the keys are gone, bring the next attempt forward, at most once in the
+longest pause: anybody may have written them.
+
+*A failed attempt* is always followed by a pause, whatever the state. While packets wait the next attempt begins by
+itself; so a tunnel for which packets wait has a timer in every state.
 
 *A restarted peer.* It may use a 4-tuple again that a live association has. That one is given up when the new
 Finished is verified, not before (RFC 6347 4.2.8).
@@ -26,13 +36,12 @@ import numpy as np
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.associations import Associations
 from dtls_emu.tunnel.attempts import Attempts, Ends, HalfOpen
-from dtls_emu.tunnel.exchange import DROPPED, Opened, Outgoing, is_client_hello
+from dtls_emu.tunnel.exchange import DROPPED, Opened, is_client_hello
 from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
-from dtls_emu.tunnel.liveness import Liveness
 from dtls_emu.tunnel.ports import PORT_TRIES
-from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
+from dtls_emu.tunnel.states import TunnelEvent, TunnelState
+from dtls_emu.tunnel.succession import Succession
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import (
     EXPLICIT_NONCE,
@@ -52,7 +61,7 @@ from dtls_emu.wire.record import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -72,11 +81,11 @@ _EMPTY_RECORD: Final = EXPLICIT_NONCE + TAG
 """Length field of a record without plaintext."""
 
 _ALERT_TYPE: Final = bytes((ALERT,))
-_FINAL_FLIGHT_PAUSE: Final = 0.25
-"""Seconds between two answers to a repeated flight; the peer's own timer is 1 s."""
+_ATTEMPTING: Final = frozenset({TunnelState.HANDSHAKING, TunnelState.REKEYING})
+_SEALING: Final = frozenset({TunnelState.UP, TunnelState.REKEYING})
 
 
-class Tunnel:
+class Tunnel(Succession):
     """Everything between this host and one peer.
 
     Fields:
@@ -84,7 +93,8 @@ class Tunnel:
         path_mtu: largest outer IP packet on the way there, in bytes; may change at any time.
         state: see :mod:`dtls_emu.tunnel.states`.
         failure: why the last attempt failed; "" again once an association is up.
-        retry_at: when the next attempt may start, in seconds; meaningful while backing off.
+        failures: attempts that failed, of those that mattered: none of the peer's beside a live association.
+        changes: how often keys came into force, or went; what a flow's decision rests on.
         touched: a timer was set, or there is something to send: the card looks after it and clears this.
         control: records that were the tunnel's own business (handshake, alerts), for the accounts.
         extra_records: records beyond one for each datagram, likewise: of datagrams that held several, and
@@ -117,12 +127,9 @@ class Tunnel:
             on_drop: called with reason, count and mark for every record dropped here.
             half_open: of the whole card; by default of this tunnel alone.
         """
+        super().__init__(settings, ports)
         self.peer = peer
         self._path_mtu = path_mtu
-        self.state = TunnelState.IDLE
-        self.failure = ""
-        self.retry_at = 0.0
-        self.touched = False
         self.control = 0
         self.extra_records = 0
         self.handshakes = 0
@@ -130,33 +137,31 @@ class Tunnel:
         self.forgeries = 0
         self._identity = identity
         self._backend = backend
-        self._settings = settings
-        self._ports = ports
         self._drop = on_drop
-        self._backoff = settings.retry_backoff
         version = ip_address(peer.address).version
         self._outer_headers = UDP_HEADER + (IPV4_HEADER if version == 4 else IPV6_HEADER)
-        self._associations = Associations()
         self._attempts = Attempts(
             identity, peer, settings, half_open or HalfOpen(), keep_connection=backend.needs_connection
         )
         self._asked_broker: tuple[int, float] | None = None  # local port, and when we give up
         self._refused_ports = 0  # of this attempt, that could not be opened
-        self._liveness = Liveness(settings)
-        self._is_suspect = False  # presumed dead; an attempt is to show it
-        self._final_flight_at = -_FINAL_FLIGHT_PAUSE
-        self._outgoing: list[Outgoing] = []
-        self._closed_ports: list[int] = []
         self._key_requests: list[int] = []
 
     # Life: what the card calls, in the order of a tunnel's
 
-    def connect(self, now: float) -> None:
-        """Traffic wants the tunnel, and it has no room: start an attempt unless one runs or must wait its turn."""
-        waiting = self.state is TunnelState.BACKING_OFF and now < self.retry_at
-        # Up and without room: the attempt for the next keys failed, or a burst does not fit the rest of these.
-        worn_out = self.state is TunnelState.UP and self._associations.successor is None
-        if (self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF} and not waiting) or worn_out:
+    def connect(self, now: float, *, waiting: bool = False) -> None:
+        """Traffic wants the tunnel, and it has no room: start an attempt unless one runs or must wait its turn.
+
+        Args:
+            now: seconds.
+            waiting: packets are kept until there is room, or until :attr:`failures` says that there is none. An
+                attempt that must wait its turn begins by itself then.
+        """
+        if self.room() or self.is_ending:
+            return
+        self._retry.is_wanted |= waiting
+        self.touched = True
+        if self.state is TunnelState.IDLE or (self.state not in _ATTEMPTING and now >= self._retry.at):
             self._start(now)
 
     def rekey(self, now: float) -> bool:
@@ -172,10 +177,7 @@ class Tunnel:
         Raises:
             LocalProtocolError: this tunnel makes its keys by handshake, or is closed, or the keys are spent.
         """
-        if self._settings.keying is not Keying.BROKER or self.state in {
-            TunnelState.CLOSING,
-            TunnelState.CLOSED,
-        }:
+        if self._settings.keying is not Keying.BROKER or self.is_ending:
             raise LocalProtocolError(f"a tunnel that is {self.state} does not take session keys")
         is_initiator = keys.initiator == self._identity.name
         ends = (
@@ -199,7 +201,7 @@ class Tunnel:
         Returns:
             whether the port is this tunnel's.
         """
-        if port == self._settings.port or self.state in {TunnelState.CLOSING, TunnelState.CLOSED}:
+        if port == self._settings.port or self.is_ending:
             return False
         attempt = next((ends for ends in self._attempts.running if ends[0] == port), None)
         lost = [each for each in self._associations if each.local_port == port]
@@ -223,24 +225,26 @@ class Tunnel:
         """Say close_notify on every association and stop sealing; keys go when the peer answers, or after a while."""
         for ends in list(self._attempts.running):
             self._end_attempt(ends, "closed")
+        self._retry.is_wanted = self._is_suspect = self._is_given_up = False
+        self._confirmation.end()
+        self._liveness.reset()
         for association in self._associations:
             self._queue(association.ends, association.close_notify())
+            if self.state not in _SEALING:  # nobody waits for the answer
+                self._discard(association)
+                self._release_port(association.ends[0])
         self._associations.drain_all(now + self._settings.confirm_timeout)
-        self._liveness.reset()
+        self.changes += 1
         self._step(TunnelEvent.CLOSE)
 
     def abort(self) -> None:
         """Overwrite all keys now."""
+        self._confirmation.end()
+        self._retry.is_wanted = False
         for association in self._associations:
             self._discard(association)
-        self._associations.active = None
 
     # Data
-
-    def room(self) -> int:
-        """How many packets may be sealed right now."""
-        association = self._associations.active
-        return 0 if association is None else association.room()
 
     def seal(self, burst: Burst, now: float) -> Association:
         """Seal every row; the ports to send from and to are those of the association returned.
@@ -254,7 +258,7 @@ class Tunnel:
         association.seal(burst)
         if self._liveness.sent_data(now):
             self.touched = True
-        if association.worn and self.state is TunnelState.UP:
+        if association.worn and self.state is TunnelState.UP and now >= self._retry.at:
             self._start(now)
         return association
 
@@ -334,7 +338,9 @@ class Tunnel:
             self._liveness.keepalive_at,
             self._liveness.dead_at,
             self._associations.timeout(),
+            self._confirmation.repeat_at,
             inf if self._asked_broker is None else self._asked_broker[1],
+            self._wanted_at(),
             self._worn_at(),
             self._session_end(),
             self._attempts.timeout(),
@@ -349,9 +355,8 @@ class Tunnel:
             self._release_port(self._asked_broker[0])
             self._asked_broker = None
             self._fail("no keys from the broker", now)
-        successor = self._associations.successor
-        if successor is not None and self._associations.is_confirmed(now):
-            self._promote(successor, now)
+        if now >= self._confirmation.repeat_at:
+            self._repeat_confirmation(now)
         for association in self._associations.drained(now):
             self._forget(association)
         if now >= self._liveness.keepalive_at:
@@ -360,7 +365,7 @@ class Tunnel:
         if now >= self._liveness.dead_at:
             self._liveness.dead_at = inf
             self._suspect(now)
-        if now >= self._worn_at() and self.state is TunnelState.UP:
+        if now >= min(self._worn_at(), self._wanted_at()):
             self._start(now)
         if now >= self._session_end() and self.active is not None:
             self._lose(self.active, say_goodbye=True)
@@ -376,47 +381,18 @@ class Tunnel:
         for attempt in self._attempts.running.values():
             attempt.mtu = size - self._outer_headers
 
-    @property
-    def active(self) -> Association | None:
-        """The association that seals, or None."""
-        return self._associations.active
-
-    @property
-    def steady(self) -> Association | None:
-        """The association that seals, while nothing but traffic is to be expected of it: for the fast path."""
-        up = self.state in {TunnelState.UP, TunnelState.REKEYING}
-        return self.active if up and not self._is_suspect else None
-
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """When something was sent and heard, see :mod:`dtls_emu.tunnel.liveness`: for the fast path."""
-        return self._liveness.times
-
-    def take_outgoing(self) -> list[Outgoing]:
-        """Datagrams to send now; they are handed out once."""
-        outgoing, self._outgoing = self._outgoing, []
-        return outgoing
-
-    def take_closed_ports(self) -> list[int]:
-        """Local ports that are no longer in use; they are handed out once."""
-        ports, self._closed_ports = self._closed_ports, []
-        return ports
-
     def take_key_requests(self) -> list[int]:
         """Local ports for which a broker's session keys are wanted; they are handed out once."""
         requests, self._key_requests = self._key_requests, []
         return requests
-
-    @property
-    def associations(self) -> Iterable[Association]:
-        """All that are alive: the one that seals, its successor, and those being drained."""
-        return self._associations
 
     # Attempts
 
     def _start(self, now: float) -> None:
         """Begin an attempt as the client."""
         self._step(TunnelEvent.START)
+        if self._asked_broker is not None:  # it may answer yet
+            return
         self._refused_ports = 0
         self._begin(now)
 
@@ -462,23 +438,34 @@ class Tunnel:
         if self._associations.has_departed(ends) and datagram[:1] == _ALERT_TYPE:
             self.control += 1  # goodbyes of both ends have crossed
             return
-        closing = self.state in {TunnelState.CLOSING, TunnelState.CLOSED}
-        verdict = DropReason.NO_ASSOCIATION if closing else self._attempts.judge(datagram, ends, now)
+        verdict = DropReason.NO_ASSOCIATION if self.is_ending else self._attempts.judge(datagram, ends, now)
         if isinstance(verdict, DropReason):
             self._drop(verdict, 1, mark)
-            if verdict is DropReason.NO_ASSOCIATION and not closing and not self.handshakes:
-                # This host may have restarted, and its peer go on with an association of which nobody here
-                # knows. A forged record costs one attempt, and the pauses between attempts bound those.
-                self.connect(now)
+            is_late = self._associations.has_departed(ends) or self._attempts.has_failed(ends)
+            if verdict is DropReason.NO_ASSOCIATION and not is_late:
+                self._heed_unknown(now)
             return
         self.control += 1
         if isinstance(verdict, bytes):
             self._queue(ends, verdict)
+            if self.active is not None and self._confirmation.may_reassure(ends, self.active, now):
+                # It asks again, and has heard nothing of us between: it may presume us dead.
+                self._send_empty(self.active)
         elif verdict is not None:
             # A live tunnel stays what it is: whoever can repeat a hello with its cookie changes nothing by it.
             if self.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
                 self._step(TunnelEvent.START)
             self._attempt(ends, verdict, now)
+
+    def _heed_unknown(self, now: float) -> None:
+        """The peer, or anybody, seals with keys of which nobody here knows: this host may have restarted."""
+        if self.state in _SEALING:
+            self._confirm_again(now)
+        elif self.state is TunnelState.BACKING_OFF:
+            if now >= self._retry.at or self._retry.hint(now):
+                self._start(now)
+        elif not self.handshakes:
+            self.connect(now)
 
     def _settle(self, ends: Ends, attempt: Handshake, opened: list[Opened], now: float) -> None:
         """Carry out what an attempt came to."""
@@ -500,25 +487,22 @@ class Tunnel:
                 opened += self.receive(Burst.from_packets([record], mark=mark), *ends, now)
         elif attempt.failure:
             self._end_attempt(ends, attempt.failure)
-            if not self._attempts.running and self.state in {TunnelState.HANDSHAKING, TunnelState.REKEYING}:
+            if not self._attempts.running:
                 self._fail(attempt.failure, now)
 
     def _fail(self, reason: str, now: float) -> None:
         """The last running attempt failed."""
+        if self.state not in _ATTEMPTING:
+            return
         self.failure = reason
-        if self._is_suspect:  # it was to show whether the peer is alive
-            self._is_suspect = False
-            for association in self._associations:
-                self._lose(association)
-        if self.state is TunnelState.HANDSHAKING:
-            self.retry_at = now + self._backoff
-            self._backoff = min(self._backoff * 2, self._settings.longest_backoff)
-        if self.state in {TunnelState.HANDSHAKING, TunnelState.REKEYING}:
-            self._step(TunnelEvent.FAILED)
+        self.failures += 1
+        self._retry.failed(now)
+        if self._is_suspect:
+            self._presume_dead(now)
+        self._step(TunnelEvent.FAILED)
 
     def _end_attempt(self, ends: Ends, reason: str) -> None:
-        attempt = self._attempts.end(ends)
-        attempt.abandon(reason)
+        attempt = self._attempts.fail(ends, reason)
         self.extra_records += len(attempt.early)
         for _, mark in attempt.early:
             self._drop(DropReason.NO_ASSOCIATION, 1, mark)
@@ -543,43 +527,20 @@ class Tunnel:
         association = Association(
             established, self._backend, finished, self._settings, is_client=is_client, ends=ends, now=now
         )
-        self._associations.add(association)
-        self.failure = ""
-        self._backoff = self._settings.retry_backoff
-        self._is_suspect = False
         self.handshakes += 1
         self.last_handshake = now - started_at
         for rival_ends, rival in list(self._attempts.running.items()):
             if rival.is_client:
                 self._end_attempt(rival_ends, "the peer's own attempt was first")
-        if is_client or self.active is None:
-            self._promote(association, now)
-            if is_client:
-                self._send_empty(association)
-        else:
-            self._associations.await_word_on(association, now + self._settings.confirm_timeout)
-            self.touched = True
+        self._enter(association, now)
         if self.state is not TunnelState.UP or not self._attempts.running:
             self._step(TunnelEvent.ESTABLISHED)
 
-    def _promote(self, association: Association, now: float) -> None:
-        """From now on this one seals; all others are drained."""
-        self._associations.promote(association, now + self._settings.drain)
-        self._liveness.dead_at = inf
-        self.touched = True
-
-    def _hear(self, association: Association, now: float, *, data: bool) -> None:
-        """Something authentic came in."""
-        self._is_suspect = False
-        if self._liveness.heard(now, data=data):
-            self.touched = True
-        if self._associations.successor is association:
-            self._promote(association, now)
-
     def _suspect(self, now: float) -> None:
-        """Nothing was heard for too long. A new handshake shows whether the peer is alive."""
+        """Nothing was heard for too long. A handshake shows whether the peer is alive: this one, if one runs."""
+        self._is_suspect = self.state in _SEALING
+        self.touched = True
         if self.state is TunnelState.UP:
-            self._is_suspect = True
             self._start(now)
 
     def _check_forgeries(self, ends: Ends, association: Association) -> None:
@@ -587,33 +548,6 @@ class Tunnel:
             if self._associations.get(ends) is not None:
                 self._lose(association)
             self.failure = f"{self._settings.forgery_limit} records did not verify (RFC 9325 4.4)"
-
-    def _lose(self, association: Association, *, say_goodbye: bool = False) -> None:
-        """An association is over: overwrite its keys."""
-        if say_goodbye:
-            self._queue(association.ends, association.close_notify())
-        was_active = association is self.active
-        self._discard(association)
-        self._release_port(association.ends[0])
-        if not was_active:
-            return
-        self.touched = True
-        if self._associations.succeed():
-            return
-        self._liveness.reset()
-        self._step(TunnelEvent.LOST)
-
-    def _forget(self, association: Association) -> None:
-        """A drained association goes, with a last word to its peer."""
-        if self.state is not TunnelState.CLOSING:
-            self._queue(association.ends, association.close_notify())
-        self._discard(association)
-        self._release_port(association.ends[0])
-
-    def _discard(self, association: Association) -> None:
-        self._associations.discard(association)
-        if self.state is TunnelState.CLOSING and not self._associations:
-            self._step(TunnelEvent.DRAINED)
 
     # Protected records that are no application data, or share a datagram
 
@@ -653,7 +587,8 @@ class Tunnel:
             else:
                 verdict, plaintext = association.open_control(raw)
                 if verdict is RowStatus.OK:
-                    self._hear(association, now, data=False)
+                    is_data = record.header.content_type == APPLICATION_DATA
+                    self._hear(association, now, data=False, seals=is_data)
                     self._receive_authentic(association, record.header.content_type, plaintext, mark, now)
                 elif ends in self._attempts.running:
                     self._receive_attempt(raw, ends, mark, opened, now)
@@ -665,6 +600,9 @@ class Tunnel:
     ) -> None:
         if content_type == APPLICATION_DATA:
             self.control += 1
+            is_confirmation = association is self.active and not association.is_client and not plaintext
+            if is_confirmation and self._confirmation.may_answer(association, now):
+                self._send_empty(association)
         elif content_type == ALERT and len(plaintext) == 2:
             self.control += 1
             if plaintext[1] == 0:
@@ -673,8 +611,7 @@ class Tunnel:
                 self._lose(association)
         elif content_type == HANDSHAKE and plaintext[:1] == FINISHED and not association.is_client:
             self.control += 1
-            if now - self._final_flight_at >= _FINAL_FLIGHT_PAUSE:
-                self._final_flight_at = now
+            if self._confirmation.may_repeat_flight(now):
                 self._queue(association.ends, association.final_flight())
         else:
             self._drop(DropReason.UNEXPECTED_CONTENT, 1, mark)
@@ -683,32 +620,20 @@ class Tunnel:
 
     def _worn_at(self) -> float:
         """When the active association is too old; its client's business, so that only one end begins."""
-        if not self._settings.rekey_seconds or self.active is None or not self.active.is_client:
+        active = self.active
+        if not self._settings.rekey_seconds or active is None or not active.is_client:
             return inf
-        return (
-            self.active.established_at + self._settings.rekey_seconds if self.state is TunnelState.UP else inf
-        )
+        if self.state is not TunnelState.UP:
+            return inf
+        return max(active.established_at + self._settings.rekey_seconds, self._retry.at)
+
+    def _wanted_at(self) -> float:
+        """When the next attempt begins by itself, because packets wait."""
+        if not self._retry.is_wanted or self.is_ending or self.state in _ATTEMPTING:
+            return inf
+        return self._retry.at
 
     def _session_end(self) -> float:
         if self._settings.keying is not Keying.BROKER or self.active is None:
             return inf
         return max(self._liveness.last_data, self.active.established_at) + self._settings.session_idle
-
-    def _send_empty(self, association: Association | None) -> None:
-        if association is not None:
-            self._queue(association.ends, association.empty_record())
-
-    def _release_port(self, port: int) -> None:
-        if port != self._settings.port:
-            self._ports.give_back(port)
-            self._closed_ports.append(port)
-            self.touched = True
-
-    def _queue(self, ends: Ends, datagram: bytes) -> None:
-        if datagram:
-            self._outgoing.append(Outgoing(*ends, datagram))
-            self.touched = True
-
-    def _step(self, event: TunnelEvent) -> None:
-        self.state = next_state(self.state, event)
-        self.touched = True

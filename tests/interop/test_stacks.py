@@ -283,7 +283,10 @@ def test_our_client_asks_a_foreign_server_for_its_final_flight_again(make_endpoi
 
 @opposite_clients
 def test_a_second_client_brings_new_keys_while_the_first_is_there(make_endpoint, stack):
-    """A rekey as our server sees it: from another port, beside the live one, which is drained and dismissed."""
+    """A rekey as our server sees it: from another port, beside the live one, which is drained and dismissed.
+
+    The new keys seal once the client was heard on them, and not before: it may not have our last flight.
+    """
     endpoint = make_endpoint(listens=True)
     first = serve(endpoint, stack)
     assert_talks_to_client(endpoint, first, b"old keys")
@@ -291,6 +294,10 @@ def test_a_second_client_brings_new_keys_while_the_first_is_there(make_endpoint,
     second = serve(endpoint, stack)
     first.write(b"under way\n")
     endpoint.until(lambda: b"under way\n" in endpoint.received)
+    if not stack.echoes:
+        assert endpoint.tunnel.active is old
+        second.write(b"here\n")
+        endpoint.until(lambda: b"here\n" in endpoint.received)
     assert_talks_to_client(endpoint, second, b"new keys")
     assert endpoint.tunnel.active is not old
     endpoint.until(lambda: old.closed)
