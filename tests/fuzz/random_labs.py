@@ -38,7 +38,6 @@ from dtls_emu.host.accounts import AccountingError, forward_mark, reverse_of
 from dtls_emu.host.cloud import Cloud
 from dtls_emu.host.wire_trace import WireTrace
 from dtls_emu.lab.loader import EXAMPLES, load_lab, parse_lab
-from dtls_emu.lab.vocabulary import Verdict
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.wire_watch import watching
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
@@ -83,22 +82,20 @@ class Finding:
 
 
 class Said(NamedTuple):
-    """What an outcome says of an item's packets between hosts, forward and back, where it says anything.
+    """What an outcome says of an item's packets between hosts, forward and back.
 
     Fields:
-        encrypted: packets that were sealed; None: not told.
-        clear: packets that were in clear, at most; None: not told.
+        encrypted: packets that were sealed.
+        clear: packets that were in clear.
     """
 
-    encrypted: int | None
-    clear: int | None
+    encrypted: int
+    clear: int
 
 
 def said_of(item: ItemOutcome) -> Said:
-    """What an outcome says of an item: the one place that knows how."""
-    if hasattr(item, "in_clear"):
-        return Said(item.encrypted, item.in_clear)
-    return Said(None, 0 if item.verdict is Verdict.ENCRYPT else None)
+    """What an outcome says of an item."""
+    return Said(item.encrypted, item.in_clear)
 
 
 class Witness:
@@ -232,7 +229,7 @@ def _contradictions(outcome: Outcome, witness: Witness) -> Iterator[tuple[str, s
             ("in clear", said.clear, sum(witness.clear[mark] for mark in marks)),
             ("encrypted", said.encrypted, sum(witness.sealed[mark] for mark in marks)),
         ):
-            if told is not None and told != seen:
+            if told != seen:
                 yield (
                     "leak" if what == "in clear" else "outcome",
                     (
