@@ -478,8 +478,7 @@ class Handshake:
         assert self._write_keys is not None  # our Finished was written before the handshake could complete
         assert self._read_keys is not None
         if self._keep_connection:
-            # OpenSSL goes on numbering records, and knows nothing of the Finished that we have sealed.
-            pass_over(connection, self._next_sequence - self._openssl_sequence)
+            self._quieten(connection)
         self.established = Established(
             self._write_keys,
             self._read_keys,
@@ -489,6 +488,24 @@ class Handshake:
         )
         self.finished = Finished(self._finished_message, self._next_plain_sequence)
         self._release()
+
+    def _quieten(self, connection: SSL.Connection) -> None:
+        """Leave OpenSSL, which goes on numbering records, with nothing to write but what it is asked for.
+
+        A Finished that came twice before its ChangeCipherSpec is still in its buffer, and would be answered by the last
+        flight, under numbers of its own. Nor does it know of the Finished that we have sealed.
+        """
+        try:
+            connection.recv(1)
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            raise RemoteProtocolError(_openssl_reason(error)) from None
+        for record in pull_records_untrusted(_drain(connection)):
+            if record.header.epoch:
+                self._openssl_sequence = record.header.sequence + 1
+        self._next_sequence = max(self._next_sequence, self._openssl_sequence)
+        pass_over(connection, self._next_sequence - self._openssl_sequence)
 
     def _fail(self, reason: str) -> None:
         self.failure = reason

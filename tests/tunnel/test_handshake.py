@@ -219,6 +219,28 @@ def test_a_lost_final_flight_of_the_openssl_backend_costs_a_timer_and_no_attempt
     assert_carries_data(pair)
 
 
+def test_a_finished_that_waits_twice_in_openssl_is_not_answered_behind_our_back():
+    """It overtakes the rest of its flight, and so does its repetition: OpenSSL would write where nobody asked it to."""
+
+    def fate(who, number, data):
+        return [
+            (
+                1.5 if who == "alpha" and number > 1 and record.header.epoch == 0 else DELAY,
+                bytes(record.record),
+            )
+            for record in pull_records_untrusted(data)
+        ]
+
+    pair = Pair(backend="openssl", fate=fate)
+    pair.connect()
+    pair.run(until=10)
+    assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
+    assert_carries_data(pair)
+    pair.send("beta", b"after data of the client")
+    pair.run(until=pair.now + 1)
+    assert pair.received["alpha"][-1] == b"after data of the client"
+
+
 def test_every_second_final_flight_lost_is_recovered_with_the_openssl_backend():
     """Several repetitions take several numbers; OpenSSL, which does not know of them, goes on behind them all."""
     lost = {("beta", 2), ("beta", 3), ("alpha", 3)}
