@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.wire.icmp import ERROR_BURST, ERRORS_PER_SECOND
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Hint", "hints_of"]
+
+
+UNHEARD: Final = 1000
+"""Errors that a VM was due and not sent, before anybody is told: a window of TCP that was under way when a path became
+smaller is no reason to worry, a program that does not listen is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def _unanswered(agent: Agent, encrypted: bool) -> Iterator[Hint]:
             f"{silent} IPv4 packets without DF were too big; no fragments are made, and their senders may not be told",
             "have them set DF" + (f", or give the NICs of the VMs an MTU of {min(ways)}" if ways else ""),
         )
-    if counters.icmp_limited:
+    if counters.icmp_limited > UNHEARD:
         yield Hint(
             "VMs",
             f"{counters.icmp_limited} packets were too big and not answered: a VM gets {ERRORS_PER_SECOND} ICMP errors "

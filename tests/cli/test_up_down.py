@@ -315,12 +315,22 @@ def test_enforcement_is_changed_while_it_is_up(changed_lab):
 def test_a_transfer_survives_a_fabric_that_becomes_smaller(changed_lab):
     """Cards, cable and state have the new MTU; TCP learns of it by ICMP from the card."""
     assert transfer(changed_lab) == len(PAYLOAD) * REPEATED
-    cli("set", "--run", changed_lab, "host-1-host-2", "mtu=1300")
+    cli("set", "--run", changed_lab, "host-1-host-2", "mtu=1367")
     assert transfer(changed_lab) == len(PAYLOAD) * REPEATED
     (link,) = json.loads(inside(changed_lab, "host-2", "ip", "-json", "link", "show", "to-host-1").stdout)
-    assert link["mtu"] == 1300
-    assert status(changed_lab, "host-1")["card"]["tunnels"]["host-2"]["mtu"]["fabric"] == 1300
-    assert read_state(RUNS / changed_lab).lab["links"] == [{"between": ["host-1", "host-2"], "mtu": 1300}]
+    assert link["mtu"] == 1367
+    assert status(changed_lab, "host-1")["card"]["tunnels"]["host-2"]["mtu"]["fabric"] == 1367
+    assert read_state(RUNS / changed_lab).lab["links"] == [{"between": ["host-1", "host-2"], "mtu": 1367}]
+
+
+def test_a_fabric_on_which_ipv6_would_not_work_is_refused(changed_lab):
+    """Not one byte less than a VM's 1280 and all that is around them; it is said which link, and nothing changes."""
+    before = read_state(RUNS / changed_lab)
+    done = cli("set", "--run", changed_lab, "host-1-host-2", "mtu=1366", check=False)
+    assert done.returncode == 2
+    assert "1366 is too small for IPv6 between `host-1` and `host-2`" in done.stderr
+    assert "write at least 1367" in done.stderr
+    assert read_state(RUNS / changed_lab) == before
 
 
 def test_a_wrong_change_changes_nothing(changed_lab):
