@@ -35,7 +35,8 @@ from dtls_emu.tunnel.record_kernels import (
     seal_burst,
 )
 from dtls_emu.wire.burst import MAX_ROWS
-from dtls_emu.wire.ecn import ECN, NOT_CAPABLE, combine, mark_rows
+from dtls_emu.wire.ecn import ECN
+from dtls_emu.wire.ecn_kernels import NOT_CAPABLE, combine, mark_rows
 from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.inspect import PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import bytes_at, copy_bytes, kernel, times_at, words_at

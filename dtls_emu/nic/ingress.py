@@ -22,7 +22,8 @@ from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.ecn import ECN, NOT_CAPABLE, combine, mark_rows
+from dtls_emu.wire.ecn import ECN
+from dtls_emu.wire.ecn_kernels import NOT_CAPABLE, combine, mark_rows
 from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, stated_length, unpack_key
 from dtls_emu.wire.merge import merge
 from dtls_emu.wire.overhead import ENCAPSULATION

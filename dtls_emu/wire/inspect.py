@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dtls_emu.wire.ecn import type_of_service
+from dtls_emu.wire.ecn_kernels import type_of_service
 from dtls_emu.wire.headers import (
     AUTHENTICATION,
     EXTENSION_HEADERS,

@@ -14,7 +14,7 @@ from numba.core import config
 
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
-from dtls_emu.wire.ecn import mark_rows
+from dtls_emu.wire.ecn_kernels import mark_rows
 from dtls_emu.wire.headers import super_packet_layout
 from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import copy_bytes, kernel, load_u32_be

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
-from dtls_emu.wire.ecn import NOT_CAPABLE, combine, mark_rows, type_of_service
+from dtls_emu.wire.ecn_kernels import NOT_CAPABLE, combine, mark_rows, type_of_service
 from dtls_emu.wire.packet import tcp_packet, udp_packet, with_tos
 from dtls_emu.wire.parse import is_intact, parse_packet_untrusted
 
