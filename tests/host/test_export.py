@@ -500,8 +500,10 @@ def test_a_disk_that_is_full_leaves_no_file_and_the_message_names_one(tmp_path, 
     written = []
     fdopen = os.fdopen
 
-    def full(descriptor, mode):
-        file = fdopen(descriptor, mode)
+    def full(descriptor, mode, **options):
+        file = fdopen(descriptor, mode, **options)
+        if "w" not in mode:
+            return file
         written.append(file)
         if len(written) == 3:
             monkeypatch.setattr(os, "fdopen", fdopen)
