@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -357,8 +358,21 @@ def guest_nic(namespace):
     device = open_tun("tun0", netns=namespace, create=True)
     topology = make_topology(vms={"a": {"mtu": 1400}})
     configure_device("tun0", namespace, topology.vms["a"], topology, metric=1)
+    await_addresses(namespace)
     yield device
     device.close()
+
+
+def await_addresses(namespace):
+    """Linux puts an IPv6 address into force in the background, also one that is on no probation (addrconf_dad_work)."""
+    for _ in range(1000):
+        with entered(namespace):
+            lines = Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
+        ours = [line.split() for line in lines if line.startswith("fd00")]
+        if ours and not any(int(flags, 16) & TENTATIVE for *_, flags, _ in ours):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"addresses are still tentative: {lines}")
 
 
 def inside(namespace, family, options=()):
@@ -377,6 +391,8 @@ def read_all(device):
     )
     return bursts
 
+
+TENTATIVE = 0x40  # IFA_F_TENTATIVE, linux/if_addr.h
 
 FAMILIES = {4: (socket.AF_INET, "10.0.0.6", "10.0.0.4"), 6: (socket.AF_INET6, "fd00::6", "fd00::4")}
 
