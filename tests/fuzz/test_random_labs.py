@@ -26,9 +26,11 @@ LABS = 40
 
 @pytest.fixture
 def random_labs(monkeypatch):
-    """The script as a module."""
+    """The script as a module, its kernels compiled before anything is broken."""
     monkeypatch.syspath_prepend(HERE)
-    return import_module("random_labs")
+    module = import_module("random_labs")
+    module._compile_kernels()
+    return module
 
 
 @pytest.mark.parametrize("seed", ["20261127", "another each time"])
