@@ -368,8 +368,13 @@ class Handshake:
         for record in records:
             if record.header.epoch:
                 self._openssl_sequence = record.header.sequence + 1
-                self._next_sequence = max(self._next_sequence, self._openssl_sequence)
-                if record.header.content_type == HANDSHAKE and not self._has_finished():
+                is_repeated = self._has_finished()
+                if self._keep_connection or not is_repeated:
+                    # What OpenSSL repeats is not sent, so it spends a number only where OpenSSL goes on from there.
+                    self._next_sequence = max(self._next_sequence, self._openssl_sequence)
+                if is_repeated:
+                    continue
+                if record.header.content_type == HANDSHAKE:
                     self._keep_finished(record)
                     is_new = True
             elif record.header.content_type == HANDSHAKE:
