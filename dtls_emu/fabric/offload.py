@@ -53,7 +53,6 @@ __all__ = [
     "read_control",
     "report_tos",
     "segment_control",
-    "segment_size",
     "tos_control",
 ]
 
@@ -238,11 +237,6 @@ def path_mtu(sock: socket.socket, address: str) -> int | None:
 def segment_control(size: int) -> list[ControlMessage]:
     """The control messages of a send that the kernel shall cut into datagrams of ``size`` bytes (a C u16)."""
     return [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))]
-
-
-def segment_size(control_untrusted: list[ControlMessage]) -> int:
-    """The size of each datagram of a merged receive (a C int), 0 when it holds a single one."""
-    return read_control(control_untrusted)[0]
 
 
 def report_tos(sock: socket.socket) -> Offload:
