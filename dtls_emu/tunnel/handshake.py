@@ -478,6 +478,7 @@ class Handshake:
         assert self._write_keys is not None  # our Finished was written before the handshake could complete
         assert self._read_keys is not None
         if self._keep_connection:
+            self._read_on(connection)
             # OpenSSL goes on numbering records, and knows nothing of the Finished that we have sealed.
             pass_over(connection, self._next_sequence - self._openssl_sequence)
         self.established = Established(
@@ -489,6 +490,27 @@ class Handshake:
         )
         self.finished = Finished(self._finished_message, self._next_plain_sequence)
         self._release()
+
+    def _read_on(self, connection: SSL.Connection) -> None:
+        """Have OpenSSL read now what it has put by: to a Finished that came early, and again, it answers with its own
+        last flight, under the next record number. That is not sent, since we repeat flights ourselves.
+        """
+        while True:
+            try:
+                connection.recv(_READ_SIZE)
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                raise RemoteProtocolError(_openssl_reason(error)) from error
+            numbers = [
+                record.header.sequence
+                for record in pull_records_untrusted(_drain(connection))
+                if record.header.epoch
+            ]
+            if not numbers:
+                return
+            self._openssl_sequence = max(numbers) + 1
+            self._next_sequence = max(self._next_sequence, self._openssl_sequence)
 
     def _fail(self, reason: str) -> None:
         self.failure = reason
