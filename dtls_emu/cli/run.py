@@ -230,7 +230,7 @@ def _tunnel_row(tunnel: TunnelOutcome) -> list[str]:
 def _tunnel_notes(tunnel: TunnelOutcome) -> Iterator[str]:
     """What is mostly the same for all tunnels."""
     if tunnel.cipher:
-        yield f"{_CIPHER}: {tunnel.cipher}"
+        yield f"{_CIPHER}: {tunnel.cipher.removeprefix(f'{_CIPHER}, ')}"
     reading = "" if tunnel.protects else "; what is called encrypted here can be read by anyone"
     yield f"{tunnel.backend}: {tunnel.backend_reason}{reading}"
 

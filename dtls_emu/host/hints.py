@@ -79,8 +79,8 @@ def _unanswered(agent: Agent, encrypted: bool) -> Iterator[Hint]:
     if counters.icmp_limited > UNHEARD:
         yield Hint(
             "VMs",
-            f"{counters.icmp_limited} packets were too big and not answered: a VM gets {ERRORS_PER_SECOND} ICMP errors "
-            f"a second, {ERROR_BURST} at once (RFC 4443 2.4 f)",
+            f"{counters.icmp_limited} ICMP errors about packets that were too big were not sent: a VM gets "
+            f"{ERRORS_PER_SECOND} a second, {ERROR_BURST} at once (RFC 4443 2.4 f)",
             "find the program that goes on sending what does not fit",
         )
 

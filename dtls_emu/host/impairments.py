@@ -83,10 +83,14 @@ class ImpairedLinks:
         self._clock.run_until(now)
 
     def statistics(self) -> Mapping[str, FabricStatistics]:
-        """The books of each impaired link, by the name of the host behind it."""
+        """The books of each link that is impaired, or was when something was sent, by the name of the host behind it."""
+        books = {
+            address: self._fabric.link_statistics(self._host, name) for address, name in self._names.items()
+        }
         return {
-            self._names[address]: self._fabric.link_statistics(self._host, self._names[address])
-            for address in sorted(self.peers)
+            self._names[address]: link
+            for address, link in sorted(books.items())
+            if address in self.peers or link.offered
         }
 
 

@@ -219,8 +219,11 @@ class ItemOutcome:
 
     @property
     def treated(self) -> Counter[tuple[Verdict, FlowEncryption | None]]:
-        """Packets that were sealed, sent in clear or dropped as decided, by verdict and code."""
-        return _count(((each.decision.verdict, each.decision.code), each.packets) for each in self.handled)
+        """Packets that were sealed, sent in clear or dropped as decided, by verdict and code; decisions for packets
+        that were all dropped on the way out only where there are no others.
+        """
+        counted = _count(((each.decision.verdict, each.decision.code), each.packets) for each in self.handled)
+        return +counted or counted
 
     @property
     def _by_verdict(self) -> Counter[Verdict]:

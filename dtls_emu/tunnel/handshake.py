@@ -500,15 +500,17 @@ class Handshake:
         A Finished that came twice before its ChangeCipherSpec is still in its buffer, and would be answered by the last
         flight, under numbers of its own. Nor does it know of the Finished that we have sealed.
         """
-        try:
-            connection.recv(1)
-        except SSL.WantReadError:
-            pass
-        except SSL.Error as error:
-            raise RemoteProtocolError(_openssl_reason(error)) from None
-        for record in pull_records_untrusted(_drain(connection)):
-            if record.header.epoch:
-                self._openssl_sequence = record.header.sequence + 1
+        while True:
+            try:
+                connection.recv(_READ_SIZE)
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                raise RemoteProtocolError(_openssl_reason(error)) from error
+            answers = [record for record in pull_records_untrusted(_drain(connection)) if record.header.epoch]
+            if not answers:
+                break
+            self._openssl_sequence = answers[-1].header.sequence + 1
         self._next_sequence = max(self._next_sequence, self._openssl_sequence)
         pass_over(connection, self._next_sequence - self._openssl_sequence)
 

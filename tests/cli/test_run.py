@@ -89,6 +89,11 @@ def test_several_verdicts_are_shown_with_their_packets(monkeypatch):
     assert line_of("\n".join(lines), "ping verdict") == "ping verdict encrypt encrypt 8, clear 2"
 
 
+def test_the_cipher_of_keys_from_a_broker_is_named_once():
+    """In front of where they came from."""
+    assert "AES-256-GCM: keys from the broker" in run("broker").splitlines()
+
+
 def test_copies_have_a_column_where_links_make_any():
     """So that each row adds up: offered + duplicated = delivered + dropped."""
     assert "duplicated" not in run("two-vms")

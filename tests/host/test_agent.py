@@ -215,6 +215,16 @@ def test_loss_is_counted_on_the_link(make_rig):
     assert books.balanced
 
 
+def test_what_a_link_lost_is_counted_when_it_loses_no_more(make_rig):
+    """No counter goes down because the lab was changed."""
+    rig = make_rig(link={"loss": 1.0}, encrypted=False)
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    rig.agents["h1"].reconfigure(with_link(rig.topology, loss=0.0))
+    assert rig.agents["h1"].links.peers == frozenset()
+    assert rig.agents["h1"].links.statistics()["h2"].dropped == {DropReason.LOST: 1}
+
+
 def test_duplicates_and_reordering_are_what_the_lab_says(make_rig):
     """Each packet twice; with reordering the second overtakes the first."""
     rig = make_rig(link={"duplicate": 1.0}, encrypted=False)

@@ -1,6 +1,7 @@
 """The broker: fresh keys for each session, the responder first, and nothing kept."""
 
 import base64
+import itertools
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,38 @@ def test_a_host_that_is_gone_costs_only_its_own_sessions(hosts):
     hosts.silent.add("h2")
     hosts.wanted["h1"] = [{"peer": "h2", "port": 1}, {"peer": "nobody", "port": 2}]
     assert serve_keys(SOCKETS, rounds(3), sleep=lambda _: None) == 0
+    assert hosts.asked == []
+
+
+def test_a_session_whose_peer_is_being_restarted_gets_its_keys_when_that_is_back(hosts):
+    """The initiator asks once, and waits: it would lose all that it has to send until it gives up."""
+    now = itertools.count()
+    hosts.silent.add("h2")
+    hosts.wanted["h1"] = [{"peer": "h2", "port": 50_000}]
+
+    def back_in_the_third_round(_):
+        if len(hosts.slept) == 2:
+            hosts.silent.clear()
+        hosts.slept.append(None)
+
+    hosts.slept = []
+    assert serve_keys(SOCKETS, rounds(6), sleep=back_in_the_third_round, clock=lambda: float(next(now))) == 1
+    assert [host for host, _, _ in hosts.asked] == ["h2", "h1"]
+
+
+def test_no_keys_are_handed_out_for_a_request_that_its_host_has_given_up(hosts):
+    """It has closed that port."""
+    now = itertools.count(step=10)
+    hosts.silent.add("h2")
+    hosts.wanted["h1"] = [{"peer": "h2", "port": 50_000}]
+
+    def back_after_half_a_minute(_):
+        hosts.slept += 10
+        if hosts.slept == 30:
+            hosts.silent.clear()
+
+    hosts.slept = 0
+    assert serve_keys(SOCKETS, rounds(6), sleep=back_after_half_a_minute, clock=lambda: float(next(now))) == 0
     assert hosts.asked == []
 
 

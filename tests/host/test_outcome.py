@@ -138,6 +138,15 @@ def test_a_refused_flow_that_is_encrypted_later_was_not_always_encrypted(make_la
         assert not item.ok
 
 
+def test_a_decision_for_packets_that_were_never_sent_is_no_verdict_beside_another(make_lab):
+    """More than may wait are dropped on their way out; the others in the end, because there is no tunnel."""
+    stream = "name: s, kind: udp, from: a, to: b, count: 600, interval: 1ms, expect: {verdict: drop}"
+    (item,) = watched(make_lab(stream, link="loss: 100%", enforcement="DropUnencrypted")).items
+    assert item.dropped == {DropReason.NOT_ACCEPTED: 512, DropReason.QUEUE_FULL: 88}
+    assert (item.verdicts, item.encryptions) == ("drop", "NX_NOT_ACCEPTED")
+    assert item.ok
+
+
 def test_each_row_of_the_decision_table_is_reached_by_a_lab(make_lab):
     """What `explain decision` prints can all be seen: in the shipped labs, or in one that changes a knob."""
     fragments = "name: f, kind: fragments, from: a, to: b, shapes: [v4-first, v6-fragment], count: 5"

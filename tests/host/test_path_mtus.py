@@ -190,4 +190,4 @@ def test_packets_whose_senders_cannot_be_told_are_a_hint(make_rig, monkeypatch):
     first, second = hints_of(agent, rig.topology)
     assert first.what.startswith("2 IPv4 packets without DF were too big")
     assert first.remedy.endswith("an MTU of 1563")
-    assert second.what.startswith("3 packets were too big and not answered")
+    assert second.what.startswith("3 ICMP errors about packets that were too big were not sent")

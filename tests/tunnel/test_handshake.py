@@ -277,6 +277,25 @@ def test_every_second_final_flight_lost_is_recovered_with_the_openssl_backend():
     assert_carries_data(pair)
 
 
+@pytest.mark.parametrize(("mtu", "first", "second"), [(284, 2, 6), (284, 3, 8), (700, 2, 4)])
+def test_a_finished_that_came_early_twice_is_not_answered_by_openssl_later(mtu, first, second):
+    """A part of the client's flight is lost twice, its Finished never: OpenSSL keeps both, and answers the second by
+    its own last flight when it next reads, under a record number that is ours by then.
+    """
+    pair = Pair(
+        backend="openssl",
+        path_mtu=mtu,
+        fate=lambda who, n, data: [] if who == "alpha" and n in {first, second} else [(DELAY, data)],
+    )
+    pair.connect()
+    pair.run(until=12)
+    assert (pair.client.handshakes, pair.server.handshakes) == (1, 1)
+    assert_carries_data(pair)
+    pair.send("beta", b"sealed once OpenSSL has read")
+    pair.run(until=pair.now + 1)
+    assert pair.received["alpha"][-1] == b"sealed once OpenSSL has read"
+
+
 def test_a_spoofed_client_hello_leaves_a_live_association_alone():
     """Without its cookie a ClientHello on the same ports changes nothing (RFC 6347 4.2.8)."""
     pair = Pair()
