@@ -83,8 +83,18 @@ def _status_of(command: Callable[[], Any]) -> int:
         complain("interrupted")
         return EXIT_INTERRUPTED
     except SystemExit as ended:
+        if _is_interrupt(ended):
+            complain("interrupted")
         return _code(ended)
     return 0
+
+
+def _is_interrupt(ended: SystemExit) -> bool:
+    """Whether Ctrl-C is behind it that no command has dealt with: the library makes it an exit that says nothing."""
+    error: BaseException | None = ended
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _code(ended: SystemExit) -> int:

@@ -253,6 +253,8 @@ def _explained(details: ErrorDetails) -> Problem:
         return Problem(path, "unknown key; leave it out")
     if kind == "value_error":
         return Problem(path, str(details["ctx"]["error"]))
+    if kind in {"model_type", "dict_type"}:
+        return Problem(path, "is no object; write one: `{...}`")
     message = details["msg"]
     return Problem(path, message[0].lower() + message[1:])
 

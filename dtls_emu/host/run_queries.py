@@ -23,6 +23,7 @@ from dtls_emu.host.run_state import (
     read_state,
     run_names,
     started_by_hand,
+    unreadable,
 )
 from dtls_emu.lab.problems import suggest
 
@@ -105,7 +106,7 @@ def hosts_by_hand(runs: Path = RUNS) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RunError(f"{runs}: {error.strerror}; it needs root") from error
+        raise unreadable(error, runs) from error
 
 
 def only_run(runs: Path = RUNS) -> str:

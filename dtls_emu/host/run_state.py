@@ -78,6 +78,7 @@ __all__ = [
     "run_names",
     "salvage",
     "started_by_hand",
+    "unreadable",
 ]
 
 LOCK_PATIENCE: Final = 2.0
@@ -357,7 +358,12 @@ def run_names(runs: Path = RUNS) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise RunError(f"{runs}: {error.strerror}; it needs root") from error
+        raise unreadable(error, runs) from error
+
+
+def unreadable(error: OSError, runs: Path) -> RunError:
+    """Why the folder of runs cannot be read, and what to do."""
+    return _no_folder(runs) if isinstance(error, NotADirectoryError) else refusal(error, runs)
 
 
 def require_root() -> None:
@@ -407,11 +413,15 @@ def _in_the_way(path: Path) -> RunError:
         return RunError(f"{_not_a_run(path.name, by_hand)}; choose another name with --name")
     for each in (path.parent, path):
         if not is_folder(each):
-            return RunError(f"{each} is in the way: it is no folder of runs; remove it")
+            return _no_folder(each)
     return RunError(
         f"there is a run `{path.name}` already; end it with `sudo dtls-emu down {path.name}`, or choose another "
         "name with --name"
     )
+
+
+def _no_folder(path: Path) -> RunError:
+    return RunError(f"{path} is in the way: it is no folder of runs; remove it")
 
 
 def _not_a_run(name: str, by_hand: Sequence[Path]) -> str:

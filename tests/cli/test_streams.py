@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from dtls_emu.cli.streams import EXIT_USAGE, run_command
+from dtls_emu.cli.streams import EXIT_INTERRUPTED, EXIT_USAGE, run_command
 from dtls_emu.errors import DtlsEmuError
 
 
@@ -132,6 +133,22 @@ def test_signals_are_statuses_and_undo_what_was_made(capsys):
             signal.signal(number, handler)
     assert undone == list(before)
     assert capsys.readouterr().err == "dtls-emu: interrupted\n" * 3
+
+
+def test_ctrl_c_is_said_also_where_the_library_of_the_command_line_hears_it_first(capsys):
+    """It makes an exit of it that says nothing; what a command ends with on its own is not added to."""
+    command_line = typer.Typer()
+
+    @command_line.command()
+    def work(*, interrupted: bool = False) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+    assert run_command(lambda: command_line(["--interrupted"])) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "dtls-emu: interrupted\n"
+    assert run_command(lambda: command_line([])) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == ""
 
 
 def test_a_second_request_to_end_does_not_disturb_what_is_undone():

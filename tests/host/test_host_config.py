@@ -94,6 +94,7 @@ def test_the_traffic_of_the_lab_needs_no_files_here():
         ({"version": None}, "version: missing; write it"),
         ({"host": "h3"}, "host: no such host in the lab; write one of: h1, h2"),
         ({"host": "H1"}, "host: `H1` is no name"),
+        ({"lab": 3}, "lab: is no object; write one: `{...}`"),
         ({"colour": "blue"}, "colour: unknown key; leave it out"),
         ({"encryption": "perhaps"}, "encryption: input should be 'on' or 'off'"),
         ({"gso": True}, "gso: input should be 'auto', 'on' or 'off'"),
@@ -186,9 +187,10 @@ def test_the_line_is_that_of_the_key():
 
 @pytest.mark.parametrize("text", ["", "[]", "nonsense", "{", "\t{}"])
 def test_what_is_no_mapping_is_an_error_and_not_a_traceback(text):
-    """Whatever stands in the file."""
-    with pytest.raises(LabFileError):
+    """Whatever stands in the file; and no class of ours is named."""
+    with pytest.raises(LabFileError) as raised:
         parse_host_config(text, Path("host.json"))
+    assert "HostConfig" not in str(raised.value)
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,16 @@ from dtls_emu.host.run_queries import (
     readable_states,
     summaries,
 )
-from dtls_emu.host.run_state import CardProcess, Folder, Namespace, RunError, RunFolder, RunState, boot_id
+from dtls_emu.host.run_state import (
+    CardProcess,
+    Folder,
+    Namespace,
+    RunError,
+    RunFolder,
+    RunState,
+    boot_id,
+    run_names,
+)
 from dtls_emu.lab import load_lab
 
 
@@ -161,3 +172,24 @@ def test_a_host_that_was_started_by_hand_is_beside_the_runs_until_it_is_killed(m
     assert hosts_by_hand(runs) == []
     assert summaries(runs)[1] == RunSummary("mine", RunCondition.DEAD, (str(folder),))
     assert hosts_by_hand(runs / "nowhere") == []
+
+
+@pytest.mark.parametrize("ask", [hosts_by_hand, run_names])
+def test_a_folder_of_runs_that_is_none_is_to_be_removed(tmp_path, ask):
+    """Root, too, may be told what helps: that it is not a matter of permissions."""
+    runs = tmp_path / "runs"
+    runs.write_text("x")
+    with pytest.raises(RunError, match=rf"^{runs} is in the way: it is no folder of runs; remove it$"):
+        ask(runs)
+
+
+@pytest.mark.parametrize("ask", [hosts_by_hand, run_names])
+def test_a_folder_of_runs_that_may_not_be_read_needs_root(tmp_path, monkeypatch, ask):
+    """The one error of which that is true."""
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(RunError, match=rf"^{tmp_path}: Permission denied; it needs root$"):
+        ask(tmp_path)
