@@ -52,9 +52,10 @@ REORDER_HOLD: Final = 10_000_000
 _CHANGE_CIPHER_SPEC: Final = 0x14  # RFC 5246 6.2.1
 _HANDSHAKE: Final = 0x16
 
-_SAME_IN_EVERY_RUN: Final[tuple[int, ...]] = (*range(11), 13, 17, 18)
+_SAME_IN_EVERY_RUN: Final[tuple[int, ...]] = (*range(11), 17, 18)
 """Bytes of a handshake's datagram. Of its first record type, version, epoch and number (RFC 6347 4.1); behind the
-record's length, which varies, type and number of the message (4.2.2), or what stands there of another record."""
+record's length, which varies, the number of the message (4.2.2), or what stands there of another record. Not the
+message's type: a ServerHello that is read as a HelloVerifyRequest is one or none by its random bytes."""
 
 
 @dataclass(frozen=True, slots=True)
