@@ -23,9 +23,9 @@ def down(
 ) -> None:
     """End a run: cards, programs in its VMs, interfaces, namespaces, credentials.
 
-    It goes by what the run wrote down before it made it, so it works after anything was killed, and again when
-    nothing is left; also when what was written is damaged in part, or the disk is full. What cannot be told is said
-    and left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
+    A run records each thing before it makes it, and only what is recorded is removed. So this works after anything
+    was killed, when the disk is full, and again when nothing is left. What a damaged record does not tell is named and
+    left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
     """
     from dtls_emu.host.run_queries import only_run
     from dtls_emu.host.run_state import RUNS, require_root, run_names, started_by_hand

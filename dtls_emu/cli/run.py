@@ -137,7 +137,7 @@ def _print(outcome: Outcome) -> None:
         f"{outcome.lab}: traffic, {outcome.duration:.3f} s of virtual time, seed {outcome.seed}",
         ["item", "verdict", "code", ">offered", *[">duplicated"] * copies, ">delivered", "dropped"],
         [_item_row(item, copies=copies) for item in outcome.items],
-        spare=["code"],
+        spare=["offered"],
     )
     more = [row for item in outcome.items if any((row := _more_row(item))[2:])]
     if more:

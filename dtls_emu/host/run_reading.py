@@ -150,6 +150,11 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def _said(error: Exception) -> str:
+    """What is wrong with JSON, where that is known."""
+    return str(error) if isinstance(error, json.JSONDecodeError) else "not JSON that can be read"
+
+
 def _read_header(path: Path) -> tuple[RunState | None, dict[str, Any] | None, list[str]]:
     """The state without what was made, the plain data of its file, and what is wrong with it."""
     try:
@@ -159,9 +164,9 @@ def _read_header(path: Path) -> tuple[RunState | None, dict[str, Any] | None, li
     except OSError as error:
         return None, None, [f"{path}: {error.strerror}"]
     except (ValueError, RecursionError) as error:
-        return None, None, [f"{path}: is no state file of this version: {error}"]
+        return None, None, [f"{path}: is damaged: {_said(error)}"]
     if not isinstance(document, dict):
-        return None, None, [f"{path}: is no state file of this version: not an object"]
+        return None, None, [f"{path}: is damaged: not an object"]
     version = document.get("version")
     if type(version) is int and version > VERSION:
         newer = f"is of a newer dtls-emu (version {version}; this one knows {VERSION})"

@@ -106,6 +106,8 @@ def _explain(details: ErrorDetails, data: Any) -> Problem:
         case "too_long":
             most = "at most " if isinstance(value, dict) else ""
             return Problem(path, f"has {len(value)} entries; write {most}{context['max_length']}")
+    if value is None and kind == "string_type":  # `null` and `~` are no text to YAML
+        return Problem(path, 'has no value; write one, or "null" in quotes if that is meant')
     if value is None:
         return Problem(path, f"has no value; write {_WANTED.get(kind, 'one, or leave the key out')}")
     if kind in _LIMITS:

@@ -333,7 +333,7 @@ class Egress:
     ) -> None:
         """The tunnel is not up (yet): keep the packets, drop them, or send them in clear, as the profile says."""
         if tunnel.is_ending:
-            self.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
+            self._drop_of(flow, DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             return
         choice = while_building(flow.facts, self.topology.profile)
         if choice is FirstPacket.QUEUE:

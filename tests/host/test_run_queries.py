@@ -96,7 +96,7 @@ def test_a_state_that_cannot_be_read_is_reported_and_not_raised(tmp_path):
     (tmp_path / "demo" / "state.json").write_text("{")
     (summary,) = summaries(tmp_path)
     assert summary.condition is RunCondition.UNREADABLE
-    assert "demo/state.json: is no state file of this version" in summary.made[0]
+    assert "demo/state.json: is damaged: " in summary.made[0]
     assert "`sudo dtls-emu down demo` ends the run" in summary.made[0]
 
 

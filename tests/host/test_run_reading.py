@@ -55,10 +55,10 @@ def run(tmp_path):
 
 
 WRONG_STATES = {
-    "cut short": (lambda text: text[:100], "is no state file of this version: "),
-    "empty": (lambda _: "", "is no state file of this version: "),
-    "a list": (lambda _: "[]", "is no state file of this version: not an object"),
-    "nested without end": (lambda _: "[" * 100_000, "is no state file of this version: "),
+    "cut short": (lambda text: text[:100], "is damaged: "),
+    "empty": (lambda _: "", "is damaged: "),
+    "a list": (lambda _: "[]", "is damaged: not an object"),
+    "nested without end": (lambda _: "[" * 100_000, "is damaged: "),
     "newer": (lambda _: '{"version": 3}', r"is of a newer dtls-emu \(version 3; this one knows 2\)"),
     "another run's": (
         lambda text: text.replace('"run": "demo"', '"run": "other"'),
