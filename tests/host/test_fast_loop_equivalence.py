@@ -18,7 +18,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from dtls_emu.fabric.offload import segment_size
+from dtls_emu.fabric.offload import read_control
 from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.rig import ADDRESSES, PORTS, Rig, on_one_cpu, with_link
@@ -243,7 +243,7 @@ class Player:
                     data, control, _, source = entry.sock.recvmsg(1 << 16, 64)
                 except BlockingIOError:
                     break
-                size = segment_size(control) or len(data)
+                size = read_control(control)[0] or len(data)
                 caught += [(source[1], port, data[at : at + size]) for at in range(0, len(data), size)]
         for source, port, data in caught:
             if self.rig.engine.backend.protects and port != PORTS[1]:
