@@ -203,8 +203,10 @@ BENCH = [
 def bench(tmp_path, *arguments):
     """A benchmark that does not end by itself; its temporary folder is one of this test's own."""
     (tmp_path / "tmp").mkdir()
+    # Whoever runs the tests in the background may have these signals ignored, and that is inherited.
+    signals = ["env", "--default-signal=INT,TERM,HUP"]
     return subprocess.Popen(
-        [*COMMAND.split(), *BENCH, *arguments],
+        [*signals, *COMMAND.split(), *BENCH, *arguments],
         cwd=tmp_path,
         env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
         stderr=subprocess.PIPE,
