@@ -16,6 +16,7 @@ import os
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from dtls_emu.host.tun import TunDevice
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.testing.rig import rebuilt
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet
 from dtls_emu.wire.segment import segment
@@ -43,11 +45,14 @@ RUNS = 3000
 OPTIONS = bytes.fromhex("0101080a0000000100000002")
 LAB = """
 virtual_networks: {{prod: {{address_prefixes: [10.0.0.0/24], vni: 1, encryption: {{enabled: {encrypted}}}}}}}
-hosts: {{h1: {{underlay: 127.83.0.1}}, h2: {{underlay: 127.83.0.2}}}}
+hosts: {{h1: {{underlay: 192.0.2.1}}, h2: {{underlay: 192.0.2.2}}}}
 vms:
   a: {{host: h1, virtual_network: prod, address: 10.0.0.4, mtu: 1400}}
   b: {{host: h2, virtual_network: prod, address: 10.0.0.5, mtu: 1400}}
 """
+UNDERLAYS = {"h1": "127.83.0.1", "h2": "127.83.0.2"}
+"""Loopback, which is no underlay of a lab: both hosts are in this process."""
+
 OFFLOADS = ("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso")
 
 
@@ -111,6 +116,8 @@ def between(
 ) -> dict[str, float]:
     """What is timed between two hosts."""
     topology = compile_lab(parse_lab(LAB.format(encrypted=str(encrypted).lower()), "stages.yaml"))
+    hosts = [replace(host, underlay=UNDERLAYS[host.name]) for host in topology.hosts.values()]
+    topology = rebuilt(topology, hosts=hosts)
     credentials = issue_credentials(topology, datetime.now(UTC))
     near = Side(topology, "h1", "a", credentials, engine, compiled=compiled)
     far = Side(topology, "h2", "b", credentials, engine, compiled=compiled)

@@ -180,14 +180,15 @@ def test_the_state_is_for_its_owner_only(folder):
 
 
 def test_a_file_that_is_none_of_ours_is_not_obeyed(folder, tmp_path):
-    """Neither text nor an unknown key nor another version; the message has the path, and what to do."""
+    """Neither what is no JSON nor an unknown key nor another version; the message has the path, and what to do."""
     folder.close()
     path = folder.path / "state.json"
     good = json.loads(path.read_text())
     for text in ("{", json.dumps(good | {"version": 0}), json.dumps(good | {"surprise": 1})):
         path.write_text(text)
         with pytest.raises(
-            RunError, match=r"demo/state.json: is no .* of this version: .*; `sudo dtls-emu down demo`"
+            RunError,
+            match=r"demo/state.json: is (damaged|no .* of this version): .*; `sudo dtls-emu down demo`",
         ):
             RunFolder.open("demo", tmp_path)
 
