@@ -14,7 +14,7 @@ import os
 import select
 import sys
 
-from dtls_emu.host.tun import open_tun
+from dtls_emu.host.device.tun import open_tun
 
 
 TURNS = 8

@@ -30,18 +30,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtls_emu.cli.streams import run_command
-from dtls_emu.host.changes import change_run
-from dtls_emu.host.control_client import ControlError, ask
-from dtls_emu.host.environment import environment
-from dtls_emu.host.launcher import process_of
-from dtls_emu.host.namespaces import set_link_up
-from dtls_emu.host.netns import entered
-from dtls_emu.host.plan import cable_device, namespace_name
-from dtls_emu.host.processes import is_alive
-from dtls_emu.host.result_file import ResultFile
-from dtls_emu.host.run_state import RUNS, CardProcess, read_state
-from dtls_emu.host.runs import restart_card, start_run, stop_run
+from dtls_emu.deploy.changes import change_run
+from dtls_emu.deploy.launcher import process_of
+from dtls_emu.deploy.namespaces import set_link_up
+from dtls_emu.deploy.plan import cable_device, namespace_name
+from dtls_emu.deploy.runs import restart_card, start_run, stop_run
+from dtls_emu.deploy.state import RUNS, CardProcess, read_state
+from dtls_emu.files.results import ResultFile
+from dtls_emu.host.control.client import ControlError, ask
 from dtls_emu.lab import load_lab
+from dtls_emu.machine.environment import environment
+from dtls_emu.machine.netns import entered
+from dtls_emu.machine.processes import is_alive
 
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.agent import Agent
-from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
-from dtls_emu.host.tun import TunDevice
+from dtls_emu.host.device.tun import TunDevice
+from dtls_emu.host.loop.agent import Agent
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.checksum import sum_bytes
 from dtls_emu.wire.inspect import KEY_WORDS, inspect_frames, inspect_packets

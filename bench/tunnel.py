@@ -24,11 +24,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from dtls_emu.cli.streams import run_command
-from dtls_emu.host.control_client import ask
-from dtls_emu.host.environment import environment
-from dtls_emu.host.plan import namespace_name
-from dtls_emu.host.result_file import ResultFile
-from dtls_emu.host.run_directory import control_socket
+from dtls_emu.deploy.plan import namespace_name
+from dtls_emu.files.results import ResultFile
+from dtls_emu.host.control.client import ask
+from dtls_emu.machine.environment import environment
+from dtls_emu.paths import control_socket
 
 
 if TYPE_CHECKING:

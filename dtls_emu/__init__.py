@@ -4,7 +4,7 @@ Emulated hosts, each with a SmartNIC ("card"), build real DTLS 1.2 AES-256-GCM t
 each other and carry their VMs' packets through them. Start with::
 
     from dtls_emu.lab import load_lab
-    from dtls_emu.host import simulate
+    from dtls_emu.simulation import simulate
 
     outcome = simulate(load_lab("two-vms"))
 

@@ -1,7 +1,7 @@
-"""The three families of errors, so that a newcomer knows at once whom to blame.
+"""The families of errors, so that a newcomer knows at once whom to blame.
 
 A bad datagram is none of them: hostile input is normal input, it is counted by reason
-(:class:`dtls_emu.lab.vocabulary.DropReason`) and never raises through the datapath.
+(:class:`dtls_emu.vocabulary.DropReason`) and never raises through the datapath.
 """
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "LabFileError",
     "LocalProtocolError",
     "RemoteProtocolError",
+    "RunError",
 ]
 
 
@@ -39,3 +40,7 @@ class RemoteProtocolError(DtlsEmuError):
 
 class BackendUnavailableError(DtlsEmuError):
     """A cipher backend cannot work here. The message is the reason, fit to be printed."""
+
+
+class RunError(DtlsEmuError):
+    """A run of real hosts cannot be made, changed or ended. Says why and what to do."""

@@ -1,4 +1,4 @@
-"""What a test needs beyond Python, and how it says that it is missing."""
+"""What a test needs beyond Python, and how it says that it is missing; and a small lab for whoever needs one."""
 
 import os
 import shutil
@@ -123,7 +123,7 @@ NEEDS = {
 }
 
 
-UNWATCHED = {"containers", "crypto", "fuzz", "lab", "policy", "testing", "wire"}
+UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"}
 """Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
 tests that have a watch of their own; and that of containers, whose fabric is in another process."""
 
@@ -139,6 +139,43 @@ def wire_watch(request):
     with watching() as watch:
         yield watch
     watch.check()
+
+
+HEAD = """
+virtual_networks:
+  prod:
+    address_prefixes: [10.0.0.0/24, "fd00::/64"]
+    vni: 5001
+    encryption: {{enabled: {enabled}, enforcement: {enforcement}}}
+hosts:
+  h1: {{underlay: 192.0.2.1, smartnic: {{backend: cryptography}}}}
+  h2: {{underlay: 192.0.2.2, smartnic: {{backend: cryptography}}}}
+vms:
+  a: {{host: h1, virtual_network: prod, address: 10.0.0.4, address_v6: "fd00::4", mtu: {mtu}}}
+  b: {{host: h2, virtual_network: prod, address: 10.0.0.5, address_v6: "fd00::5", mtu: {mtu}}}
+  c: {{host: h1, virtual_network: prod, address: 10.0.0.6, address_v6: "fd00::6", mtu: {mtu}}}
+overrides: {{{overrides}}}
+link_defaults: {{{link}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def make_lab(tmp_path_factory):
+    """Make a lab: VMs a and c on host h1, b on h2, one network; traffic items as flow mappings of YAML."""
+    from dtls_emu.lab.loader import parse_lab
+
+    folder = tmp_path_factory.mktemp("lab")
+
+    def make(
+        *traffic, link="", mtu=1500, overrides="", enabled="true", enforcement="AllowUnencrypted", seed=1
+    ):
+        items = "\n".join(f"  - {{{item}}}" for item in traffic)
+        settings = {"link": link, "mtu": mtu, "overrides": overrides}
+        head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
+        return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", folder / "test.yaml")
+
+    make.folder = folder
+    return make
 
 
 def pytest_runtest_setup(item):

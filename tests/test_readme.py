@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dtls_emu.cli.app import app
-from dtls_emu.host import simulate
 from dtls_emu.lab import load_lab, shipped_labs
+from dtls_emu.simulation import simulate
 
 
 README = Path(__file__).parent.parent / "README.md"

@@ -18,7 +18,7 @@ import typer
 
 from dtls_emu.cli.output import ForceOption, print_table
 from dtls_emu.cli.streams import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, run_command
-from dtls_emu.host.result_file import ResultFile
+from dtls_emu.files.results import ResultFile
 from dtls_emu.measure.result import result_path
 from side_by_side.comparison import Comparison
 from side_by_side.dtls_emu_lab import DtlsEmu

@@ -52,11 +52,11 @@ def bench(
     Arms are interleaved in random order and compared pair by pair; every packet is accounted for. Ctrl-C ends
     the run and keeps what was measured. Exits 1 when the result cannot be written where it was to go.
     """
-    from dtls_emu.host.accounts import AccountingError
-    from dtls_emu.host.result_file import ResultFile
+    from dtls_emu.files.results import ResultFile
     from dtls_emu.measure.benchmark import benchmark
     from dtls_emu.measure.result import result_path
     from dtls_emu.measure.trials import Stopped
+    from dtls_emu.simulation.accounts import AccountingError
 
     plan = _plan(quick=quick, sizes=sizes, backends=backends, paths=paths, rounds=rounds, seed=seed)
     file = ResultFile(output or result_path(), force=force, make_folders=not output, avoid_others=not output)

@@ -23,9 +23,8 @@ def broker(
 
     Runs until Ctrl-C, or until the run is down. Without it no tunnel of such a lab comes up. Needs root.
     """
-    from dtls_emu.host.broker import serve_keys
-    from dtls_emu.host.run_queries import only_run
-    from dtls_emu.host.run_state import (
+    from dtls_emu.deploy.queries import only_run
+    from dtls_emu.deploy.state import (
         RUNS,
         CardProcess,
         has_state,
@@ -34,6 +33,7 @@ def broker(
         require_root,
         run_names,
     )
+    from dtls_emu.host.control.broker import serve_keys
 
     require_root()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

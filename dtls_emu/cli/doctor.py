@@ -20,10 +20,11 @@ def doctor(as_json: JsonOption = False) -> None:
 
     Exits 1 when something is missing that nothing works without, else 0.
     """
-    from dtls_emu.host.environment import environment
-    from dtls_emu.host.probe import is_ready, probe
+    from dtls_emu.deploy.health import hints, leftovers
+    from dtls_emu.machine.environment import environment
+    from dtls_emu.machine.probe import is_ready, probe
 
-    offers = probe()
+    offers = probe(leftovers, hints)
     ready = is_ready(offers)
     if as_json:
         print_json(

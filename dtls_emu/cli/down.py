@@ -27,9 +27,9 @@ def down(
     was killed, when the disk is full, and again when nothing is left. What a damaged record does not tell is named and
     left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
     """
-    from dtls_emu.host.run_queries import only_run
-    from dtls_emu.host.run_state import RUNS, require_root, run_names, started_by_hand
-    from dtls_emu.host.runs import stop_run
+    from dtls_emu.deploy.queries import only_run
+    from dtls_emu.deploy.runs import stop_run
+    from dtls_emu.deploy.state import RUNS, require_root, run_names, started_by_hand
 
     if run and every:
         raise DtlsEmuError("either the name of a run, or --all")

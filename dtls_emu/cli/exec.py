@@ -40,9 +40,9 @@ def exec_command(
 
     Only the network is the VM's: files, names (/etc/resolv.conf) and users are those of this machine. Needs root.
     """
-    from dtls_emu.host.netns import entered
-    from dtls_emu.host.run_queries import find_place
-    from dtls_emu.host.run_state import require_root
+    from dtls_emu.deploy.queries import find_place
+    from dtls_emu.deploy.state import require_root
+    from dtls_emu.machine.netns import entered
 
     run, program = _split(context, run, command)
     require_root()

@@ -43,8 +43,8 @@ def compose(lab: LabArgument, output: OutputOption = "", image: ImageOption = ""
 
     Certificates are made anew. Nothing that is there is overwritten.
     """
-    from dtls_emu.host.export import export_compose
-    from dtls_emu.host.export.handout import IMAGE
+    from dtls_emu.deploy.export import export_compose
+    from dtls_emu.deploy.export.handout import IMAGE
     from dtls_emu.lab import load_lab
 
     loaded = load_lab(lab)
@@ -62,9 +62,9 @@ def kubernetes(
     Links and VMs get no larger an MTU than the pod network carries. Certificates are made anew. Nothing that is
     there is overwritten.
     """
-    from dtls_emu.host.export import export_kubernetes
-    from dtls_emu.host.export.handout import IMAGE
-    from dtls_emu.host.export.kubernetes import POD_NETWORK_MTU
+    from dtls_emu.deploy.export import export_kubernetes
+    from dtls_emu.deploy.export.handout import IMAGE
+    from dtls_emu.deploy.export.kubernetes import POD_NETWORK_MTU
     from dtls_emu.lab import load_lab
 
     loaded = load_lab(lab)

@@ -27,7 +27,7 @@ def host(
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(message)s")
 
-    from dtls_emu.host.host_config import load_host_config
+    from dtls_emu.host.config import load_host_config
     from dtls_emu.host.running_host import RunningHost
 
     with RunningHost(load_host_config(Path(config))) as running:

@@ -21,9 +21,9 @@ def restart(
     VMs and cables stay. Its tunnels are built again; peers let go of the old ones. What the new card needs is written
     first: where that cannot be, the old one runs on. Needs root.
     """
-    from dtls_emu.host.run_queries import find_place
-    from dtls_emu.host.run_state import require_root
-    from dtls_emu.host.runs import restart_card
+    from dtls_emu.deploy.queries import find_place
+    from dtls_emu.deploy.runs import restart_card
+    from dtls_emu.deploy.state import require_root
 
     require_root()
     name = run or find_place(host).run

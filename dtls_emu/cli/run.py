@@ -11,14 +11,14 @@ from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, p
 from dtls_emu.cli.progress import progress
 from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.lab.vocabulary import FirstPacket, Keying
+from dtls_emu.vocabulary import FirstPacket, Keying
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dtls_emu.host.outcome import ItemOutcome, Outcome, TunnelOutcome
     from dtls_emu.lab.schema import Lab
+    from dtls_emu.simulation.outcome import ItemOutcome, Outcome, TunnelOutcome
 
 
 __all__ = ["run"]
@@ -69,11 +69,11 @@ def run(
 
     With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """
-    from dtls_emu.host.accounts import AccountingError
-    from dtls_emu.host.result_file import SECRET, ResultFile
-    from dtls_emu.host.simulation import simulate
-    from dtls_emu.host.wire_trace import WireCapture
+    from dtls_emu.capture.traces import WireCapture
+    from dtls_emu.files.results import SECRET, ResultFile
     from dtls_emu.lab import load_lab
+    from dtls_emu.simulation.accounts import AccountingError
+    from dtls_emu.simulation.simulation import simulate
 
     loaded = load_lab(lab)
     _check_files(lab, loaded, pcap, keylog)

@@ -44,8 +44,8 @@ def set_command(
 
     podman exec host-1 dtls-emu set --socket /run/card/dtls-emu/two-vms/host-1.sock host-1-host-2 loss=1%
     """
-    from dtls_emu.host.changes import change_host, change_run, find_run
-    from dtls_emu.host.run_state import require_root
+    from dtls_emu.deploy.changes import change_host, change_run, find_run
+    from dtls_emu.deploy.state import require_root
 
     if run and socket:
         raise DtlsEmuError("either --run, for all cards of a run, or --socket, for one card")

@@ -71,7 +71,7 @@ def status(
 
 def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The reports of hosts, and why some do not answer, by socket."""
-    from dtls_emu.host.control_client import ControlError, ask
+    from dtls_emu.host.control.client import ControlError, ask
 
     reports: list[dict[str, Any]] = []
     silent: dict[str, str] = {}
@@ -94,7 +94,7 @@ _KEYS: Final = frozenset(("run", "host", "pid", "card", "devices", "fabric", "tr
 
 def _sockets(run: str) -> list[Path]:
     from dtls_emu.errors import DtlsEmuError
-    from dtls_emu.host.run_directory import control_sockets, hidden_runs
+    from dtls_emu.paths import control_sockets, hidden_runs
 
     try:
         return control_sockets(run or "*")
@@ -105,7 +105,7 @@ def _sockets(run: str) -> list[Path]:
 
 
 def _why_none(run: str) -> str:
-    from dtls_emu.host.run_directory import hidden_runs
+    from dtls_emu.paths import hidden_runs
 
     if hidden_runs():
         return "no host of yours runs; a lab of root is up: use sudo"
@@ -116,7 +116,7 @@ def _name_damaged(run: str) -> None:
     """Runs whose state cannot be read, and what to do; their hosts answer all the same."""
     if os.geteuid() != 0:  # whose runs these are
         return
-    from dtls_emu.host.run_queries import readable_states
+    from dtls_emu.deploy.queries import readable_states
 
     for name, reason in readable_states()[1].items():
         if run in {"", name}:

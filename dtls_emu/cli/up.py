@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dtls_emu.cli.output import JsonOption, print_json
-from dtls_emu.lab.vocabulary import Keying
+from dtls_emu.vocabulary import Keying
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtls_emu.host.plan import Plan
-    from dtls_emu.host.run_state import RunState
+    from dtls_emu.deploy.plan import Plan
+    from dtls_emu.deploy.state import RunState
     from dtls_emu.lab import Topology
     from dtls_emu.lab.topology import Vm
 
@@ -76,7 +76,7 @@ def up(
     if dry_run:
         _dry_run(topology, run, as_json=as_json)
         return
-    from dtls_emu.host.runs import start_run
+    from dtls_emu.deploy.runs import start_run
 
     state = start_run(
         loaded,
@@ -99,8 +99,8 @@ def up(
 
 
 def _dry_run(topology: Topology, run: str, *, as_json: bool) -> None:
-    from dtls_emu.host.plan import plan_run
-    from dtls_emu.host.run_state import RUNS
+    from dtls_emu.deploy.plan import plan_run
+    from dtls_emu.deploy.state import RUNS
 
     plan = plan_run(topology, run, RUNS / run)
     if as_json:
@@ -137,8 +137,8 @@ def _plain(value: Any) -> Any:
 
 
 def _document(state: RunState, topology: Topology) -> dict[str, Any]:
-    from dtls_emu.host.plan import NIC, namespace_name
-    from dtls_emu.host.run_state import CardProcess
+    from dtls_emu.deploy.plan import NIC, namespace_name
+    from dtls_emu.deploy.state import CardProcess
 
     return {
         "run": state.run,

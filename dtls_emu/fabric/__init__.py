@@ -5,7 +5,7 @@ does not know which one it runs on. Nothing here knows a key, a flow or a policy
 """
 
 from dtls_emu.fabric.clock import Timer, VirtualClock
-from dtls_emu.fabric.simulated import SimulatedFabric, WireEvent
+from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.fabric.udp import UdpFabric, UdpStatistics
 from dtls_emu.fabric.underlay import FabricStatistics, Receive
 
@@ -18,5 +18,4 @@ __all__ = [
     "UdpFabric",
     "UdpStatistics",
     "VirtualClock",
-    "WireEvent",
 ]

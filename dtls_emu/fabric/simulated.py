@@ -13,19 +13,20 @@ Same topology, same seed, same calls at the same times: the same trace.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.events import Fate, WireEvent
 from dtls_emu.fabric.clock import NANOSECONDS
-from dtls_emu.fabric.impairment import REORDER_HOLD, Direction, Fate, is_handshake
+from dtls_emu.fabric.impairment import REORDER_HOLD, Direction
 from dtls_emu.fabric.underlay import Ledger, total
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.ecn import CE
+from dtls_emu.wire.protocol import is_handshake
 
 
 if TYPE_CHECKING:
@@ -39,32 +40,10 @@ if TYPE_CHECKING:
     from dtls_emu.nic.effects import Transmit, UnderlayAddress
 
 
-__all__ = ["SimulatedFabric", "WireEvent"]
+__all__ = ["SimulatedFabric"]
 
 MAX_BURST_BYTES: Final = 65_507
 """Most bytes that are handed in as one burst: the same as one receive of ``UDP_GRO``."""
-
-
-@dataclass(frozen=True, slots=True)
-class WireEvent:
-    """One datagram that a host put on the wire, as a tap sees it.
-
-    Fields:
-        time: when it was sent, in seconds.
-        source, destination: underlay address and UDP port.
-        payload: as it was sent, before any corruption.
-        mark: of its burst.
-        fate: what becomes of it.
-        tos: type of service, or traffic class, of the outer packet as it was sent.
-    """
-
-    time: float
-    source: UnderlayAddress
-    destination: UnderlayAddress
-    payload: bytes
-    mark: int
-    fate: Fate
-    tos: int = 0
 
 
 class SimulatedFabric:

@@ -51,7 +51,7 @@ from dtls_emu.fabric.offload import (
     segment_control,
     tos_control,
 )
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import UnderlayAddress
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 
 

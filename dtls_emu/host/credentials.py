@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dtls_emu.crypto.authority import HostCredentials, verify_peer
-from dtls_emu.crypto.credential_files import MAX_PEM
 from dtls_emu.errors import DtlsEmuError, RemoteProtocolError
-from dtls_emu.lab.files import read_file
+from dtls_emu.files.reading import read_file
+from dtls_emu.host.credential_files import MAX_PEM
 
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from dtls_emu.host.host_config import CredentialPaths
+    from dtls_emu.host.config import CredentialPaths
 
 
 __all__ = ["CredentialError", "read_authorities", "read_credentials"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.icmp import ERROR_BURST, ERRORS_PER_SECOND
 from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, smallest_handshake_mtu
 
@@ -14,7 +14,7 @@ from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, smallest_handshake_mtu
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtls_emu.host.agent import Agent
+    from dtls_emu.host.loop.agent import Agent
     from dtls_emu.lab.topology import Topology
 
 

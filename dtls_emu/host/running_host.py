@@ -22,19 +22,12 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from dtls_emu.assembly.cards import choose_engine, make_card
+from dtls_emu.assembly.lab_document import changed, compile_document, differences, without_traffic
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.addressing import (
-    check_underlays,
-    close_other_ways,
-    configure_device,
-    limit_super_packets,
-    super_packet_limit,
-)
-from dtls_emu.host.agent import Agent
-from dtls_emu.host.cards import choose_engine, make_card
-from dtls_emu.host.control import (
+from dtls_emu.host.control.server import (
     ChangeTarget,
     Close,
     ControlServer,
@@ -46,15 +39,22 @@ from dtls_emu.host.control import (
     SetValue,
     Status,
 )
+from dtls_emu.host.control.targets import Change, plan_changes
 from dtls_emu.host.credentials import read_authorities, read_credentials
-from dtls_emu.host.lab_document import changed, compile_document, differences, without_traffic
-from dtls_emu.host.privileges import Privileges, buffers_need_net_admin, drop_privileges
+from dtls_emu.host.device.addressing import (
+    check_underlays,
+    close_other_ways,
+    configure_device,
+    limit_super_packets,
+    super_packet_limit,
+)
+from dtls_emu.host.device.tun import open_tun
+from dtls_emu.host.device.underlays import with_underlays
+from dtls_emu.host.loop.agent import Agent
+from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.host.status import describe, offloads_of
-from dtls_emu.host.targets import Change, plan_changes
-from dtls_emu.host.tun import open_tun
-from dtls_emu.host.underlays import with_underlays
-from dtls_emu.host.warming import warm_up
 from dtls_emu.lab.problems import dotted, suggest
+from dtls_emu.machine.privileges import Privileges, buffers_need_net_admin, drop_privileges
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.session_keys import SessionKeys
@@ -68,9 +68,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from dtls_emu.host.control import Request
-    from dtls_emu.host.host_config import HostConfig, VmDevice
-    from dtls_emu.host.tun import TunDevice
+    from dtls_emu.host.config import HostConfig, VmDevice
+    from dtls_emu.host.control.server import Request
+    from dtls_emu.host.device.tun import TunDevice
     from dtls_emu.lab.topology import Topology, Vm
     from dtls_emu.nic.card import Card
 

@@ -12,8 +12,8 @@ from dtls_emu.lab.mtu_checks import check_mtus
 from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
 from dtls_emu.lab.problems import MAX_CHOICES, MAX_PROBLEMS, Problem, suggest
 from dtls_emu.lab.traffic_checks import check_traffic
-from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.overhead import IPV6_MINIMUM_MTU
+from dtls_emu.vocabulary import Keying
 
 
 if TYPE_CHECKING:

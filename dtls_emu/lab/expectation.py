@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from dtls_emu.lab.model import LabModel
 from dtls_emu.lab.problems import shown
-from dtls_emu.lab.vocabulary import DropReason, FlowEncryption, Verdict
+from dtls_emu.vocabulary import DropReason, FlowEncryption, Verdict
 
 
 __all__ = ["Amount", "Expect"]

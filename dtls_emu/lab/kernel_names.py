@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.problems import Problem, shown
+from dtls_emu.paths import MAX_SOCKET_PATH, RUNS
 
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
+    from pathlib import Path
 
 
 __all__ = [
-    "MAX_SOCKET_PATH",
-    "RUNS",
     "cable_device",
     "check_device",
     "name_clashes",
@@ -28,14 +27,8 @@ __all__ = [
     "socket_trouble",
 ]
 
-RUNS: Final = Path("/run/dtls-emu")
-"""The folders of root's runs."""
-
 MAX_DEVICE: Final = 15
 """Bytes of an interface's name (``IFNAMSIZ``, linux/if.h)."""
-
-MAX_SOCKET_PATH: Final = 107
-"""Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
 
 
 def namespace_name(run: str, host_or_vm: str) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from dtls_emu.errors import LabFileError
+from dtls_emu.files.reading import read_file
 from dtls_emu.lab.checks import Declared, check_lab
 from dtls_emu.lab.explaining import explain, without_consequences
-from dtls_emu.lab.files import read_file
 from dtls_emu.lab.problems import MAX_PROBLEMS, Problem, dotted, suggest
 from dtls_emu.lab.reading import MAX_BYTES, read_yaml
 from dtls_emu.lab.schema import Lab

@@ -1,4 +1,4 @@
-"""Captures: the classic pcap file, read and written.
+"""Captures that a lab replays: the classic pcap file, read.
 
 Source: "PCAP Capture File Format", draft-ietf-opsawg-pcap. Little enough to not need a library, so that
 validating a lab starts at once.
@@ -10,15 +10,14 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.files import read_file
+from dtls_emu.files.reading import read_file
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 
-__all__ = ["CapturedPacket", "encode_pcap", "parse_pcap", "read_pcap"]
+__all__ = ["LINKTYPE_ETHERNET", "LINKTYPE_RAW", "SNAP_LENGTH", "CapturedPacket", "parse_pcap", "read_pcap"]
 
 MAX_CAPTURE: Final = 64 * 1024 * 1024
 """Bytes of a capture's file: a lab is simulated in one process, and keeps what it sends."""
@@ -46,7 +45,7 @@ _ETHERNET_HEADER: Final = 14
 _VLAN_TAG: Final = 4
 _ETHERTYPE_IP: Final = frozenset({0x0800, 0x86DD})
 _ETHERTYPE_VLAN: Final = frozenset({0x8100, 0x88A8})
-_SNAP_LENGTH: Final = 262_144
+SNAP_LENGTH: Final = 262_144
 """libpcap's own limit of a frame (``MAXIMUM_SNAPLEN``), and tcpdump's default."""
 
 
@@ -69,7 +68,7 @@ def read_pcap(path: Path) -> list[CapturedPacket]:
     """The IP packets of a capture's file; see :func:`parse_pcap`.
 
     Raises:
-        OSError: it cannot be read; see :func:`dtls_emu.lab.files.read_file`.
+        OSError: it cannot be read; see :func:`dtls_emu.files.reading.read_file`.
         ValueError: as of :func:`parse_pcap`.
     """
     return parse_pcap(read_file(path, MAX_CAPTURE))
@@ -99,10 +98,10 @@ def parse_pcap(data: bytes) -> list[CapturedPacket]:
         seconds, fraction, captured, original = struct.unpack_from(f"{order}IIII", data, offset)
         if number > MAX_FRAMES:
             raise ValueError(f"has more than {MAX_FRAMES} frames; cut it: editcap -r IN OUT 1-{MAX_FRAMES}")
-        if max(captured, original) > _SNAP_LENGTH:
+        if max(captured, original) > SNAP_LENGTH:
             raise ValueError(
                 f"says that frame {number} has {max(captured, original)} bytes, and no frame has more than "
-                f"{_SNAP_LENGTH}; it is damaged, so capture again"
+                f"{SNAP_LENGTH}; it is damaged, so capture again"
             )
         offset += _PACKET_HEADER
         frame = data[offset : offset + captured]
@@ -119,20 +118,6 @@ def parse_pcap(data: bytes) -> list[CapturedPacket]:
     found.sort(key=lambda each: each[0])
     start = found[0][0] if found else 0
     return [CapturedPacket((time - start) / 1e9, packet, number) for time, packet, number in found]
-
-
-def encode_pcap(packets: Iterable[tuple[float, bytes]], link_type: int = LINKTYPE_RAW) -> bytes:
-    """A capture, little-endian, with microseconds.
-
-    Args:
-        packets: (seconds, bytes) of each, in the file's order.
-        link_type: what the bytes start with.
-    """
-    parts = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, _SNAP_LENGTH, link_type)]
-    for time, data in packets:
-        seconds, microseconds = divmod(round(time * 1_000_000), 1_000_000)
-        parts += [struct.pack("<IIII", seconds, microseconds, len(data), len(data)), data]
-    return b"".join(parts)
 
 
 def _ethernet_payload(frame: bytes) -> bytes:

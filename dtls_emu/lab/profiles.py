@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dtls_emu.lab.sizes import CURRENT_SIZES, SizeRow
-from dtls_emu.lab.vocabulary import FirstPacket, Keying, Verdict
+from dtls_emu.vocabulary import FirstPacket, Keying, Verdict
 
 
 __all__ = ["PROFILES", "Profile"]

@@ -29,8 +29,8 @@ from dtls_emu.lab.sizes import canonical_size, nearest_sizes, size_row
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
-from dtls_emu.lab.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 from dtls_emu.overhead import smallest_handshake_mtu
+from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 
 
 __all__ = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab import schema
     from dtls_emu.lab.profiles import Profile
     from dtls_emu.lab.schema import Lab
-    from dtls_emu.lab.vocabulary import Enforcement
+    from dtls_emu.vocabulary import Enforcement
 
 
 __all__ = [

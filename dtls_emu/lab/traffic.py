@@ -23,7 +23,7 @@ from dtls_emu.lab.expectation import Expect
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole, check_name
 from dtls_emu.lab.problems import shown
 from dtls_emu.lab.units import ByteCount, Duration, Rate
-from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.vocabulary import FragmentShape
 
 
 __all__ = ["Bulk", "Destination", "Fragments", "Pcap", "Ping", "Traffic", "UdpStream"]

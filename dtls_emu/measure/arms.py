@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.topology import Topology
-from dtls_emu.lab.vocabulary import Verdict
 from dtls_emu.measure.packets import Ends
 from dtls_emu.measure.plan import PATH_MTU, PLAIN, PLAIN_AGAIN
 from dtls_emu.policy import decide, flow_to
+from dtls_emu.vocabulary import Verdict
 
 
 if TYPE_CHECKING:

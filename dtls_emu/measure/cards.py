@@ -6,10 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from dtls_emu.assembly import cards
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.crypto.credential_files import load_credentials, save_credentials
 from dtls_emu.crypto.registry import resolve
-from dtls_emu.host import cards
+from dtls_emu.host.credential_files import load_credentials, save_credentials
 from dtls_emu.nic.card import Engine
 
 

@@ -15,10 +15,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.result import FragmentInterval, FragmentSummary, Layout, MixSummary
 from dtls_emu.measure.statistics import median_estimate, median_ratio, slopes
 from dtls_emu.measure.trials import Stopped
+from dtls_emu.simulation.accounts import AccountingError
 
 
 if TYPE_CHECKING:

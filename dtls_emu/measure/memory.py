@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab.topology import Topology
-    from dtls_emu.lab.vocabulary import DropReason
     from dtls_emu.measure.arms import Pair
     from dtls_emu.nic.effects import Effect
+    from dtls_emu.vocabulary import DropReason
 
 
 __all__ = ["CardPair", "MemoryTestbed", "Passage"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.host.accounts import AccountingError
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.cards import issue_both
 from dtls_emu.measure.fragments import Mix, MixSample
 from dtls_emu.measure.machine import one_core, undisturbed
@@ -14,6 +12,8 @@ from dtls_emu.measure.memory import CardPair
 from dtls_emu.measure.packets import fragments, rows_per_burst, udp_burst
 from dtls_emu.measure.result import Layout
 from dtls_emu.measure.sample import Accounting
+from dtls_emu.simulation.accounts import AccountingError
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 
 

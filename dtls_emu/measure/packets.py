@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dtls_emu.host.accounts import AccountingError
+from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER, path_overhead

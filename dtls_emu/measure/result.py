@@ -13,11 +13,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dtls_emu.host.result_file import ResultFile
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.files.results import ResultFile
 from dtls_emu.measure.plan import BenchPath, Plan
 from dtls_emu.measure.statistics import Estimate
 from dtls_emu.measure.trials import Stopped
+from dtls_emu.vocabulary import DropReason
 
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtls_emu.host.accounts import AccountingError
+from dtls_emu.simulation.accounts import AccountingError
 
 
 __all__ = ["Accounting", "Sample"]
@@ -17,7 +17,7 @@ class Accounting:
     Fields:
         offered: packets that the sending VM handed to its card.
         delivered: packets that the receiving VM got.
-        dropped: packets by the value of their :class:`~dtls_emu.lab.vocabulary.DropReason`; no zeros.
+        dropped: packets by the value of their :class:`~dtls_emu.vocabulary.DropReason`; no zeros.
     """
 
     offered: int

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.machine import load_average
 from dtls_emu.measure.plan import PLAIN, PLAIN_AGAIN
 from dtls_emu.measure.report import reading
 from dtls_emu.measure.result import CellSummary, End, Interval, Result
 from dtls_emu.measure.statistics import coefficient_of_variation, median_ratio, noise_floor
 from dtls_emu.measure.trials import Stopped
+from dtls_emu.vocabulary import DropReason
 
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dtls_emu.host.accounts import AccountingError
+from dtls_emu.simulation.accounts import AccountingError
 
 
 if TYPE_CHECKING:

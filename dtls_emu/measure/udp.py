@@ -24,8 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.host.accounts import AccountingError
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.arms import arm_topology
 from dtls_emu.measure.cards import save_both
 from dtls_emu.measure.packets import rows_per_burst
@@ -41,6 +39,8 @@ from dtls_emu.measure.udp_worker import (
     serve,
     window,
 )
+from dtls_emu.simulation.accounts import AccountingError
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS
 
 

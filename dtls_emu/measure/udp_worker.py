@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.accounts import AccountingError
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.cards import clock, load_card
 from dtls_emu.measure.machine import pin, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
 from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.overhead import path_overhead
 
 

@@ -20,13 +20,12 @@ import numpy as np
 
 from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.arena import Arena
 from dtls_emu.nic.counters import Sent
 from dtls_emu.nic.effects import ClosePort, Deliver, RequestKeys, Transmit
 from dtls_emu.nic.egress import Egress
-from dtls_emu.nic.fast_path import FastPath
 from dtls_emu.nic.ingress import Ingress
+from dtls_emu.nic.offload.fast_path import FastPath
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
 from dtls_emu.policy import decide, flow_to
@@ -35,6 +34,7 @@ from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.tunnel import Tunnel
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.inspect import PacketClass, key_of, stated_length
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.policy import Decision
+from dtls_emu.vocabulary import DropReason
 
 
 __all__ = ["EgressCounters", "IngressCounters", "PacketObserver", "Sent"]

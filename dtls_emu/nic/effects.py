@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from dtls_emu.events import UnderlayAddress
+
 
 if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
@@ -24,9 +26,6 @@ __all__ = [
     "Transmit",
     "UnderlayAddress",
 ]
-
-UnderlayAddress = tuple[str, int]
-"""IP address of a host on the fabric, and UDP port."""
 
 VNET_HEADER: Final = 10
 """Bytes of ``virtio_net_hdr``. What comes from the fabric has at least these free in front of every packet,

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dtls_emu.lab.vocabulary import DropReason, FirstPacket, Verdict
 from dtls_emu.nic.counters import EgressCounters, Sent
 from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
 from dtls_emu.nic.flow_table import FlowTable
 from dtls_emu.policy import in_clear_meanwhile, while_building
+from dtls_emu.vocabulary import DropReason, FirstPacket, Verdict
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.grouping import gather, group_rows
 from dtls_emu.wire.headers import DONT_FRAGMENT, transport_layout

@@ -5,7 +5,7 @@ Python objects, one per flow, found by index. A table that is three quarters ful
 lets idle flows go, all at once, and is rebuilt: a probe never meets a gap.
 
 Beside its entry each flow has a row of *facts*, what of it the fast path needs and what the fast path has counted,
-``int64``; zeros until the flow is offloaded (:mod:`dtls_emu.nic.fast_path`)::
+``int64``; zeros until the flow is offloaded (:mod:`dtls_emu.nic.offload.fast_path`)::
 
     [0] generation + 1   [1] VM   [2] way   [3] largest packet, or whether clear is accepted   [4] header's address
     [5] packets, [6] bytes since the books were last settled   [7] newest packet, in microseconds

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dtls_emu.lab.vocabulary import DropReason
     from dtls_emu.policy import Decision
     from dtls_emu.policy.facts import Flow
     from dtls_emu.tunnel.tunnel import Tunnel
+    from dtls_emu.vocabulary import DropReason
 
 
 __all__ = ["EgressFlow", "IngressFlow"]

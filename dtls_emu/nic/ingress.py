@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.counters import IngressCounters
 from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.flow_table import FlowTable
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.ecn import ECN
 from dtls_emu.wire.ecn_kernels import NOT_CAPABLE, combine, mark_rows

@@ -9,9 +9,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.vocabulary import DropReason, Verdict
 from dtls_emu.nic.flows import EgressFlow, IngressFlow
 from dtls_emu.policy import Flow, decide, endpoint_of, flow_to
+from dtls_emu.vocabulary import DropReason, Verdict
 from dtls_emu.wire.overhead import path_overhead
 from dtls_emu.wire.vxlan import encapsulation_header
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dtls_emu.lab.vocabulary import FirstPacket
 from dtls_emu.policy.table import rows
+from dtls_emu.vocabulary import FirstPacket
 
 
 if TYPE_CHECKING:
     from dtls_emu.lab.profiles import Profile
-    from dtls_emu.lab.vocabulary import DropReason, FlowEncryption, Verdict
     from dtls_emu.policy.facts import Flow
     from dtls_emu.policy.table import Row
+    from dtls_emu.vocabulary import DropReason, FlowEncryption, Verdict
 
 
 __all__ = ["Decision", "decide", "in_clear_meanwhile", "while_building"]

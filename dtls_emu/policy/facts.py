@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dtls_emu.lab.topology import is_internet
-from dtls_emu.lab.vocabulary import Enforcement
+from dtls_emu.vocabulary import Enforcement
 
 
 if TYPE_CHECKING:

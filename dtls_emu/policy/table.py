@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.vocabulary import DropReason, FirstPacket, FlowEncryption, Verdict
+from dtls_emu.vocabulary import DropReason, FirstPacket, FlowEncryption, Verdict
 
 
 if TYPE_CHECKING:

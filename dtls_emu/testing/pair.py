@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dtls_emu.crypto.backend import Backend
-    from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.vocabulary import DropReason
 
     Fate = Callable[[str, int, bytes], Sequence[tuple[float, bytes]]]
     """``fate(sender, number, datagram)``: the copies that arrive, each with its delay in seconds."""

@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.fabric.offload import Offload
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.agent import Agent
-from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
-from dtls_emu.host.tun import TunDevice
+from dtls_emu.host.device.tun import TunDevice
+from dtls_emu.host.loop.agent import Agent
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.wire.burst import Burst
@@ -202,7 +202,7 @@ class Rig:
     Args:
         link: settings of all links.
         backend: seals and opens.
-        compiled: as :class:`~dtls_emu.host.agent.Agent` takes it.
+        compiled: as :class:`~dtls_emu.host.loop.agent.Agent` takes it.
         time: seconds, of the agents instead of the clock's: loops that sleep need the monotonic one.
         broken: VMs whose device is broken.
         underlays: addresses of the hosts, by name; by default loopback ones that no other process has.

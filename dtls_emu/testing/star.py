@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_network
 from typing import TYPE_CHECKING, Final
 
+from dtls_emu.assembly.cards import choose_engine, make_card
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.host.cards import choose_engine, make_card
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
-from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
 

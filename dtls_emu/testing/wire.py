@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from dtls_emu.host.cards import build_cards
+from dtls_emu.assembly.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
-from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
+from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from dtls_emu.lab.vocabulary import DropReason
     from dtls_emu.nic.card import Engine
     from dtls_emu.nic.effects import Effect, UnderlayAddress
     from dtls_emu.tunnel.settings import TunnelSettings
+    from dtls_emu.vocabulary import DropReason
 
 
 __all__ = ["Wire", "make_topology"]
@@ -97,7 +97,7 @@ class Wire:
 
     Fields:
         topology: of the lab.
-        engines, settings: as :func:`~dtls_emu.host.cards.build_cards` takes them.
+        engines, settings: as :func:`~dtls_emu.assembly.cards.build_cards` takes them.
         cut: while True, datagrams are lost.
         now: the time that cards are told, in seconds.
         cards: by host name.

@@ -29,16 +29,16 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dtls_emu.host.cloud import Cloud
-from dtls_emu.lab.vocabulary import FirstPacket, Verdict
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
+from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.star import Star
 from dtls_emu.testing.wire import Wire
 from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.session_keys import SessionKeys
+from dtls_emu.vocabulary import FirstPacket, Verdict
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.inspect import PacketClass, key_of, unpack_key
 from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, RECORD_PREFIX, TAG
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import TrafficKeys
-    from dtls_emu.fabric.simulated import WireEvent
+    from dtls_emu.events import WireEvent
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect

@@ -15,8 +15,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.crypto.authority import verify_peer
-from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.handshake import Handshake, Hello
+from dtls_emu.vocabulary import DropReason, Keying
 from dtls_emu.wire.hello import hello_verify_request, pull_client_hello_untrusted
 from dtls_emu.wire.record import HANDSHAKE, pull_records_untrusted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.hello import CLIENT_HELLO
 from dtls_emu.wire.record import HANDSHAKE, RowStatus, pull_handshake_header

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from dtls_emu.lab.vocabulary import Keying
+from dtls_emu.vocabulary import Keying
 from dtls_emu.wire.protocol import MAX_SEQUENCE
 
 

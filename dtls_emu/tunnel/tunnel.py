@@ -34,7 +34,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.attempts import Attempts, Ends, HalfOpen
 from dtls_emu.tunnel.exchange import DROPPED, Opened, is_client_hello
@@ -42,6 +41,7 @@ from dtls_emu.tunnel.handshake import Finished, Handshake, Hello
 from dtls_emu.tunnel.ports import PORT_TRIES
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState
 from dtls_emu.tunnel.succession import Succession
+from dtls_emu.vocabulary import DropReason, Keying
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import (
     EXPLICIT_NONCE,

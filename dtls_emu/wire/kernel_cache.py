@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import tempfile
@@ -28,22 +29,13 @@ from pathlib import Path
 from typing import Final
 
 
-__all__ = ["KERNEL_SUFFIX", "KernelCache", "choose_cache", "kernel_cache", "kernels_are_compiled"]
+__all__ = ["KERNEL_SUFFIX", "KernelCache", "choose_cache", "has_kernel", "kernel_cache", "kernel_sources"]
 
-SOURCES: Final = (
-    "wire/*.py",
-    "crypto/*.py",
-    "nic/*.py",
-    "tunnel/liveness.py",
-    "tunnel/record_kernels.py",
-    "fabric/offload.py",
-    "fabric/udp.py",
-    "host/fast_loop_kernels.py",
-    "host/outbox.py",
-    "host/syscalls.py",
-    "host/tun.py",
-)
-"""Where kernels are, and the constants that are compiled into them."""
+_HAS_KERNELS: Final = b"\n@kernel", b"compile_callback(", b" intrinsic(", b"ExternalFunction("
+"""In a source: it has kernels, or what is compiled into some."""
+
+_IMPORT: Final = re.compile(rb"^from (dtls_emu[\w.]*) import ([^(\n]*|\([^)]*\))", re.MULTILINE)
+"""At the top level: what only type checkers import is further inside."""
 
 KERNEL_SUFFIX: Final = ".kernel"
 
@@ -114,23 +106,39 @@ def choose_cache(*, make: bool = True) -> KernelCache:
     return KernelCache(folder, is_writable=True, trouble=trouble)
 
 
-def kernels_are_compiled() -> bool:
-    """Whether the largest of them is, the loop of a real host, which takes longer than all others together."""
+def has_kernel(name: str) -> bool:
+    """Whether a function is compiled already for this state of the sources.
+
+    Args:
+        name: as Numba names it: the last part of its module, and the function, with a dot between.
+    """
     folder = choose_cache(make=False).folder
-    return folder is not None and _has_loop(folder)
+    return folder is not None and any(folder.glob(f"*/{name}-*{KERNEL_SUFFIX}"))
 
 
-def _has_loop(folder: Path) -> bool:
-    return any(folder.glob(f"*/fast_loop_kernels.run_loop-*{KERNEL_SUFFIX}"))
+def kernel_sources() -> list[Path]:
+    """Every source that compiled code depends on: those with kernels, and whatever these import, a constant included."""
+    package = _package()
+    texts = {path: path.read_bytes() for path in package.rglob("*.py")}
+    wanted = [path for path, text in texts.items() if any(word in text for word in _HAS_KERNELS)]
+    found = set(wanted)
+    while wanted:
+        for module, names in _IMPORT.findall(texts[wanted.pop()]):
+            place = package.joinpath(*os.fsdecode(module).split(".")[1:])
+            inside = [place / f"{os.fsdecode(name)}.py" for name in re.findall(rb"\w+", names)]
+            for each in (place.with_suffix(".py"), place / "__init__.py", *inside):
+                if each in texts and each not in found:
+                    found.add(each)
+                    wanted.append(each)
+    return sorted(found)
 
 
 def _digest() -> str:
     package = _package()
     digest = hashlib.sha256(os.fsencode(package))
-    for pattern in SOURCES:
-        for source in sorted(package.glob(pattern)):
-            state = source.stat()
-            digest.update(f"{source.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+    for source in kernel_sources():
+        state = source.stat()
+        digest.update(f"{source.relative_to(package)} {state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -166,7 +174,7 @@ def _use(folder: Path, *, make: bool, is_named: bool) -> bool:
             _refuse_foreign(folder)
         _try(folder, make=make)
     except OSError as error:
-        if _has_loop(folder):
+        if any(folder.glob(f"*/*{KERNEL_SUFFIX}")):
             return False
         raise _UnusableError(f"{folder}: {error.strerror}") from error
     if make:

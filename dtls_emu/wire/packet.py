@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.headers import (
     DONT_FRAGMENT,
@@ -276,7 +276,7 @@ def fragments(
         packet: IPv4 without options, or IPv6 without extension headers. A payload that is too short for a
             shape is continued with zeros.
         shapes: which ones.
-        size: bytes of each fragment; :attr:`~dtls_emu.lab.vocabulary.FragmentShape.V4_TINY` has 28. Rounded
+        size: bytes of each fragment; :attr:`~dtls_emu.vocabulary.FragmentShape.V4_TINY` has 28. Rounded
             down where a fragment that is not the last must be a multiple of 8.
 
     Raises:

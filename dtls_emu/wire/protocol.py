@@ -24,6 +24,7 @@ __all__ = [
     "MAX_PLAINTEXT",
     "MAX_SEQUENCE",
     "RowStatus",
+    "is_handshake",
 ]
 
 CHANGE_CIPHER_SPEC: Final = 0x14
@@ -56,3 +57,11 @@ class RowStatus(IntEnum):
     OVERSIZE = 6
     WRONG_EPOCH = 7
     CONTROL = 8  # a protected record that is empty or not application data, or several in one datagram
+
+
+def is_handshake(first_byte: int) -> bool:
+    """Whether a datagram begins with a record of a handshake: change cipher spec, alert or handshake.
+
+    The first byte of VXLAN is its flags, 0x08 (RFC 7348 5), so it is never taken for one.
+    """
+    return CHANGE_CIPHER_SPEC <= first_byte <= HANDSHAKE

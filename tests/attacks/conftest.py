@@ -25,7 +25,7 @@ from dtls_emu.wire.packet import udp_packet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.vocabulary import DropReason
 
 
 MARKER = b"nobody on the wire may read this "

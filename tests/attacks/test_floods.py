@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.handshake import Handshake
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.hello import pull_client_hello_untrusted
 from dtls_emu.wire.overhead import RECORD_HEADER
 from dtls_emu.wire.protocol import ALERT, APPLICATION_DATA, HANDSHAKE, HANDSHAKE_HEADER

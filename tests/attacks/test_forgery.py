@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.protocol import APPLICATION_DATA, MAX_CIPHERTEXT
 from dtls_emu.wire.record import push_record_header

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS
 
 

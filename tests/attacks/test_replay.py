@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 
 
 ORDERS = {

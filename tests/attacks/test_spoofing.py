@@ -4,9 +4,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from dtls_emu.host.guest import Guest
-from dtls_emu.host.tcp import Payload, TcpFlow, TcpSender
-from dtls_emu.lab.vocabulary import DropReason, Enforcement
+from dtls_emu.simulation.guests.guest import Guest
+from dtls_emu.simulation.guests.tcp import Payload, TcpFlow, TcpSender
+from dtls_emu.vocabulary import DropReason, Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.icmp import packet_too_big
 from dtls_emu.wire.packet import udp_packet

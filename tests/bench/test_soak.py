@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench"))
 import soak as soaking
 from soak import Card, Report, Worker, leaks, print_report, soak, wrong_books
 
-from dtls_emu.host.namespaces import set_link_up
+from dtls_emu.deploy.namespaces import set_link_up
 
 
 BALANCED = {

@@ -13,10 +13,10 @@ from dtls_emu.cli.app import app
 from dtls_emu.cli.bench import EXIT_INTERRUPTED, EXIT_NOT_ACCOUNTED
 from dtls_emu.cli.progress import _Lines
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure import benchmark as runner
 from dtls_emu.measure.plan import BenchPath, full_plan, quick_plan
 from dtls_emu.measure.result import Result
+from dtls_emu.simulation.accounts import AccountingError
 
 
 SMALL = ("--quick", "--paths", "memory", "--sizes", "256", "--backends", "null,cryptography", "--rounds", "3")
@@ -196,7 +196,7 @@ class SameSecond(datetime):
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_a_result_that_cannot_be_written_is_printed_and_kept(tmp_path, monkeypatch, quick_result, arguments):
     """The disk is full when all is measured: a table or JSON, one line that says where the file is, no success."""
-    monkeypatch.setattr("dtls_emu.host.result_file.tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("dtls_emu.files.results.tempfile.tempdir", str(tmp_path))
     outcome = CliRunner().invoke(app, ["bench", "--output", "/dev/full", *arguments])
     assert outcome.exit_code == 1
     (kept,) = tmp_path.iterdir()

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from dtls_emu.cli.doctor import doctor
-from dtls_emu.host import probe as probing
-from dtls_emu.host.probe import Offer, OfferState
+from dtls_emu.machine import probe as probing
+from dtls_emu.machine.probe import Offer, OfferState
 
 
 GONE = Offer("podman", OfferState.NO, "not installed", "apt install podman")
@@ -22,7 +22,7 @@ def run(monkeypatch):
     """Run the command on a machine that offers just what is given."""
 
     def invoke(*arguments, offers):
-        monkeypatch.setattr(probing, "probe", lambda: list(offers))
+        monkeypatch.setattr(probing, "probe", lambda *_: list(offers))
         app = typer.Typer()
         app.command()(doctor)
         return CliRunner().invoke(app, arguments)

@@ -10,8 +10,10 @@ from contextlib import nullcontext
 import pytest
 
 from dtls_emu.cli.app import main
-from dtls_emu.host import netns, run_queries, run_state
-from dtls_emu.host.run_queries import Place
+from dtls_emu.deploy import queries as run_queries
+from dtls_emu.deploy import state as run_state
+from dtls_emu.deploy.queries import Place
+from dtls_emu.machine import netns
 
 
 class ReplacedError(Exception):

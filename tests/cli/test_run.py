@@ -8,11 +8,12 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
+from dtls_emu.capture.pcap import encode_pcap
 from dtls_emu.cli.app import app
 from dtls_emu.errors import DtlsEmuError, LabFileError
-from dtls_emu.host import simulation
-from dtls_emu.host.accounts import AccountingError
-from dtls_emu.lab.pcap import encode_pcap, parse_pcap
+from dtls_emu.lab.pcap import parse_pcap
+from dtls_emu.simulation import simulation
+from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.wire.packet import udp_packet
 
 
@@ -237,7 +238,7 @@ def test_a_file_that_is_there_is_written_over_on_request_only(lab, tmp_path, mon
 
 def test_a_capture_that_cannot_be_written_does_not_cost_the_table(lab, tmp_path, monkeypatch):
     """It is kept elsewhere, and said; the exit code is no success."""
-    monkeypatch.setattr("dtls_emu.host.result_file.tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("dtls_emu.files.results.tempfile.tempdir", str(tmp_path))
     outcome = CliRunner().invoke(app, ["run", str(lab("4")), "--pcap", "/dev/full"])
     assert outcome.exit_code == 1
     assert "All 3 expectations hold." in outcome.stdout

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.cli.app import main
-from dtls_emu.host.control import ControlServer
-from dtls_emu.host.control_client import ControlError, ask, is_served
-from dtls_emu.host.netns import NETNS_FOLDER, entered
-from dtls_emu.host.processes import ProcessId, is_alive
-from dtls_emu.host.run_state import RUNS, CardProcess, read_state
+from dtls_emu.deploy.state import RUNS, CardProcess, read_state
+from dtls_emu.host.control.client import ControlError, ask, is_served
+from dtls_emu.host.control.server import ControlServer
+from dtls_emu.machine.netns import NETNS_FOLDER, entered
+from dtls_emu.machine.processes import ProcessId, is_alive
 
 
 pytestmark = pytest.mark.root

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from dtls_emu.host.export import export_compose, export_kubernetes
-from dtls_emu.host.netns import entered
+from dtls_emu.deploy.export import export_compose, export_kubernetes
 from dtls_emu.lab import load_lab
+from dtls_emu.machine.netns import entered
 
 
 ROOT = Path(__file__).parents[2]

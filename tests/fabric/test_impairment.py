@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from dtls_emu.fabric.impairment import Direction, is_handshake
+from dtls_emu.fabric.impairment import Direction
 from dtls_emu.lab.topology import Link
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.vocabulary import DropReason
+from dtls_emu.wire.protocol import is_handshake
 
 
 CLEAN = Link("a", "b", mtu=1500, delay=0.001, jitter=0, loss=0, reorder=0, duplicate=0, corrupt=0, rate=0)

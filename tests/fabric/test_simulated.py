@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.lab.topology import Link
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.nic.effects import Transmit
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 
 

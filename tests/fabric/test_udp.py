@@ -25,10 +25,10 @@ from dtls_emu.fabric.offload import (
     segment_control,
 )
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.fast_loop_kernels import _may_segment, _note_refusal
-from dtls_emu.host.netns import entered
-from dtls_emu.lab.vocabulary import DropReason
+from dtls_emu.host.loop.kernels import _may_segment, _note_refusal
+from dtls_emu.machine.netns import entered
 from dtls_emu.nic.effects import Transmit
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 
 

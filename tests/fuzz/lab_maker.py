@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from dtls_emu.lab.loader import EXAMPLES
-from dtls_emu.lab.vocabulary import Enforcement, FirstPacket, FragmentShape, Keying
+from dtls_emu.vocabulary import Enforcement, FirstPacket, FragmentShape, Keying
 
 
 __all__ = ["random_lab"]

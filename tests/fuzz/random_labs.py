@@ -32,14 +32,14 @@ from unittest.mock import patch
 import yaml
 from lab_maker import random_lab
 
+from dtls_emu.assembly.cards import choose_engine
+from dtls_emu.capture.traces import WireTrace
 from dtls_emu.errors import LabFileError
-from dtls_emu.host import simulate
-from dtls_emu.host.accounts import AccountingError, forward_mark, reverse_of
-from dtls_emu.host.cards import choose_engine
-from dtls_emu.host.cloud import Cloud
-from dtls_emu.host.wire_trace import WireTrace
 from dtls_emu.lab.loader import EXAMPLES, load_lab, parse_lab
 from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.simulation import simulate
+from dtls_emu.simulation.accounts import AccountingError, forward_mark, reverse_of
+from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.testing.wire_watch import watching
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
 from dtls_emu.wire.record import APPLICATION_DATA
@@ -48,10 +48,10 @@ from dtls_emu.wire.record import APPLICATION_DATA
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dtls_emu.fabric.simulated import WireEvent
-    from dtls_emu.host.outcome import ItemOutcome, Outcome
+    from dtls_emu.events import WireEvent
     from dtls_emu.lab.schema import Lab
     from dtls_emu.nic.card import Card
+    from dtls_emu.simulation.outcome import ItemOutcome, Outcome
 
 
 FOLDER = Path(__file__).parents[2] / ".fuzz" / "labs"

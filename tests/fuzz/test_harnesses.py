@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtls_emu.lab.vocabulary import FirstPacket
-from dtls_emu.nic import fast_kernels as kernels
-from dtls_emu.nic.fast_path import FastPath
 from dtls_emu.nic.flow_table import FACT_LIMIT, FACT_VM, FACT_WAY
 from dtls_emu.nic.flows import IngressFlow
+from dtls_emu.nic.offload import kernels
+from dtls_emu.nic.offload.fast_path import FastPath
 from dtls_emu.tunnel.record_kernels import NEXT_SEQUENCE, WORDS, open_burst
+from dtls_emu.vocabulary import FirstPacket
 
 
 HERE = Path(__file__).parent
@@ -109,8 +109,8 @@ FAULTS = [
     ("card_frames", "dtls_emu.tunnel.tunnel.Tunnel._fail", nothing),
     ("card_datagrams", "dtls_emu.testing.offloaded.count_delivery", delivers_without_counting),
     pytest.param("card_frames", "dtls_emu.testing.offloaded.seal_out", spends_a_number_twice, marks=native),
-    ("card_frames", "dtls_emu.nic.fast_path.FastPath.offload_out", offloads_to_the_way_in_clear),
-    ("card_datagrams", "dtls_emu.nic.fast_path.FastPath.offload_in", believes_whatever_is_in_clear),
+    ("card_frames", "dtls_emu.nic.offload.fast_path.FastPath.offload_out", offloads_to_the_way_in_clear),
+    ("card_datagrams", "dtls_emu.nic.offload.fast_path.FastPath.offload_in", believes_whatever_is_in_clear),
     ("tunnel_datagrams", "dtls_emu.tunnel.tunnel.Tunnel._fail", nothing),
     ("tunnel_datagrams", "dtls_emu.tunnel.handshake.Handshake._are_plausible", lambda *_: True),
     ("tunnel_datagrams", "dtls_emu.tunnel.handshake._openssl_reason", raises),

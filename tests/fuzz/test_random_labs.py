@@ -15,8 +15,8 @@ from random import SystemRandom
 import pytest
 
 from dtls_emu.lab.loader import parse_lab
-from dtls_emu.lab.vocabulary import FirstPacket
 from dtls_emu.nic.egress import Egress
+from dtls_emu.vocabulary import FirstPacket
 
 
 HERE = Path(__file__).parent
@@ -144,7 +144,7 @@ def test_a_finding_is_a_line_or_an_object_and_the_lab_is_written_down(
     random_labs, monkeypatch, tmp_path, capsys
 ):
     """Exit status 1; what is written is the lab."""
-    monkeypatch.setattr("dtls_emu.host.cloud.Cloud.close", raises)
+    monkeypatch.setattr("dtls_emu.simulation.cloud.Cloud.close", raises)
     arguments = ["--one", "20261127-3", "--findings", str(tmp_path)]
     assert random_labs.main(arguments) == 1
     path = tmp_path / "random-20261127-3.yaml"

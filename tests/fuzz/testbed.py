@@ -9,9 +9,8 @@ from functools import cache
 
 import numpy as np
 
+from dtls_emu.assembly.cards import choose_engine, issue_credentials
 from dtls_emu.crypto.registry import AUTO
-from dtls_emu.host.cards import choose_engine, issue_credentials
-from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.nic.card import Card
 from dtls_emu.nic.effects import Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
@@ -20,6 +19,7 @@ from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity
+from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.ecn import ECN
 from dtls_emu.wire.overhead import ENCAPSULATION

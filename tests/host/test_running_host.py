@@ -20,15 +20,15 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.crypto.credential_files import save_credentials
+from dtls_emu.deploy.changes import change_host
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.changes import change_host
-from dtls_emu.host.control_client import ControlError, ask
-from dtls_emu.host.host_config import load_host_config
-from dtls_emu.host.netns import entered
+from dtls_emu.host.config import load_host_config
+from dtls_emu.host.control.client import ControlError, ask
+from dtls_emu.host.control.targets import Change
+from dtls_emu.host.credential_files import save_credentials
+from dtls_emu.host.device.tun import TunError
 from dtls_emu.host.running_host import RunningHost
-from dtls_emu.host.targets import Change
-from dtls_emu.host.tun import TunError
+from dtls_emu.machine.netns import entered
 
 
 pytestmark = pytest.mark.root

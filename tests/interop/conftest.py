@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.crypto.credential_files import save_credentials
 from dtls_emu.crypto.registry import load
-from dtls_emu.host.netns import entered
+from dtls_emu.host.credential_files import save_credentials
+from dtls_emu.machine.netns import entered
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity, Peer
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dtls_emu.crypto.authority import HostCredentials
-    from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.vocabulary import DropReason
 
 
 LOOPBACK = "127.0.0.1"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dtls_emu.capture.pcap import encode_pcap
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab import load_lab, schema
-from dtls_emu.lab.pcap import encode_pcap
 
 
 SHIPPED_BROKER = Path(schema.__file__).parent / "examples" / "broker.yaml"

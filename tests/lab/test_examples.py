@@ -4,11 +4,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
+from dtls_emu.capture.rewriting import replay
 from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.pcap import parse_pcap
-from dtls_emu.lab.replay import replay
-from dtls_emu.lab.vocabulary import Enforcement, FragmentShape
 from dtls_emu.policy import decide, flow_to, rows
+from dtls_emu.vocabulary import Enforcement, FragmentShape
 
 
 LABS = {name: load_lab(name) for name in shipped_labs()}

@@ -17,7 +17,7 @@ def imported_by(statement):
 
 
 @pytest.mark.parametrize(
-    "module", ["dtls_emu.lab", "dtls_emu.lab.topology", "dtls_emu.lab.vocabulary", "dtls_emu.policy"]
+    "module", ["dtls_emu.lab", "dtls_emu.lab.topology", "dtls_emu.vocabulary", "dtls_emu.policy"]
 )
 def test_the_floors_above_import_neither_yaml_nor_pydantic(module):
     """They see the compiled lab only."""

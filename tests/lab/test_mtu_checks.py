@@ -5,8 +5,8 @@ from copy import deepcopy
 import pytest
 import yaml
 
+from dtls_emu.assembly.lab_document import check_document
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.lab_document import check_document
 from dtls_emu.lab import load_lab
 from dtls_emu.overhead import OUTER_HEADERS, path_overhead, smallest_handshake_mtu
 from dtls_emu.tunnel.flight import SMALLEST_MTU

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtls_emu.capture.pcap import encode_pcap
 from dtls_emu.lab import pcap
-from dtls_emu.lab.pcap import LINKTYPE_ETHERNET, encode_pcap, parse_pcap, read_pcap
+from dtls_emu.lab.pcap import LINKTYPE_ETHERNET, parse_pcap, read_pcap
 
 
 def ipv4(payload=b"", length=None):

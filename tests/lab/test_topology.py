@@ -11,7 +11,7 @@ from dtls_emu.errors import LabFileError
 from dtls_emu.lab import Lab, compile_lab, load_lab
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Link, Network, Topology, is_internet
-from dtls_emu.lab.vocabulary import Enforcement, FirstPacket
+from dtls_emu.vocabulary import Enforcement, FirstPacket
 
 
 @pytest.fixture(scope="module")

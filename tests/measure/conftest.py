@@ -9,7 +9,6 @@ import pytest
 
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
-from dtls_emu.lab.vocabulary import Enforcement
 from dtls_emu.measure.fragments import Mix, MixSample, run_fragments
 from dtls_emu.measure.handshakes import run_handshakes
 from dtls_emu.measure.plan import BenchPath, Plan
@@ -17,6 +16,7 @@ from dtls_emu.measure.result import BackendState, OffloadState, Start
 from dtls_emu.measure.sample import Accounting, Sample
 from dtls_emu.measure.summary import conclude
 from dtls_emu.measure.trials import run_trials
+from dtls_emu.vocabulary import Enforcement
 
 
 US_PER_PACKET = {"plain": 1.0, "plain-again": 1.0, "null": 1.25, "ipsec-mb": 1.6}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.lab.vocabulary import Verdict
 from dtls_emu.measure.arms import arm_topology, encrypted_pair
 from dtls_emu.measure.plan import PATH_MTU
 from dtls_emu.policy import decide, flow_to
+from dtls_emu.vocabulary import Verdict
 
 
 UNDERLAYS = ("127.64.0.1", "127.64.0.2")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.fragments import MIXES, Mix, run_fragments
 from dtls_emu.measure.plan import Plan
 from dtls_emu.measure.result import Layout
 from dtls_emu.measure.trials import Stopped
+from dtls_emu.simulation.accounts import AccountingError
 
 
 PLAN = Plan(9, rounds=5)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure import memory
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.cards import issue_both
 from dtls_emu.measure.memory import CardPair, MemoryTestbed
 from dtls_emu.measure.packets import udp_burst
 from dtls_emu.measure.plan import LARGEST_SIZE
+from dtls_emu.simulation.accounts import AccountingError
 
 
 @pytest.mark.parametrize("arm", ["plain", "null", "cryptography", "openssl"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.host.accounts import AccountingError
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.fragments import MIXES
 from dtls_emu.measure.mixes import CardFragmentTestbed
+from dtls_emu.simulation.accounts import AccountingError
+from dtls_emu.vocabulary import DropReason
 
 
 SEED = 4

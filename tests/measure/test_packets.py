@@ -7,8 +7,8 @@ from ipaddress import ip_address
 import numpy as np
 import pytest
 
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.packets import Ends, check_rows, fragments, rows_per_burst, udp_burst, udp_packet
+from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.inspect import PacketClass, key_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.sample import Accounting
+from dtls_emu.simulation.accounts import AccountingError
 
 
 def test_an_account_that_adds_up_passes():

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from dtls_emu.host.accounts import AccountingError
 from dtls_emu.measure.plan import BenchPath, Plan
 from dtls_emu.measure.sample import Accounting, Sample
 from dtls_emu.measure.trials import FIRST_PACKETS, Stopped, run_trials
+from dtls_emu.simulation.accounts import AccountingError
 
 
 BACKENDS = ("null", "ipsec-mb")

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dtls_emu.host.cards import build_cards, choose_engine
-from dtls_emu.host.warming import warm_up
+from dtls_emu.assembly.cards import build_cards, choose_engine
+from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.testing.offloaded import OffloadedCard
 from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.wire.burst import Burst

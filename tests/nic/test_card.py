@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
-from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.testing.packets import A2, SECRET, A, B, C, udp
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
+from dtls_emu.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.packets import A2, A6, B6, FLOWS, A, B, C, tcp, udp
 from dtls_emu.testing.wire import make_topology
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.ecn_kernels import type_of_service
 from dtls_emu.wire.packet import fragments, with_tos

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.nic.effects import ClosePort, RequestKeys, Transmit
 from dtls_emu.testing.packets import udp
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PORT_TRIES
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import Keying
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.protocol import HANDSHAKE
 

@@ -9,14 +9,14 @@ from math import inf
 
 import pytest
 
-from dtls_emu.host.broker import issue_session_keys
-from dtls_emu.host.cards import choose_engine, issue_credentials, make_card
-from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket, Keying
+from dtls_emu.assembly.broker_keys import issue_session_keys
+from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.nic.effects import RequestKeys
 from dtls_emu.testing.offloaded import OffloadedCard
 from dtls_emu.testing.packets import A, B, udp
 from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason, Enforcement, FirstPacket, Keying
 
 
 HOSTS = {"h1": "h2", "h2": "h1"}

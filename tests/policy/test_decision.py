@@ -7,8 +7,8 @@ import pytest
 
 from dtls_emu.lab import load_lab
 from dtls_emu.lab.topology import compile_lab
-from dtls_emu.lab.vocabulary import FirstPacket
 from dtls_emu.policy import flow_to, while_building
+from dtls_emu.vocabulary import FirstPacket
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Network, Vm
-from dtls_emu.lab.vocabulary import DropReason, Enforcement, FirstPacket, FlowEncryption, Verdict
 from dtls_emu.policy import Endpoint, Flow, decide, rows
+from dtls_emu.vocabulary import DropReason, Enforcement, FirstPacket, FlowEncryption, Verdict
 
 
 ALLOW, DROP = Enforcement.ALLOW_UNENCRYPTED, Enforcement.DROP_UNENCRYPTED

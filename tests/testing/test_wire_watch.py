@@ -8,14 +8,13 @@ import pytest
 
 from dtls_emu.crypto.registry import load
 from dtls_emu.fabric.simulated import SimulatedFabric
-from dtls_emu.host.accounts import AccountingError
-from dtls_emu.host.simulation import simulate
 from dtls_emu.lab import shipped_labs
-from dtls_emu.lab.vocabulary import Enforcement, FirstPacket
 from dtls_emu.nic import egress
 from dtls_emu.nic.card import Engine
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT, Egress
+from dtls_emu.simulation.accounts import AccountingError
+from dtls_emu.simulation.simulation import simulate
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.testing.wire_watch import watching
@@ -23,6 +22,7 @@ from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 from dtls_emu.tunnel.settings import Keying, TunnelSettings
+from dtls_emu.vocabulary import Enforcement, FirstPacket
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve
 
     from dtls_emu.crypto.authority import HostCredentials
-    from dtls_emu.lab.vocabulary import DropReason
+    from dtls_emu.vocabulary import DropReason
 
 
 OURS, THEIRS = ("alpha", "10.255.0.1"), ("beta", "10.255.0.2")

@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.hello import HELLO_VERIFY_REQUEST, SERVER_HELLO, ClientHello, pull_client_hello_untrusted
 from dtls_emu.wire.protocol import DTLS_1_0, HANDSHAKE
 from dtls_emu.wire.record import pull_handshake_header, pull_records_untrusted, push_record_header

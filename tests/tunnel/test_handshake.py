@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
 from dtls_emu.wire.protocol import HANDSHAKE
 from dtls_emu.wire.record import pull_records_untrusted, push_record_header

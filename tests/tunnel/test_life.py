@@ -7,11 +7,11 @@ from math import inf
 import pytest
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import DropReason, Keying
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TRANSITIONS, TunnelEvent, TunnelState, next_state
+from dtls_emu.vocabulary import DropReason, Keying
 from dtls_emu.wire.record import MAX_SEQUENCE, pull_records_untrusted
 
 

@@ -5,10 +5,10 @@ from math import inf
 
 import pytest
 
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 
 
 DELAY = 0.001

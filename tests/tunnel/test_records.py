@@ -9,10 +9,10 @@ import pytest
 from OpenSSL import SSL
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_OVERHEAD, RECORD_PREFIX
 from dtls_emu.wire.protocol import (
     ALERT,

@@ -13,11 +13,11 @@ from OpenSSL import SSL
 
 from dtls_emu.crypto.backend import TrafficKeys
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.lab.vocabulary import Keying
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.vocabulary import Keying
 from dtls_emu.wire.packet import udp_packet
 
 

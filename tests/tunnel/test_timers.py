@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.lab.vocabulary import DropReason
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.hello import CLIENT_HELLO, HELLO_VERIFY_REQUEST, SERVER_HELLO, pull_client_hello_untrusted
 from dtls_emu.wire.overhead import IPV4_HEADER, RECORD_HEADER, UDP_HEADER
 from dtls_emu.wire.protocol import ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE, HANDSHAKE_HEADER

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from dtls_emu.lab.pcap import encode_pcap
+from dtls_emu.capture.pcap import encode_pcap
 from dtls_emu.testing.pair import Pair
 from dtls_emu.wire.packet import udp_packet
 from dtls_emu.wire.record import pull_records_untrusted

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6ND_Redirect, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 
-from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.icmp import ErrorLimit, packet_too_big, pull_packet_too_big_untrusted
 from dtls_emu.wire.packet import fragments, icmp_echo, icmp_packet, tcp_packet, udp_packet
 from dtls_emu.wire.parse import parse_packet_untrusted

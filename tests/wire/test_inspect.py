@@ -21,7 +21,7 @@ from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
-from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.headers import TCP as TCP_NUMBER
 from dtls_emu.wire.headers import UDP as UDP_NUMBER

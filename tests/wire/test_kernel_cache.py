@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import dtls_emu.wire.kernel_cache as module
+from dtls_emu.host.loop.cached import loop_is_compiled
 from dtls_emu.wire.kernel_cache import (
     KERNEL_SUFFIX,
     MARKER,
-    SOURCES,
     UNUSED_FOR,
     choose_cache,
     kernel_cache,
-    kernels_are_compiled,
+    kernel_sources,
 )
 
 
@@ -37,7 +37,8 @@ def test_a_changed_source_means_another_folder(monkeypatch, tmp_path):
         "crypto/framing.py",
         "nic/flow_table.py",
         "tunnel/liveness.py",
-        "host/tun.py",
+        "host/device/tun.py",
+        "overhead.py",
     ):
         (package / changed).write_text((package / changed).read_text() + "\n")
         assert kernel_cache() not in folders, changed
@@ -48,33 +49,39 @@ def test_a_changed_source_means_another_folder(monkeypatch, tmp_path):
 def test_every_source_of_a_kernel_counts():
     """Modules with kernels or intrinsics, and those that they import from: a constant is compiled in."""
     package = Path(module.__file__).parent.parent
-    counted = {path for pattern in SOURCES for path in package.glob(pattern)}
+    counted = set(kernel_sources())
     found = set()
     for source in package.rglob("*.py"):
         text = source.read_text()
-        if "@kernel" not in text and "intrinsic(" not in text and "ExternalFunction(" not in text:
+        if "\n@kernel" not in text and " intrinsic(" not in text and "ExternalFunction(" not in text:
             continue
         found.add(source)
         for node in ast.parse(text).body:  # what only type checkers import is further inside
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dtls_emu."):
                 imported = package.joinpath(*node.module.split(".")[1:])
                 found.add(imported.with_suffix(".py") if imported.with_suffix(".py").is_file() else imported)
-    without_kernels = {package / "errors.py", package / "lab" / "vocabulary.py"}
-    assert found - counted - without_kernels == set()
+    assert found - counted == set()
     assert len(found) > 20
+
+
+def test_a_change_that_no_kernel_depends_on_keeps_what_is_compiled():
+    """A command's text, or a plan of a deployment, is in no kernel."""
+    package = Path(module.__file__).parent.parent
+    counted = {path.relative_to(package).parts[0] for path in kernel_sources()}
+    assert not counted & {"cli", "deploy", "measure", "simulation", "teach", "testing"}
 
 
 def test_whether_kernels_are_compiled_is_known_before_they_are_needed(monkeypatch, tmp_path):
     """A first start says that it takes longer; the loop's file is what tells."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert not kernels_are_compiled()
+    assert not loop_is_compiled()
     subprocess.run([sys.executable, "-c", LOAD_LOOP], check=True, timeout=600)
-    assert kernels_are_compiled()
+    assert loop_is_compiled()
 
 
 LOAD_LOOP = """
-from dtls_emu.host.cards import choose_engine
-from dtls_emu.host.warming import warm_up
+from dtls_emu.assembly.cards import choose_engine
+from dtls_emu.host.loop.warming import warm_up
 assert warm_up(choose_engine("null"))
 """
 

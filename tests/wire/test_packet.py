@@ -7,7 +7,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, defragment
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, defragment6
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.lab.vocabulary import FragmentShape
+from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.inspect import PacketClass, key_of
 from dtls_emu.wire.packet import (
     echo_reply,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.crypto.credential_files import save_credentials
+from dtls_emu.host.credential_files import save_credentials
 
 
 if TYPE_CHECKING:

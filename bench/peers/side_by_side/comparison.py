@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.host.environment import environment
+from dtls_emu.machine.environment import environment
 from side_by_side.errors import PeerError
 from side_by_side.iperf import version
 from side_by_side.metrics import Probe, expected_seconds

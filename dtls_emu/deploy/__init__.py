@@ -1,0 +1,1 @@
+"""Many hosts at once on real devices: plan, namespaces, launch, recorded state, changes, and exports."""

@@ -1,0 +1,134 @@
+"""What each host of a lab is handed: its ``host.json``, its own certificate and key, and the CAs'. Nobody's else.
+
+Paths and names here are an agreement with the image: its entry point copies the credentials from where the
+runtime mounts them to where only the host's own user can read them, whatever mode the runtime gave them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dtls_emu.errors import LabFileError
+from dtls_emu.host.config import parse_host_config
+from dtls_emu.host.pem_files import credential_paths, pem_files
+from dtls_emu.paths import MAX_SOCKET_PATH
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dtls_emu.crypto.authority import HostCredentials
+    from dtls_emu.lab import Lab
+
+
+__all__ = [
+    "CONFIG",
+    "CONFIG_FOLDER",
+    "GROUP",
+    "IMAGE",
+    "PING_GROUPS",
+    "RUN_FOLDER",
+    "SECRETS_FOLDER",
+    "TUN",
+    "USER",
+    "Handout",
+    "hand_out",
+    "lab_labels",
+]
+
+IMAGE: Final = "localhost/dtls-emu:latest"
+
+USER: Final = 10_001
+GROUP: Final = 0
+"""Whom the image runs as. Some clusters choose the user themselves, and always this group: it may write what the
+user may, and has no other rights."""
+
+CONFIG: Final = "host.json"
+CONFIG_FOLDER: Final = "/etc/dtls-emu"
+SECRETS_FOLDER: Final = "/run/secrets/dtls-emu"
+RUN_FOLDER: Final = "/run/card"
+TUN: Final = "/dev/net/tun"
+
+PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
+"""Lets ping work without CAP_NET_RAW (icmp(7))."""
+
+_CREDENTIALS_FOLDER: Final = f"{RUN_FOLDER}/credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """What one host is handed.
+
+    Fields:
+        host: its name.
+        vms: names and IPv4 addresses of all VMs of the lab that are not named like a host.
+        config: content of its ``host.json``.
+        credentials: PEM files by name: its certificate, its private key, the CA certificate of each region.
+    """
+
+    host: str
+    vms: Mapping[str, str]
+    config: Mapping[str, Any]
+    credentials: Mapping[str, bytes] = field(repr=False)
+
+
+def hand_out(lab: Lab, credentials: Mapping[str, HostCredentials]) -> list[Handout]:
+    """What each host of a lab is handed, in the lab's order.
+
+    Args:
+        lab: validated. Its traffic is left out: real guests make their own.
+        credentials: of every host.
+
+    Raises:
+        LabFileError: what `host` would say of it: it is for the simulation only, or has too long names.
+    """
+    document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
+    authorities = {host.region: credentials[name].ca_certificate for name, host in lab.hosts.items()}
+    vms = {name: str(vm.address) for name, vm in lab.vms.items() if name not in lab.hosts}
+    handouts = []
+    for host in lab.hosts:
+        config = _config(lab, document, host)
+        parse_host_config(json.dumps(config), Path(lab.name, host, CONFIG))
+        handouts.append(Handout(host, vms, config, pem_files(credentials[host], authorities)))
+    return handouts
+
+
+def lab_labels(lab: str, host: str = "") -> dict[str, str]:
+    """The labels that Kubernetes recommends, for what belongs to a lab, or to one host of it."""
+    labels = {
+        "app.kubernetes.io/name": "dtls-emu",
+        "app.kubernetes.io/instance": lab,
+        "app.kubernetes.io/managed-by": "dtls-emu-export",
+    }
+    return labels | {"app.kubernetes.io/component": host} if host else labels
+
+
+def _config(lab: Lab, document: Mapping[str, Any], host: str) -> dict[str, Any]:
+    own = [name for name, vm in lab.vms.items() if vm.host == host]
+    return {
+        "version": 1,
+        "run": lab.name,
+        "host": host,
+        "lab": document,
+        "credentials": credential_paths(
+            (each.region for each in lab.hosts.values()), f"{_CREDENTIALS_FOLDER}/"
+        ),
+        # Where a host is, is known when it runs; there its name is looked up.
+        "underlays": {name: name for name in lab.hosts},
+        "control_socket": _control_socket(lab.name, host),
+        "container": True,
+        "vms": [{"vm": name, "device": f"tun{number}", "create": True} for number, name in enumerate(own)],
+    }
+
+
+def _control_socket(lab: str, host: str) -> str:
+    """Where `status` looks for it in the container."""
+    path = f"{RUN_FOLDER}/dtls-emu/{lab}/{host}.sock"
+    if len(path) > MAX_SOCKET_PATH:
+        raise LabFileError(
+            [f"{lab}: hosts.{host}: with the lab's name too long for a socket's path; write shorter ones"]
+        )
+    return path

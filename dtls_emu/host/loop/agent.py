@@ -1,0 +1,411 @@
+"""The loop of one host: a card between its VMs' TUN devices and the fabric, on one thread.
+
+One turn:
+
+1. Wait until a device, a socket or the control socket is readable, or a timer is due. Idle is asleep.
+2. Each that is readable has its turn, a bounded amount of work; what remains is readable again at the next.
+3. The card's effects are carried out in order: written to a device, or sent, at the latest as the turn of the one
+   who brought them ends (:mod:`dtls_emu.host.loop.outbox`).
+4. Timers: handshakes, the delays of impaired links, silent control clients.
+
+Where it can be, the first three are compiled code (:mod:`dtls_emu.host.loop.compiled`), which carries the packets of
+offloaded flows and comes back here with everything else.
+
+Nothing is kept back to fill a burst, so a lone packet waits for nobody. Nothing that guests, peers or devices do
+raises here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import time
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+from dtls_emu.fabric.offload import FabricUnavailableError
+from dtls_emu.host.loop import kernels
+from dtls_emu.host.loop.compiled import FastLoop, why_not
+from dtls_emu.host.loop.impairments import ImpairedLinks
+from dtls_emu.host.loop.outbox import Outbox
+from dtls_emu.host.loop.path_mtus import PathMtus
+from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, RequestKeys, Transmit
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dtls_emu.fabric.udp import UdpFabric
+    from dtls_emu.host.device.tun import TunDevice
+    from dtls_emu.lab.topology import Topology
+    from dtls_emu.nic.card import Card
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.session_keys import SessionKeys
+    from dtls_emu.wire.burst import Burst
+
+    Handler = Callable[[float], object]
+    PortOpener = Callable[[int], object]
+
+
+__all__ = ["Agent", "Service"]
+
+logger = logging.getLogger(__name__)
+
+TIMER_GRAIN: Final = 0.001
+"""Seconds. Under load timers are looked at so often; otherwise exactly when they are due."""
+
+FINE_WAIT: Final = 0.01
+"""Seconds. epoll rounds a shorter wait up to milliseconds, which would double the delay of a fast link."""
+
+
+class Service(Protocol):
+    """Something else that lives on the loop, such as a control socket."""
+
+    def fileno(self) -> int:
+        """Readable when `serve` has something to do."""
+
+    def serve(self, now: float) -> None:
+        """Do it, without waiting."""
+
+    def next_timeout(self) -> float:
+        """When `serve` wants to be called at the latest, in seconds, or infinity."""
+
+
+class Agent:
+    """One host's loop.
+
+    Fields:
+        card: of the host.
+        fabric: its sockets.
+        devices: TUN device of each VM, by name.
+        links: what the lab says of the links away from it.
+        paths: what the real ones carry.
+        left: packets for the internet. There is no gateway behind real guests: they go no further.
+        late: datagrams that an impaired link kept until their port was closed.
+        interpreted: why packets of known flows are not carried by compiled code; "" when they are.
+        alarm: file number that wakes the loop up when something is written to it, as a signal's number is.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        fabric: UdpFabric,
+        devices: Mapping[str, TunDevice],
+        topology: Topology,
+        *,
+        ports: Iterable[int] = (),
+        open_port: PortOpener | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        compiled: bool = True,
+    ) -> None:
+        """
+        Args:
+            card, fabric, devices: they stay the caller's to close.
+            topology: the lab.
+            ports: UDP ports to listen on.
+            open_port: opens one more; by default the fabric does it alone.
+            clock: seconds, of the same clock as the card's identity.
+            compiled: let compiled code carry packets of known flows, where it can.
+
+        Raises:
+            FabricUnavailableError: another program has a port.
+        """
+        self.card = card
+        self.fabric = fabric
+        self.devices = devices
+        self.links = ImpairedLinks(topology, card.host, self._send_late, clock())
+        self.left = 0
+        self.late = 0
+        self._impaired = self.links.peers
+        self._outbox = Outbox(fabric.transmit)
+        self._open_port = open_port or fabric.open_port
+        self._ports: set[int] = set()
+        for port in ports:
+            self._open_port(port)
+            self._ports.add(port)
+        self._clock = clock
+        self.paths = PathMtus(card, fabric, topology)
+        self.paths.look(clock())
+        self._timers_at = 0.0
+        self._stopping = False
+        self._key_requests: dict[str, RequestKeys] = {}  # the newest of each peer: nobody may ever ask
+        self._services: list[Service] = []
+        self._handlers: dict[int, Handler] = {}
+        self._epoll = select.epoll()
+        self._bell, self.alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._watch(self._bell, lambda _now: os.read(self._bell, 4096))
+        self._watch(fabric.fileno(), self._from_fabric)
+        for vm, device in devices.items():
+            if device.merges:
+                card.merges_for.add(vm)
+            self._watch(device.fileno(), self._guest_handler(vm, device))
+        self._loops_files = {fabric.fileno(), *(device.fileno() for device in devices.values())}
+        self._fast_loop: FastLoop | None = None
+        self.interpreted = why_not(card, fabric, devices, topology) if compiled else "switched off"
+        if not self.interpreted:
+            self._fast_loop = FastLoop(card, fabric, devices, topology, self._epoll.fileno())
+            self._fast_loop.impair(self._impaired)
+
+    def attach(self, service: Service) -> None:
+        """Let something else live on the loop."""
+        self._services.append(service)
+        self._watch(service.fileno(), service.serve)
+
+    def run(self) -> None:
+        """Run until :meth:`stop`. The clean-up is :meth:`close`'s."""
+        # What is there now stays: collections, which stop the loop, are then about what came since.
+        gc.collect()
+        gc.freeze()
+        while not self._stopping:
+            self.turn()
+
+    def turn(self, *, wait: bool = True) -> bool:
+        """One turn. Whether anything was readable.
+
+        Args:
+            wait: until something is, or a timer is due.
+        """
+        if self._fast_loop is not None:
+            return self._fast_turn(self._fast_loop, wait=wait)
+        ready = self._epoll.poll(0)
+        if not ready and wait:
+            ready = self._wait()
+        now = self._clock()
+        for fileno, _ in ready:
+            self._handlers[fileno](now)
+        if now >= self._timers_at or not ready:
+            self._timers_at = now + TIMER_GRAIN
+            self._handle_timers(now)
+        self._look_at_paths(now)
+        return bool(ready)
+
+    def stop(self) -> None:
+        """End :meth:`run` after this turn. May be called from a signal handler or another thread."""
+        self._stopping = True
+        with contextlib.suppress(BlockingIOError):  # then it is ringing already
+            os.write(self.alarm, b"\0")
+
+    def close(self) -> None:
+        """Say goodbye to every peer, overwrite all keys, let go of the loop's own files."""
+        now = self._clock()
+        self._impaired = frozenset()  # a goodbye that had to wait would never be said
+        self._carry_out(self.card.close(now), now)
+        self._outbox.flush()
+        self.card.abort()
+        self._epoll.close()
+        os.close(self._bell)
+        os.close(self.alarm)
+
+    def reconfigure(self, topology: Topology) -> None:
+        """Go on under a changed lab with the same hosts and VMs. Tunnels stay up.
+
+        Raises:
+            LocalProtocolError: it has others.
+        """
+        self.card.update(topology)
+        self.links.reconfigure(topology)
+        self.paths.reconfigure(topology, self._clock())
+        self._impaired = self.links.peers
+        if self._fast_loop is not None:
+            self._fast_loop.impair(self._impaired)
+
+    def look_at_paths(self) -> None:
+        """Ask the kernel what the paths to all other hosts carry; the card keeps to it."""
+        self.paths.look(self._clock())
+
+    def rekey(self, peer: str) -> None:
+        """Begin a fresh association with a peer host, beside the live one."""
+        now = self._clock()
+        self._carry_out(self.card.rekey(peer, now), now)
+        self._outbox.flush()
+
+    def take_key_requests(self) -> list[RequestKeys]:
+        """Sessions that want a broker's keys; each is handed out once."""
+        requests, self._key_requests = self._key_requests, {}
+        return list(requests.values())
+
+    def install(self, peer: str, keys: SessionKeys) -> None:
+        """Take a broker's keys for the tunnel to a peer host.
+
+        Raises:
+            LocalProtocolError: the lab has no broker, or the keys are of no use.
+        """
+        now = self._clock()
+        self._carry_out(self.card.install(peer, keys, now), now)
+        self._outbox.flush()
+
+    @property
+    def trouble(self) -> str:
+        """Why packets do not get through: a socket or a device is missing. "" when nothing is."""
+        gone = [f"{device.name} of {vm}: {device.gone}" for vm, device in self.devices.items() if device.gone]
+        return "; ".join([*gone, *([] if self._ports else ["no UDP port is open"])])
+
+    # -------------------------------------------------------------------------------------------- wait
+
+    def _watch(self, fileno: int, handler: Handler) -> None:
+        self._handlers[fileno] = handler
+        self._epoll.register(fileno, select.EPOLLIN)
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """Sleep until something is readable or a timer is due, and say when timers are to be looked at next."""
+        due = self._next_timeout()
+        patience = None if due == inf else max(0.0, due - self._clock())
+        if patience is None or patience > FINE_WAIT:
+            ready = self._epoll.poll(patience)
+        else:
+            select.select((self._epoll,), (), (), patience)
+            ready = self._epoll.poll(0)
+        self._timers_at = min(due, self._clock() + TIMER_GRAIN)
+        return ready
+
+    def _next_timeout(self) -> float:
+        due = self.card.next_timeout()
+        delayed = self.links.next_timeout()
+        if delayed is not None and delayed < due:
+            due = delayed
+        due = min(due, self.paths.next_timeout())
+        for service in self._services:
+            due = min(due, service.next_timeout())
+        return due
+
+    # -------------------------------------------------------------------------------------------- work
+
+    def _fast_turn(self, loop: FastLoop, *, wait: bool) -> bool:
+        """Let compiled code work until it comes upon something that it leaves to us, and do that."""
+        until = self._next_timeout()
+        if wait and self._clock is not time.monotonic:
+            self._epoll.poll(None if until == inf else max(0.0, until - self._clock()))
+            wait = False
+        while True:
+            code = loop.run(self._clock(), until, forever=wait)
+            now = self._clock()
+            self._handle_exception(loop, code, now)
+            if not loop.unfinished:
+                break
+            wait = (
+                False  # first the rest of this pass: a timer may close a port at which something has arrived
+            )
+        loop.settle()
+        if loop.take_attention():
+            for fileno, _ in self._epoll.poll(0):
+                if fileno not in self._loops_files:
+                    self._handlers[fileno](now)
+        if code in {kernels.TIMERS, kernels.NOTHING} or now >= until:
+            self._handle_timers(now)
+        self._look_at_paths(now)
+        return code not in {kernels.TIMERS, kernels.NOTHING, kernels.INTERRUPTED}
+
+    def _handle_exception(self, loop: FastLoop, code: int, now: float) -> None:
+        """Do what compiled code has left to us."""
+        if code == kernels.GUEST_PACKET:
+            loop.guest_packet(lambda vm, burst: self._carry_out(self.card.from_guest(vm, burst, now), now))
+            # More of its kind may be behind it, and here they are carried as bursts.
+            self._handlers[loop.device().fileno()](now)
+        elif code == kernels.DATAGRAMS:
+            loop.datagrams(lambda burst, source, port: self._receive(burst, source, port, now))
+        elif code == kernels.OPENED:
+            loop.opened(
+                lambda peer, burst, status, ok: self._carry_out(
+                    self.card.from_opened(peer, burst, status, ok, now), now
+                )
+            )
+        elif code == kernels.BROKEN_DEVICE:
+            self._handlers[loop.device().fileno()](now)
+        else:
+            return
+        if code in {kernels.GUEST_PACKET, kernels.BROKEN_DEVICE} and loop.device().gone:
+            loop.forget(loop.device())
+        self._outbox.flush()
+
+    def _guest_handler(self, vm: str, device: TunDevice) -> Handler:
+        from_guest, carry_out = self.card.from_guest, self._carry_out
+        receive, flush = device.receive, self._outbox.flush
+        now = 0.0
+
+        def deliver(burst: Burst) -> None:
+            carry_out(from_guest(vm, burst, now), now)
+
+        def handle(moment: float) -> None:
+            nonlocal now
+            now = moment
+            receive(deliver)
+            flush()
+            if device.gone:
+                logger.error("device %s of %s is gone: %s", device.name, vm, device.gone)
+                self._epoll.unregister(device.fileno())
+
+        return handle
+
+    def _from_fabric(self, now: float) -> None:
+        self.fabric.receive(self._receive, now)
+        self._outbox.flush()
+
+    def _receive(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> None:
+        self._carry_out(self.card.from_fabric(burst, source, local_port, now), now)
+
+    # ---------------------------------------------------------------------------------------- effects
+
+    def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
+        refused: set[int] | None = None  # ports that cannot be opened
+        for effect in effects:
+            if isinstance(effect, Transmit):
+                port = effect.source_port
+                if port not in self._ports and not self._open(port):
+                    refused = {port, *(refused or ())}
+                if self._impaired and effect.destination[0] in self._impaired:
+                    self.links.transmit(effect, now)
+                else:
+                    self._outbox.put(effect)
+            elif isinstance(effect, Deliver):
+                self.devices[effect.vm].write(effect.burst)
+            elif isinstance(effect, LeaveFabric):
+                self.left += effect.burst.packets
+            elif isinstance(effect, ClosePort):
+                self._outbox.flush()
+                self._ports.discard(effect.port)
+                self.fabric.close_port(effect.port)
+            elif isinstance(effect, RequestKeys):
+                if effect.port in self._ports or self._open(effect.port):
+                    self._key_requests[effect.peer] = effect
+                else:
+                    refused = {effect.port, *(refused or ())}
+        # The card uses the memory of its effects again.
+        for port in refused or ():
+            self._carry_out(self.card.port_unavailable(port, now), now)
+
+    def _open(self, port: int) -> bool:
+        """Open a port, if it can be. The fabric counts datagrams that would be sent from it otherwise."""
+        try:
+            self._open_port(port)
+        except FabricUnavailableError as error:
+            logger.info("%s; the next one is tried", error)
+            return False
+        self._ports.add(port)
+        return True
+
+    def _send_late(self, effect: Transmit) -> None:
+        if effect.source_port in self._ports:
+            self.fabric.transmit(effect)
+        else:
+            self.late += effect.burst.count
+
+    def _look_at_paths(self, now: float) -> None:
+        """A datagram was too large for its path: from the next packet on, guests are told what fits."""
+        if self.fabric.has_too_long:
+            self.paths.refused(self.fabric.take_too_long(), now)
+
+    # ----------------------------------------------------------------------------------------- timers
+
+    def _handle_timers(self, now: float) -> None:
+        if self.card.next_timeout() <= now:
+            self._carry_out(self.card.handle_timeout(now), now)
+            self._outbox.flush()
+        self.links.handle_timeout(now)
+        if self.paths.next_timeout() <= now:
+            self.paths.handle_timeout(now)
+        for service in self._services:
+            if service.next_timeout() <= now:
+                service.serve(now)

@@ -1,0 +1,1 @@
+"""What this machine offers: probes, privileges, processes, namespaces as system calls."""

@@ -1,0 +1,22 @@
+"""A whole lab in one process on a virtual clock: cards, fabric and guests, and what becomes of their traffic."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from dtls_emu.simulation.simulation import Outcome, simulate
+
+
+__all__ = ["Outcome", "simulate"]
+
+_HOMES = {"Outcome": "simulation", "simulate": "simulation"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

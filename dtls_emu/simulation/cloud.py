@@ -1,0 +1,281 @@
+"""A lab put together: cards, guests and the simulated fabric on one virtual clock.
+
+The way of a packet, and the order of the functions below:
+
+1. A guest's burst is entered in its item's account and handed to the card of the guest's host.
+2. The card's effects are carried out in order: to the fabric, to a guest, or to the internet.
+3. What guests answer goes to their cards in turn, once all effects of a call are done: a card uses the memory
+   of an effect again at its next call.
+4. Timers of cards and guests are kept on the clock.
+
+The internet behind the gateway is one node with every public address: it answers like any guest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from dtls_emu.assembly.broker_keys import issue_session_keys
+from dtls_emu.assembly.cards import build_cards
+from dtls_emu.fabric.clock import VirtualClock, nanoseconds
+from dtls_emu.fabric.simulated import SimulatedFabric
+from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
+from dtls_emu.simulation.accounts import NOBODY, AccountingError, Accounts
+from dtls_emu.simulation.guests.guest import Guest
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.wire.burst import Burst
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dtls_emu.fabric.clock import Timer
+    from dtls_emu.lab.topology import Host, Topology
+    from dtls_emu.nic.card import Card, Engine
+    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.simulation.accounts import Account
+
+
+__all__ = ["INTERNET_DELAY", "Cloud"]
+
+CONTROL_DELAY: Final = 0.001
+"""Seconds from a host's request for session keys until both hosts have them."""
+
+INTERNET_DELAY: Final = 0.01
+"""Seconds from a gateway to any public address, one way: about 1,000 km of fibre and back in a ping."""
+
+INTERNET_MTU: Final = 1500
+
+_BUSY: Final = frozenset({TunnelState.HANDSHAKING, TunnelState.REKEYING})
+"""States of a tunnel in which an attempt may hold records that overtook its Finished."""
+
+
+class Cloud:
+    """Everything that a lab describes but its traffic.
+
+    Fields:
+        topology: the lab.
+        clock: of everything.
+        fabric: between the hosts.
+        cards: by host.
+        guests: by VM.
+        internet: behind the gateway.
+        accounts: of every mark.
+        onlookers: marks of packets that guests are handed but do not react to, because both ends of their
+            conversation are played from a capture.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        engines: Mapping[str, Engine] | None = None,
+        key_log: Callable[[bytes], None] | None = None,
+        internet: Callable[[float, bytes], object] | None = None,
+    ) -> None:
+        """
+        Args:
+            topology: the lab.
+            engines: cipher engine of each host, instead of what the lab says.
+            key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
+            internet: shown the time and the bytes of every packet that leaves for the internet or comes from there.
+        """
+        self.topology = topology
+        self.clock = VirtualClock()
+        self.accounts = Accounts()
+        self.fabric = SimulatedFabric(topology, self.clock, topology.seed)
+        self.fabric.on_drop = self.accounts.drop
+        self.fabric.on_duplicate = self.accounts.duplicate
+        self.cards = build_cards(
+            topology,
+            engines=engines,
+            key_log=key_log,
+            on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
+            on_packets=self.accounts.handle,
+        )
+        self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
+        self.internet = Guest(None, INTERNET_MTU)
+        self.onlookers: set[int] = set()
+        self._show = internet or (lambda _time, _packet: None)
+        self._beyond_gateway = 0
+        self._back_at = 0.0
+        self._outbox: deque[tuple[str, Burst]] = deque()
+        self._timers: dict[str, Timer] = {}
+        for host in topology.hosts.values():
+            self._attach(host)
+
+    # --------------------------------------------------------------------------------------- the way of a packet
+
+    def send(self, vm: str, bursts: list[Burst]) -> None:
+        """Have a guest hand bursts to its card; everything that follows at this instant happens now."""
+        self._outbox.extend((vm, burst) for burst in bursts)
+        self._empty_outbox()
+        self._watch_guest(vm)
+
+    def _empty_outbox(self) -> None:
+        while self._outbox:
+            vm, burst = self._outbox.popleft()
+            self.accounts.offer(burst.mark, burst.count, burst.nbytes)
+            card = self._card_of(vm)
+            self._carry_out(card, card.from_guest(vm, burst, self.clock.now), about=burst.mark)
+
+    def _arrive(self, card: Card, burst: Burst, source: UnderlayAddress, port: int, now: float) -> None:
+        self._carry_out(card, card.from_fabric(burst, source, port, now))
+        self._empty_outbox()
+
+    def _carry_out(self, card: Card, effects: list[Effect], about: int = NOBODY) -> None:
+        """Carry out effects; ``about`` is the mark of the packets that led to them, if a guest sent them."""
+        for effect in effects:
+            if isinstance(effect, Transmit):
+                self.fabric.transmit(self.topology.hosts[card.host].underlay, effect)
+            elif isinstance(effect, Deliver):
+                self._deliver(effect.vm, effect.burst, about)
+            elif isinstance(effect, LeaveFabric):
+                self._leave(effect.vm, effect.burst)
+            elif isinstance(effect, RequestKeys):
+                self.clock.call_later(CONTROL_DELAY, partial(self._hand_out_keys, card, effect))
+        self._watch_card(card)
+
+    def _deliver(self, vm: str, burst: Burst, about: int) -> None:
+        self.accounts.deliver(burst.mark, burst.count, burst.nbytes)
+        if burst.mark not in self.onlookers:
+            answers = self.guests[vm].receive(burst, self.clock.now, about=about)
+            self._outbox.extend((vm, answer) for answer in answers)
+            self._watch_guest(vm)
+
+    def _hand_out_keys(self, card: Card, request: RequestKeys) -> None:
+        """The broker's part; its channel to the hosts is not the fabric."""
+        responder, initiator = issue_session_keys(card.host, request.port)
+        for host, peer, keys in (
+            (self.cards[request.peer], card.host, responder),
+            (card, request.peer, initiator),
+        ):
+            self._carry_out(host, host.install(peer, keys, self.clock.now))
+        self._empty_outbox()
+
+    def _leave(self, vm: str, burst: Burst) -> None:
+        """Hand packets to the internet, and its answers back to the VM."""
+        packets = [row.tobytes() for row in burst.rows()]
+        mark = burst.mark
+        for packet in packets:
+            self._show(self.clock.now, packet)
+        self._beyond_gateway += len(packets)
+        self._back_at = self.clock.now + 2 * INTERNET_DELAY
+
+        def arrive() -> None:
+            self._beyond_gateway -= len(packets)
+            self.accounts.deliver(mark, len(packets), sum(map(len, packets)))
+            if mark in self.onlookers:
+                return
+            answers = self.internet.receive(Burst.from_packets(packets, mark=mark), self.clock.now)
+            replies = [(row.tobytes(), answer.mark) for answer in answers for row in answer.rows()]
+            self._beyond_gateway += len(replies)
+            self.clock.call_later(INTERNET_DELAY, lambda: self._come_back(vm, replies))
+
+        self.clock.call_later(INTERNET_DELAY, arrive)
+
+    def _come_back(self, vm: str, replies: list[tuple[bytes, int]]) -> None:
+        card = self._card_of(vm)
+        network = self.topology.vms[vm].network
+        self._beyond_gateway -= len(replies)
+        for packet, mark in replies:
+            self._show(self.clock.now, packet)
+            self.accounts.offer(mark, 1, len(packet))
+            self._carry_out(card, card.from_gateway(network, packet, self.clock.now, mark))
+        self._empty_outbox()
+
+    # ---------------------------------------------------------------------------------------------------- timers
+
+    def _watch_card(self, card: Card) -> None:
+        self._watch(f"card {card.host}", card.next_timeout(), lambda: self._wake_card(card))
+
+    def _watch_guest(self, vm: str) -> None:
+        self._watch(f"guest {vm}", self.guests[vm].next_timeout(), lambda: self._wake_guest(vm))
+
+    def _wake_card(self, card: Card) -> None:
+        self._carry_out(card, card.handle_timeout(self.clock.now))
+        self._empty_outbox()
+
+    def _wake_guest(self, vm: str) -> None:
+        self.send(vm, self.guests[vm].handle_timeout(self.clock.now))
+        self._watch_guest(vm)
+
+    def _watch(self, name: str, moment: float, action: Callable[[], object]) -> None:
+        """Keep one timer on the clock for each card and guest."""
+        timer = self._timers.get(name)
+        if timer is not None and timer.pending:
+            if moment < inf and timer.when_ns == nanoseconds(moment):
+                return
+            timer.cancel()
+        if moment < inf:
+            self._timers[name] = self.clock.call_at(moment, action)
+
+    # ------------------------------------------------------------------------------------------------- questions
+
+    def account(self, mark: int) -> Account:
+        """The account of a mark, with what guests found damaged."""
+        account = self.accounts[mark]
+        account.damaged = sum(guest.damaged[mark] for guest in (*self.guests.values(), self.internet))
+        return account
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether every packet of the lab's traffic has come to its end."""
+        return not self._beyond_gateway and self.accounts.are_balanced
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait on cards until their tunnel is up."""
+        return sum(card.egress.counters.waiting for card in self.cards.values())
+
+    def settled_at(self) -> float:
+        """When every packet that is on a link or in the internet now has arrived, in seconds."""
+        return max(self.clock.now, self._back_at, self.fabric.settled_at())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing at all is under way: no packet, and no handshake."""
+        return (
+            not self._beyond_gateway
+            and not self.fabric.statistics().in_flight
+            and not self.waiting
+            and not any(
+                tunnel.state in _BUSY for card in self.cards.values() for tunnel in card.tunnels.values()
+            )
+        )
+
+    def check(self) -> None:
+        """Fail loudly unless cards and fabric account for every packet, record and datagram, and none waits.
+
+        Raises:
+            AccountingError: naming whose books do not balance, or where packets wait, and the figures.
+        """
+        for name, card in self.cards.items():
+            if not card.balanced:
+                raise AccountingError(
+                    f"the books of card {name} do not balance: egress {card.egress.counters.as_dict()}, "
+                    f"ingress {card.ingress.counters.as_dict()}"
+                )
+            if card.egress.counters.waiting:
+                raise AccountingError(
+                    f"packets still wait for a tunnel on card {name}: {card.egress.counters.waiting}; its tunnels: "
+                    f"{card.status()['tunnels']}"
+                )
+        books = self.fabric.statistics()
+        if not books.balanced:
+            raise AccountingError(f"the books of the fabric do not balance: {books}")
+
+    def close(self) -> None:
+        """Overwrite all keys; nobody says goodbye."""
+        for card in self.cards.values():
+            card.abort()
+
+    def _attach(self, host: Host) -> None:
+        card = self.cards[host.name]
+        self.fabric.attach(host.underlay, partial(self._arrive, card))
+
+    def _card_of(self, vm: str) -> Card:
+        return self.cards[self.topology.vms[vm].host]

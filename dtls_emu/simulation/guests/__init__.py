@@ -1,0 +1,1 @@
+"""The small stacks inside the VMs of a simulation, and the traffic that a lab has them send."""
