@@ -11,7 +11,7 @@ from dtls_emu import paths as run_directory
 from dtls_emu.cli.app import app
 from dtls_emu.deploy import queries as run_queries
 from dtls_emu.host.control.client import ControlError
-from dtls_emu.host.control.server import client as control_client
+from dtls_emu.host.control import client as control_client
 
 
 OFF = {"state": "off", "reason": "refused at run time: Input/output error"}
