@@ -18,7 +18,6 @@ from dtls_emu.fabric.offload import SOL_UDP, TOS_MESSAGE, UDP_SEGMENT
 from dtls_emu.fabric.udp import RECEIVE_BYTES
 from dtls_emu.host.loop import kernels
 from dtls_emu.host.loop.kernels import LoopState, run_loop
-from dtls_emu.nic.offload.kernels import OPENED_ROWS, PLAN_WAY
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.merge import GROUP_WORDS
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX
@@ -51,6 +50,9 @@ def why_not(card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], top
     encrypts = any(network.encrypted for network in topology.networks.values())
     if encrypts and not card.engine.is_native:
         return f"backend {backend.name} has no native functions"
+    for vm in topology.vms_on(card.host):
+        if vm.name not in devices:
+            return f"{vm.name} has no device"
     for name, device in devices.items():
         if not device.merges:
             return f"the device of {name} has no virtio header"
@@ -78,13 +80,14 @@ class FastLoop:
         self._fabric = fabric
         self._devices = list(devices.values())
         self._vms = list(devices)
-        self._fast_path = fast_path = card.offload(self._vms)
-        self._fast_path.on_way = self._lead
+        self._datapath = card.offload(self._vms)
+        self._paths = paths = self._datapath.paths
+        paths.on_path = self._lead
         self._impaired: Collection[str] = ()
         self._files: dict[int, int] = {}  # of the fabric's ports, by their numbers
         self._ports_seen = -1
-        self._names = np.zeros((max(fast_path.ways, 1), kernels.NAME_SPACE), np.uint8)
-        self._ways: NDArray[np.int64] = np.zeros((max(fast_path.ways, 1), kernels.WAY_FIELDS), np.int64)
+        self._names = np.zeros((len(paths.table), kernels.NAME_SPACE), np.uint8)
+        self._ways: NDArray[np.int64] = np.zeros((len(paths.table), kernels.WAY_FIELDS), np.int64)
         self._ways[:, kernels.SOCKET] = -1
         self._numbers: NDArray[np.int64] = np.zeros(kernels.LOOP_WORDS, np.int64)
         self._numbers[[kernels.EPOLL, kernels.FABRIC_EPOLL]] = epoll, fabric.fileno()
@@ -103,7 +106,7 @@ class FastLoop:
         vectors = np.zeros((2, 2), np.int64)
         controls = np.zeros(kernels.CONTROL_SPACE, np.uint8)
         self._state = LoopState(
-            fast_path.state,
+            self._datapath.memory,
             np.zeros(1, np.int8),
             np.zeros(1, np.int32),
             self._device_words,
@@ -130,7 +133,7 @@ class FastLoop:
             np.zeros(4, np.int64),
         )
         vectors[1] = self._arrived.ctypes.data, RECEIVE_BYTES
-        for way in range(fast_path.ways):
+        for way in range(paths.count):
             self._lead(way)
         for words, device, vm in zip(self._device_words, self._devices, self._vms, strict=True):
             words[kernels.FILE] = device.fileno()
@@ -147,9 +150,9 @@ class FastLoop:
         """Work; see :func:`~dtls_emu.host.loop.kernels.run_loop` for what is returned, and when."""
         if self._ports_seen != self._fabric.ports_changed:
             self._watch_ports()
-        state = self._fast_path.state
-        if state is not self._state.card:
-            self._state = self._state._replace(card=state)
+        memory = self._datapath.memory
+        if memory is not self._state.card:
+            self._state = self._state._replace(card=memory)
         return run_loop(self._state, now, until, forever)
 
     @property
@@ -166,29 +169,26 @@ class FastLoop:
     # ------------------------------------------------------------------------------------ exceptions
 
     def guest_packet(self, deliver: Callable[[str, Burst], object]) -> None:
-        """Hand on the guest's packet that is an exception, then offload its flow if that can be."""
+        """Hand on the guest's packet that is an exception."""
         number = int(self._numbers[kernels.PLACE])
         vm = self._vms[number]
         self._devices[number].take(int(self._numbers[kernels.LENGTH]), lambda burst: deliver(vm, burst))
-        self._fast_path.offload_out()
 
     def device(self) -> TunDevice:
         """The device of an exception: the one with the packet, or the one that is broken."""
         return self._devices[int(self._numbers[kernels.PLACE])]
 
     def datagrams(self, deliver: Callable[[Burst, UnderlayAddress, int], object]) -> None:
-        """Hand on datagrams that are an exception, as they came; then offload their flows if that can be."""
+        """Hand on datagrams that are an exception, as they came."""
         self._fabric.take(
             self._arrived[: self._numbers[kernels.LENGTH]],
             int(self._numbers[kernels.SEGMENT]),
             lambda burst: deliver(burst, self._sender(), self._port()),
             int(self._numbers[kernels.TOS_IN]),
         )
-        self._fast_path.offload_in()
 
     def opened(self, deliver: Callable[[str, Burst, NDArray[np.uint8], int], object]) -> None:
         """Likewise datagrams that have been opened."""
-        card = self._state.card
         wire = Burst.from_datagrams(
             self._arrived[: self._numbers[kernels.LENGTH]], int(self._numbers[kernels.SEGMENT])
         )
@@ -202,16 +202,13 @@ class FastLoop:
             last=wire.last - RECORD_OVERHEAD,
             tos=int(self._numbers[kernels.TOS_IN]),
         )
-        way = int(card.numbers[PLAN_WAY])
-        peer = self._fast_path.peers[way]
-        deliver(peer, burst, card.status[:count], int(card.numbers[OPENED_ROWS]))
-        self._fast_path.offload_in()
+        peer = self._paths.peer(int(self._numbers[kernels.WAY_IN])).name
+        deliver(peer, burst, self._datapath.rows.status[:count], int(self._numbers[kernels.OPENED_ROWS]))
 
     # ------------------------------------------------------------------------------------ in step
 
     def settle(self) -> None:
-        """Enter in the books of card, devices and fabric what was carried."""
-        self._card.settle()
+        """Enter in the books of devices and fabric what was carried; the card's are counted where they are."""
         numbers = self._numbers
         if numbers[kernels.FABRIC_OFFERED] or numbers[kernels.FABRIC_READS]:
             self._fabric.settle(
@@ -242,7 +239,7 @@ class FastLoop:
             self._refused[:] = 0
         if numbers[kernels.SEEN_TOO_LONG]:
             for way in np.flatnonzero(self._ways[:, kernels.TOO_LONG]).tolist():
-                self._fabric.note_too_long(self._fast_path.addresses[way][0])
+                self._fabric.note_too_long(self._paths.destination(way)[0])
             self._ways[:, kernels.TOO_LONG] = 0
             numbers[kernels.SEEN_TOO_LONG] = 0
 
@@ -266,19 +263,19 @@ class FastLoop:
             places[file] = place
         ports = np.fromiter(self._files, np.int64, len(self._files))
         self._state = self._state._replace(kinds=kinds, places=places, ports=ports)
-        ways = range(self._fast_path.ways)
+        ways = range(self._paths.count)
         self._ways[: len(ways), kernels.SOCKET] = [self._socket(way) for way in ways]
 
     def _lead(self, way: int) -> None:
         """Find the socket and the address of a way that has changed."""
-        name = _socket_name(*self._fast_path.addresses[way])
+        name = _socket_name(*self._paths.destination(way))
         self._names[way, : len(name)] = np.frombuffer(name, np.uint8)
         self._ways[way, : kernels.TOO_LONG] = self._socket(way), self._names[way].ctypes.data, len(name)
 
     def _socket(self, way: int) -> int:
         """File number of the port that a way leaves from, or -1."""
-        impaired = self._fast_path.addresses[way][0] in self._impaired
-        return -1 if impaired else self._files.get(self._fast_path.local_port(way), -1)
+        impaired = self._paths.destination(way)[0] in self._impaired
+        return -1 if impaired else self._files.get(self._paths.local_port(way), -1)
 
     def _port(self) -> int:
         return int(self._state.ports[self._numbers[kernels.PLACE]])

@@ -46,22 +46,10 @@ from dtls_emu.machine.syscalls import (
     sendmsg,
     write,
 )
-from dtls_emu.nic.egress import VXLAN_PORT
-from dtls_emu.nic.offload.kernels import (
-    EXCEPTION,
-    NOT_OPENED,
-    PLAN_LAST,
-    PLAN_ROWS,
-    PLAN_SIZE,
-    PLAN_TOS,
-    PLAN_WAY,
-    WAY_SEALED,
-    FastState,
-    count_delivery,
-    open_in,
-    plan_out,
-    seal_out,
-)
+from dtls_emu.nic.offload.kernels import count_offered, find_path, open_in, plan_out, seal_out
+from dtls_emu.nic.offload.state import LEFT, NOT_OPENED, CardMemory
+from dtls_emu.nic.offload.verdicts import Out
+from dtls_emu.wire.burst import Shape
 from dtls_emu.wire.headers import MAX_PACKET, TCP, super_packet_layout
 from dtls_emu.wire.inspect import MAPPED
 from dtls_emu.wire.memory import (
@@ -101,6 +89,7 @@ from dtls_emu.wire.virtio import (
     complete_checksum,
     fill_super_packet_header,
 )
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:
@@ -188,13 +177,16 @@ TOS: Final = 25  # of what is to be sent
 TOS_IN: Final = 26  # of what has arrived
 TOS_LEVEL: Final = 27  # of control messages with a type of service
 TOS_TYPE: Final = 28
-LOOP_WORDS: Final = 29
+WAY_IN: Final = 29  # by which datagrams have come that have been opened
+OPENED_ROWS: Final = 30  # how many of them verified
+LOOP_WORDS: Final = 31
 
 ERRORS: Final = 256  # numbers of errors: Linux has about 133
 CONTROL_SPACE: Final = 64
 NAME_SPACE: Final = 32
 MAX_EVENTS: Final = 64
 
+_SEND: Final = int(Out.SEND)
 _HEADER: Final = VNET_FIELDS.size
 _ROW: Final = IPV6_HEADER + MAX_PACKET
 _CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
@@ -213,7 +205,7 @@ class LoopState(NamedTuple):
     """All that the loop reads and writes.
 
     Fields:
-        card: of the card's fast path.
+        card: what the card's own kernels work on.
         kinds, places: of each file number: what it is, and which of its kind.
         devices: by the number of their VM.
         ways: where each way leads.
@@ -229,7 +221,7 @@ class LoopState(NamedTuple):
         timing: a ``timespec`` and a ``pollfd``, in words.
     """
 
-    card: FastState
+    card: CardMemory
     kinds: NDArray[np.int8]
     places: NDArray[np.int32]
     devices: NDArray[np.int64]
@@ -267,7 +259,7 @@ def run_loop(state: LoopState, now: float, until: float, forever: bool) -> int:
     numbers = state.numbers
     while True:
         moment = _monotonic(state) if forever else now
-        due = min(until, state.card.due[0])
+        due = min(until, state.card.card[0].due)
         if numbers[NEXT] >= numbers[READY]:
             ready = epoll_wait(numbers[EPOLL], state.events.ctypes.data, MAX_EVENTS, 0)
             if ready < 0:
@@ -342,7 +334,7 @@ def _take_packet(
     now: float,
 ) -> bool:
     """Seal a packet that a guest has sent, and send it, at the latest as the turn ends; False: an exception."""
-    numbers, plan = state.numbers, state.card.numbers
+    numbers = state.numbers
     header = HEADROOM - _HEADER
     gso_size = layout = 0
     if load_u8(memory, header + GSO_TYPE_AT) != GSO_NONE:
@@ -356,10 +348,11 @@ def _take_packet(
         # Before the packet is looked at: the guest says where the sum is written, and that may be any field.
         complete_checksum(memory, HEADROOM, length, begin, field)
         store_u8(memory, header, flags & ~NEEDS_CHECKSUM)
-    if not plan_out(state.card, number, device[VNI], memory, HEADROOM, length, gso_size, layout):
+    shape = Shape(length, HEADROOM, length, 1, length)
+    plan = plan_out(state.card, number, device[VNI], memory, shape, gso_size, layout, now)
+    if plan.verdict != _SEND or plan.by_call:
         return False
-    way, rows, size, last = plan[PLAN_WAY], plan[PLAN_ROWS], plan[PLAN_SIZE], plan[PLAN_LAST]
-    tos = plan[PLAN_TOS]
+    way, rows, size, last, tos = plan.path, plan.rows, plan.size, plan.last, plan.tos
     total = (rows - 1) * size + last
     if state.ways[way, SOCKET] < 0 or total > MAX_SEND_BYTES:
         return False
@@ -373,8 +366,9 @@ def _take_packet(
         or total > MAX_COPY
     ):
         _flush(state, now)
-    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, numbers[USED], now, layout):
+    if not seal_out(state.card, plan, memory, shape, gso_size, layout, state.wire, numbers[USED], now):
         return False
+    count_offered(state.card, rows, length)
     if numbers[COUNT] == 0:
         numbers[SIZE] = size
         numbers[WAY] = way
@@ -529,14 +523,19 @@ def _from_port(state: LoopState, file: int, place: int, now: float) -> int:
     local_port = state.ports[place]
     if not _name_key(state, local_port):
         return DATAGRAMS
-    runs = open_in(state.card, state.arrived, segment, count, last, now, numbers[TOS_IN])
-    if runs == NOT_OPENED:
+    way = find_path(state.card.peers, state.card.rows.keys)
+    opening = open_in(
+        state.card, way, state.arrived, Shape(segment, 0, segment, count, last), numbers[TOS_IN], now
+    )
+    if opening.runs == NOT_OPENED:
         return DATAGRAMS
     numbers[FABRIC_RECEIVED] += count
     numbers[FABRIC_DELIVERED] += count
-    if runs == EXCEPTION:
+    numbers[WAY_IN] = way
+    if opening.runs == LEFT:
+        numbers[OPENED_ROWS] = opening.opened
         return OPENED
-    _deliver(state, segment, count, last, runs, now)
+    _deliver(state, state.card.paths[way].sealed != 0, segment, count, last, opening.runs)
     return DONE
 
 
@@ -564,7 +563,7 @@ def _read_control(state: LoopState) -> int:
 @kernel
 def _name_key(state: LoopState, local_port: int) -> bool:
     """Make the key of a datagram's ports and sender; a sender's port does not matter in clear."""
-    name, keys = state.in_name, state.card.keys
+    name, keys = state.in_name, state.card.rows.keys
     family = load_u16_native(name, 0)
     remote_port = 0 if local_port == VXLAN_PORT else load_u16_be(name, 2)
     if family == _INET:
@@ -581,23 +580,21 @@ def _name_key(state: LoopState, local_port: int) -> bool:
 
 
 @kernel
-def _deliver(state: LoopState, stride: int, count: int, last: int, runs: int, now: float) -> None:
+def _deliver(state: LoopState, sealed: bool, stride: int, count: int, last: int, runs: int) -> None:
     """Write opened packets to their VMs' devices, run by run, joined where that is possible."""
-    card = state.card
-    sealed = card.ways[card.numbers[PLAN_WAY], WAY_SEALED]
+    rows_in = state.card.rows
     offset = ENCAPSULATION + (RECORD_PREFIX if sealed else 0)
     overhead = ENCAPSULATION + (RECORD_OVERHEAD if sealed else 0)
     for run in range(runs):
-        start = card.runs[run]
-        rows = card.runs[run + 1] - start
+        start = rows_in.runs[run]
+        rows = rows_in.runs[run + 1] - start
         shortest = (last if start + rows == count else stride) - overhead
         size = stride - overhead if rows > 1 else shortest
-        nbytes = (rows - 1) * size + shortest
-        number = count_delivery(card, card.flows[run], rows, nbytes, now)
+        number = int(state.card.into.flows[rows_in.flows[run]].vm)
         device = state.devices[number]
         device[OFFERED] += rows
         first = start * stride + offset
-        is_tcp = card.keys[start, 0] >> np.uint64(32) & np.uint64(0xFF) == np.uint64(TCP)
+        is_tcp = rows_in.keys[start, 0] >> np.uint64(32) & np.uint64(0xFF) == np.uint64(TCP)
         if rows == 1 or not (is_tcp or device[CUTS_UDP]):
             _write_rows(state, number, first, stride, size, rows, shortest)
             continue
