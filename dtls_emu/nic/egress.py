@@ -216,6 +216,8 @@ class Egress:
         elif verdict is Out.TOO_MANY_ROWS:
             for part in self._cut(flow, burst):
                 self.forward(flow.vm, part, effects, now)
+        elif verdict is not Out.NO_PATH:
+            raise AssertionError(f"kernels have left {verdict!r} of a flow that is decided")
         else:
             kept, added = self._view.topology.profile.outer_tos
             burst.tos = self._datapath.rows.services.item(0) & kept | added
@@ -260,18 +262,21 @@ class Egress:
     def _decide(self, vm: str, burst: Burst, effects: list[Effect], now: float) -> bool:
         """The slow path: decide the flow of a burst that was inspected, and install it; False when it is dropped."""
         machine, _ = self._view.vms[vm]
-        flow = self._slow_path.decide_egress(machine, unpack_key(self._datapath.rows.keys[0]), now)
+        key = unpack_key(self._datapath.rows.keys[0])
+        flow = self._slow_path.decide_egress(machine, key, now)
+        if flow is not None and flow.peer is not None and flow.facts.tunnel_failed:
+            # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
+            generation, tunnel = self._view.generation, self.tunnels[flow.peer.name]
+            tunnel.connect(now)
+            self.tunnels.after(tunnel, effects, now)
+            if self._view.generation != generation:  # that has changed what the decision rests on
+                flow = self._slow_path.decide_egress(machine, key, now)
         if flow is None:
             self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
             return False
         if self._datapath.install_out(flow, self._view.generation, now) < 0:
             self.drop(DropReason.FLOW_TABLE_FULL, burst.packets, burst.mark)
             return False
-        if flow.peer is not None and flow.facts.tunnel_failed:
-            # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
-            tunnel = self.tunnels[flow.peer.name]
-            tunnel.connect(now)
-            self.tunnels.after(tunnel, effects, now)
         return True
 
     def _drop_too_big(
@@ -315,7 +320,7 @@ class Egress:
         """Packets for a tunnel that is not steady: it has no key yet, or one that is worn; or it may be dead."""
         flow = self.flows[number]
         assert flow.peer is not None  # all others have a path
-        if flow.decision.verdict is not Verdict.ENCRYPT:
+        if flow.decision.verdict is Verdict.CLEAR:
             self._send_clear(number, flow.decision, burst, effects, now)
             return
         tunnel = self.tunnels[flow.peer.name]

@@ -31,7 +31,7 @@ class Datapath:
         rows: scratch of the burst at hand.
         out, into: flow tables from VMs and to VMs.
         paths: to other hosts.
-        vms: names of the VMs of this host; their numbers are their places.
+        vms, numbers: names of the VMs of this host; their numbers are their places.
 
     Args:
         vms: see there.
@@ -48,12 +48,13 @@ class Datapath:
         self.paths = Paths(hosts, self._moved)
         self.out: FlowTable[EgressFlow] = FlowTable(flows, on_move=self._moved)
         self.into: FlowTable[IngressFlow] = FlowTable(flows, on_move=self._moved)
-        self.number_vms(vms)
+        self.vms: tuple[str, ...] = tuple(vms)
+        self.numbers = {vm: number for number, vm in enumerate(vms)}
 
     def number_vms(self, vms: Sequence[str]) -> None:
-        """Give the VMs other numbers; flows that are there must be decided again."""
-        self.vms = tuple(vms)
-        self.numbers = {vm: number for number, vm in enumerate(vms)}
+        """Give these VMs the first numbers, in this order; flows that are there must be decided again."""
+        self.vms = (*vms, *(vm for vm in self.vms if vm not in vms))
+        self.numbers = {vm: number for number, vm in enumerate(self.vms)}
 
     @property
     def memory(self) -> CardMemory:
