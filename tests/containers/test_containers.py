@@ -5,7 +5,7 @@ import json
 import pytest
 
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]  # the first builds the image
 
 CAP_NET_ADMIN = 1 << 12
 
