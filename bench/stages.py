@@ -153,7 +153,11 @@ def turns(near: Side, far: Side) -> dict[str, float]:
         return lambda: side.agent.turn(wait=False)
 
     def take(side: Side) -> Callable[[], object]:
-        return lambda: (side.agent.turn(wait=False), drain(side.guest))
+        def turn_and_drain() -> None:
+            side.agent.turn(wait=False)
+            drain(side.guest)
+
+        return turn_and_drain
 
     return {
         "super-packet: its sender": timed(turn(near), before=lambda: near.guest.send(data), after=take(far)),

@@ -164,18 +164,25 @@ def make_lab(tmp_path_factory):
     """Make a lab: VMs a and c on host h1, b on h2, one network; traffic items as flow mappings of YAML."""
     from dtls_emu.lab.loader import parse_lab
 
-    folder = tmp_path_factory.mktemp("lab")
+    class Maker:
+        folder = tmp_path_factory.mktemp("lab")
 
-    def make(
-        *traffic, link="", mtu=1500, overrides="", enabled="true", enforcement="AllowUnencrypted", seed=1
-    ):
-        items = "\n".join(f"  - {{{item}}}" for item in traffic)
-        settings = {"link": link, "mtu": mtu, "overrides": overrides}
-        head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
-        return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", folder / "test.yaml")
+        def __call__(
+            self,
+            *traffic,
+            link="",
+            mtu=1500,
+            overrides="",
+            enabled="true",
+            enforcement="AllowUnencrypted",
+            seed=1,
+        ):
+            items = "\n".join(f"  - {{{item}}}" for item in traffic)
+            settings = {"link": link, "mtu": mtu, "overrides": overrides}
+            head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
+            return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", self.folder / "test.yaml")
 
-    make.folder = folder
-    return make
+    return Maker()
 
 
 def pytest_runtest_setup(item):

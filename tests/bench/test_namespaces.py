@@ -42,7 +42,7 @@ def test_hosts_reach_each_other_and_leave_nothing(tmp_path):
 @pytest.mark.root
 def test_a_failure_inside_takes_the_hosts_down(tmp_path):
     """And is what the caller sees."""
-    holders = []
+    holders: list[int] = []
 
     def fail():
         with host_pair(tmp_path) as hosts:
@@ -61,6 +61,8 @@ def test_buffers_of_another_process_are_enlarged():
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
+        assert owner.stdin is not None
+        assert owner.stdout is not None
         assert int(owner.stdout.readline()) < 7 << 20
         enlarge_udp_buffers([owner.pid])
         owner.stdin.write("\n")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +60,7 @@ def test_books_that_balance_are_no_failure():
 def test_a_packet_that_is_nowhere_is_found(path, value, books):
     """And in which book."""
     report = copy.deepcopy(BALANCED)
-    place = report
+    place: Any = report
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
@@ -84,7 +86,7 @@ def test_the_error_of_a_thread_is_not_lost():
         raise ValueError("in a thread")
 
     with pytest.raises(ValueError, match="in a thread"):
-        Worker(fail, None).join()
+        Worker(fail, threading.Event()).join()
 
 
 @pytest.mark.root

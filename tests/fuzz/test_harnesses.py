@@ -61,7 +61,7 @@ def spends_a_number_twice(*arguments):
     sealed = seal_out(*arguments)
     about = state.ways[state.numbers[kernels.PLAN_WAY]]
     if sealed and about[kernels.WAY_SEALED]:
-        words = np.frombuffer((ctypes.c_int64 * WORDS).from_address(about[kernels.WAY_WORDS]), np.int64)
+        words = np.ctypeslib.as_array((ctypes.c_int64 * WORDS).from_address(about[kernels.WAY_WORDS]))
         words[NEXT_SEQUENCE] -= 1
     return sealed
 

@@ -16,6 +16,7 @@ import sys
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,11 +30,12 @@ from dtls_emu.host.credential_files import save_credentials
 from dtls_emu.host.device.tun import TunError
 from dtls_emu.host.running_host import RunningHost
 from dtls_emu.machine.netns import entered
+from dtls_emu.testing.present import present
 
 
 pytestmark = pytest.mark.root
 
-LAB = {
+LAB: dict[str, Any] = {
     "virtual_networks": {
         "prod": {
             "address_prefixes": ["10.77.0.0/24", "fd77::/64"],
@@ -99,7 +101,7 @@ class Pair:
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.processes[host] = process
         said = []
-        for line in process.stderr:
+        for line in present(process.stderr):
             said.append(line)
             if "is ready" in line:
                 return process

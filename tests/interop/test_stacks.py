@@ -179,7 +179,7 @@ opposite_servers = opposite(OpenSSL, GnuTLS, MbedTLS, WolfSSL, serving=True)
 
 def first_final_flight():
     """Loses the first datagram that begins with a ChangeCipherSpec: the last flight, which is a server's."""
-    lost = []
+    lost: list[bytes] = []
 
     def lose(datagram):
         if lost or datagram[0] != CHANGE_CIPHER_SPEC:

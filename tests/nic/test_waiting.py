@@ -6,6 +6,7 @@ import random
 import secrets
 from datetime import UTC, datetime
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,12 @@ class LossyWire(Wire):
     Fields:
         loss: probability.
         watch: over what is on the wire.
+        card, tunnel: those of h1 that the fixed cases are about.
     """
+
+    cards: dict[str, Any]
+    card: Any
+    tunnel: Any
 
     def __init__(self, topology, rng, watch, *, offloaded=False, backend="cryptography"):
         self.rng, self.watch, self.loss, self.offloaded = rng, watch, 0.0, offloaded

@@ -10,6 +10,7 @@ from math import inf
 import pytest
 
 from dtls_emu.testing.pair import Pair
+from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
@@ -57,8 +58,15 @@ def empties(pair, since=0.0):
     return [(moment, who) for moment, who, *_, data in pair.wire if moment >= since and is_empty(data)]
 
 
+class AgeingPair(Pair):
+    """A pair that keeps the associations which it had first."""
+
+    client_old: Association | None
+    server_old: Association | None
+
+
 def connected(**options):
-    pair = Pair(fate=Loss(), **options)
+    pair = AgeingPair(fate=Loss(), **options)
     pair.connect()
     pair.run(until=1)
     assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
@@ -74,7 +82,7 @@ def rekey(pair, name="alpha"):
 def talk(pair, seconds, senders=("alpha", "beta")):
     """Packets at an even rate; all of them arrive, once and in order."""
     other = {"alpha": "beta", "beta": "alpha"}
-    sent = {name: [] for name in senders}
+    sent: dict[str, list[bytes]] = {name: [] for name in senders}
     before = {name: len(pair.received[other[name]]) for name in senders}
     until = pair.now + seconds
     for number in itertools.count():

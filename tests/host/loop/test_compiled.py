@@ -248,7 +248,12 @@ def test_a_signal_wakes_a_compiled_loop(make_compiled_rig):
     rig = make_compiled_rig(time=time.monotonic)
     agent = rig.agents["h1"]
     was_rung_in_vain = threading.Event()
-    watchdog = threading.Timer(10, lambda: (was_rung_in_vain.set(), agent.stop()))
+
+    def give_up():
+        was_rung_in_vain.set()
+        agent.stop()
+
+    watchdog = threading.Timer(10, give_up)
     before = signal.signal(signal.SIGUSR1, lambda *_: agent.stop())
     wakeup = signal.set_wakeup_fd(agent.alarm)
     try:

@@ -155,7 +155,8 @@ def test_an_impaired_link_of_real_hosts_marks(make_rig, encrypted):
 @pytest.mark.parametrize("enabled", ["true", "false"])
 def test_a_simulated_link_marks(make_lab, monkeypatch, enabled):
     """From guest to guest, and shown in the trace."""
-    services, outside = [], []
+    services: list[int] = []
+    outside: list[tuple[int, bool]] = []
     receive = Guest.receive
 
     def watch(guest, burst, now, **about):
