@@ -28,6 +28,7 @@ from dtls_emu.lab.loader import parse_lab
 from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.rig import rebuilt
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet
 from dtls_emu.wire.segment import segment
@@ -248,11 +249,9 @@ def timed(
 
 def settle(*sides: Side) -> None:
     """Turns until nobody has anything to do."""
-    busy = True
-    while busy:
-        busy = False
-        for side in sides:
-            busy |= side.agent.turn(wait=False)
+    for _ in rounds(100_000, "nobody has anything to do"):
+        if not sum(side.agent.turn(wait=False) for side in sides):
+            break
     for side in sides:
         drain(side.guest)
 

@@ -13,6 +13,7 @@ class Flow:
 
 @pytest.mark.parametrize("flows", [100, 100_000])
 def test_find(benchmark, flows):
+    """The entry of one key, in a table of so many."""
     table = FlowTable[Flow](limit=1_000_000)
     keys = np.zeros((flows, 6), np.uint64)
     keys[:, 0] = np.arange(flows)

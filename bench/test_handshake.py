@@ -13,6 +13,7 @@ from OpenSSL import SSL
 from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
 
@@ -35,7 +36,9 @@ def test_tunnel(benchmark, pair):
     def talk():
         sender, receiver = ends
         silent = 0
-        while silent < 2:
+        for _ in rounds(1000, "both ends are silent"):
+            if silent == 2:
+                break
             outgoing = sender.take_outgoing()
             silent = 0 if outgoing else silent + 1
             for out in outgoing:
@@ -71,7 +74,9 @@ def test_pyopenssl_alone(benchmark, pair):
         finished = 0
         for end in ends:
             end.set_ciphertext_mtu(1472)
-        while finished < 2:
+        for _ in rounds(1000, "both ends are up"):
+            if finished == 2:
+                break
             try:
                 ends[0].do_handshake()
                 finished += 1

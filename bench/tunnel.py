@@ -159,8 +159,7 @@ def relay_up() -> Iterator[Arm]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         undo.callback(process.wait)
         undo.callback(process.kill)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        await_line(process, process.stdout, "ready")
         for each, address in zip(names, (CLIENT, SERVER), strict=True):
             run("ip", "-n", each, "addr", "add", f"{address}/24", "dev", "tun0")
             run("ip", "-n", each, "link", "set", "tun0", "mtu", str(MTU), "up")

@@ -123,8 +123,11 @@ NEEDS = {
 }
 
 
-UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"}
-"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
+UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"} | {
+    "test_architecture.py",
+    "test_habits.py",
+}
+"""Folders and files whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
 tests that have a watch of their own; and that of containers, whose fabric is in another process."""
 
 

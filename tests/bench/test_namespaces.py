@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from dtls_emu.testing.waiting import PATIENCE, await_line
 from side_by_side.buffers import enlarge_udp_buffers
 from side_by_side.errors import PeerError
 from side_by_side.namespaces import LINK, host_pair
@@ -61,14 +62,10 @@ def test_buffers_of_another_process_are_enlarged():
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
-        assert owner.stdin is not None
-        assert owner.stdout is not None
-        assert int(owner.stdout.readline()) < 7 << 20
+        assert int(await_line(owner, owner.stdout, "\n")) < 7 << 20
         enlarge_udp_buffers([owner.pid])
-        owner.stdin.write("\n")
-        owner.stdin.flush()
-        assert int(owner.stdout.readline()) == 2 * (7 << 20)
-        owner.stdin.close()
+        said, _ = owner.communicate("\n", timeout=PATIENCE)
+        assert int(said) == 2 * (7 << 20)
 
 
 def test_a_process_without_a_udp_socket_is_an_error(tmp_path):

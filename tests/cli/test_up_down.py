@@ -21,7 +21,8 @@ from dtls_emu.host.control.client import ControlError, ask, is_served
 from dtls_emu.host.control.server import ControlServer
 from dtls_emu.machine.netns import NETNS_FOLDER, entered
 from dtls_emu.machine.processes import ProcessId, is_alive
-from dtls_emu.testing.waiting import await_line, eventually
+from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import await_line, eventually, killed_after
 
 
 pytestmark = pytest.mark.root
@@ -429,8 +430,8 @@ def test_up_that_is_interrupted_leaves_nothing(name, number):
         pid = eventually(pids, "a card has been started")[-1]
         os.kill(pid, signal.SIGSTOP)  # so that it is still being waited for
         up.send_signal(number)
-        assert up.stderr is not None
-        said = up.stderr.read()
+        with killed_after(up):
+            said = present(up.stderr).read()
     assert up.returncode == 128 + number
     assert "undoing what was made" in said
     assert "Traceback" not in said
@@ -455,7 +456,7 @@ def test_down_takes_everything_away_and_again_finds_nothing(name):
     keys = [*(RUNS / name).rglob("*.key")]
     assert len(keys) == 2
     assert cli("down", name).stdout == f"{name} is down\n"
-    assert program.wait() == -signal.SIGTERM
+    assert program.wait(PATIENCE) == -signal.SIGTERM
     assert left_of(name) == NOTHING
     assert not [path for path in keys if path.exists()]
     with pytest.raises(ControlError):

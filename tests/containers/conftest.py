@@ -211,7 +211,8 @@ class Watch:
 
     def stop(self):
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the bridge is never silent"
         self._socket.close()
 
     def _run(self):

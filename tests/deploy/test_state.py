@@ -91,7 +91,8 @@ def test_two_commands_do_not_work_on_one_run(folder, tmp_path, monkeypatch):
 def test_a_command_waits_for_one_that_is_about_to_end(folder, tmp_path, monkeypatch):
     """As a look at a run is."""
     monkeypatch.setattr("dtls_emu.deploy.state.time.sleep", lambda _seconds: folder.close())
-    RunFolder.open("demo", tmp_path).close()
+    with RunFolder.open("demo", tmp_path) as again:
+        assert again.state == STATE
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -102,8 +103,10 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     if pid == 0:
         RunFolder.open("demo", tmp_path)
         os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
-    RunFolder.open("demo", tmp_path).close()
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    with RunFolder.open("demo", tmp_path):
+        assert run_names(tmp_path) == ["demo"]
 
 
 @pytest.mark.usefixtures("folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -191,7 +192,7 @@ def test_a_fifo_gets_the_result(tmp_path):
     """More than it holds at once."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    content, got = os.urandom(1 << 20), []
+    content, got = random.Random(1).randbytes(1 << 20), []
     reader = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
     reader.start()
     ResultFile(fifo).write(content)

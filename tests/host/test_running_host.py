@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -30,7 +31,7 @@ from dtls_emu.host.credential_files import save_credentials
 from dtls_emu.host.device.tun import TunError
 from dtls_emu.host.running_host import RunningHost
 from dtls_emu.machine.netns import entered
-from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import await_line, killed_after
 
 
 pytestmark = pytest.mark.root
@@ -100,18 +101,15 @@ class Pair:
         with entered(self.namespaces[host]):
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.processes[host] = process
-        said = []
-        for line in present(process.stderr):
-            said.append(line)
-            if "is ready" in line:
-                return process
-        raise AssertionError(f"{host} ended: {''.join(said)}")
+        await_line(process, process.stderr, "is ready")
+        return process
 
     def end(self, host, number=signal.SIGTERM):
         """Send a signal, wait for the end, and return the exit code and what was said meanwhile."""
         process = self.processes.pop(host)
         process.send_signal(number)
-        said = process.stderr.read()
+        with killed_after(process):
+            said = process.stderr.read()
         process.stderr.close()
         return process.wait(), said
 
@@ -210,7 +208,7 @@ class Transfer:
         self.ends = (client, server)
         for end in self.ends:
             end.setblocking(False)
-        self.sent = os.urandom(size)
+        self.sent = random.Random(size).randbytes(size)
         self.arrived = {end: bytearray() for end in self.ends}
         self.left = {end: memoryview(self.sent) for end in self.ends}
 

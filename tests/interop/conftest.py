@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -112,7 +113,7 @@ class Endpoint:
         now = datetime.now(UTC)
         contexts = build_contexts(pki.ours, [pki.authority.certificate])
         self.tunnel = Tunnel(
-            Identity(OURS, LOOPBACK, contexts, CookieJar(os.urandom(32)), now),
+            Identity(OURS, LOOPBACK, contexts, CookieJar(secrets.token_bytes(32)), now),
             Peer(THEIRS, LOOPBACK, pki.authority.certificate),
             backend=load("cryptography"),
             settings=TunnelSettings(

@@ -15,6 +15,7 @@ import pytest
 from dtls_emu.machine import processes
 from dtls_emu.machine.processes import ProcessId, end_processes, identify, is_alive, processes_inside
 from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import await_line
 
 
 STUBBORN = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); sys.stdin.read()"
@@ -30,7 +31,7 @@ def child():
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         started.append(process)
         if stubborn:
-            assert present(process.stdout).readline() == b"deaf\n"
+            await_line(process, process.stdout, b"deaf\n")
         return process
 
     yield start

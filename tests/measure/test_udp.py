@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 from contextlib import ExitStack
 
@@ -57,10 +58,12 @@ def test_a_backend_that_is_not_there_is_said_by_the_process(topology):
 
 
 def test_closing_twice_is_harmless(topology):
-    """As everything that can be closed."""
+    """As everything that can be closed; both processes are gone."""
     testbed = UdpTestbed(topology, encrypted_pair(topology), ("plain",), offload=False)
+    assert len(multiprocessing.active_children()) == 2
     testbed.close()
     testbed.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_books_of_a_lossless_trial():

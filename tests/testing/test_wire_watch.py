@@ -126,6 +126,7 @@ def test_bytes_that_say_nothing_are_no_leak(watch):
     pair.run(until=1.0)
     pair.send("alpha", bytes(1000), bytes(1000))
     watch.check()
+    assert watch.violations == []
 
 
 # What is wrong

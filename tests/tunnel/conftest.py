@@ -17,6 +17,7 @@ from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.crypto.loopback import split_records
 from dtls_emu.crypto.registry import load
 from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.tunnel.context import ALPN, DTLS_1_2, SUITE, build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity, Peer
@@ -130,7 +131,7 @@ class Foreign:
 
     def exchange(self) -> None:
         """Carry datagrams until there are none."""
-        while True:
+        for _ in rounds(10_000, "neither has anything to say"):
             outgoing = self.tunnel.take_outgoing()
             ours = [out.datagram for out in outgoing]
             self.sent += ours
@@ -155,7 +156,10 @@ class Foreign:
     def wait(self, seconds: float) -> None:
         """Let time pass on the tunnel's side."""
         until = self.now + seconds
-        while (moment := self.tunnel.timeout()) <= until:
+        for _ in rounds(1_000_000, f"no timer is due before {until}"):
+            moment = self.tunnel.timeout()
+            if moment > until:
+                break
             self.now = max(self.now, moment)
             self.tunnel.handle_timeout(self.now)
             self.exchange()

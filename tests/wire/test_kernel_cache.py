@@ -76,7 +76,7 @@ def test_whether_kernels_are_compiled_is_known_before_they_are_needed(monkeypatc
     """A first start says that it takes longer; the loop's file is what tells."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert not loop_is_compiled()
-    subprocess.run([sys.executable, "-c", LOAD_LOOP], check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", LOAD_LOOP], check=True, timeout=300)
     assert loop_is_compiled()
 
 

@@ -194,9 +194,10 @@ def test_the_compose_file_of_the_repository_is_the_exported_one():
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_every_object_is_valid_for_kubernetes(pods, version):
     """By the schemas of the API, strictly: no unknown field either."""
-    for objects in pods.values():
-        for document in objects.values():
-            kubernetes_validate.validate(document, version, strict=True)
+    documents = [document for objects in pods.values() for document in objects.values()]
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+    assert {each["kind"] for each in documents} >= {"ConfigMap", "Deployment", "Secret", "Service"}
 
 
 def test_schema_validation_refuses_a_wrong_object(pods):

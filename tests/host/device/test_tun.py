@@ -8,7 +8,6 @@ import os
 import random
 import socket
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from dtls_emu.host.device.addressing import configure_device, limit_super_packet
 from dtls_emu.host.device.tun import DeviceDrop, TunDevice, TunError, open_tun
 from dtls_emu.machine.netns import NamespaceError, entered
 from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import eventually
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.checksum import fold, pseudo_header_sum
@@ -140,7 +140,7 @@ def test_a_super_packet_that_cannot_be_cut_counts_as_one(make_guest):
 def test_a_begun_checksum_is_finished(make_guest, kind, version, size):
     """On the wire it must be right."""
     guest = make_guest()
-    packet, transport, field = build(kind, version, os.urandom(size))
+    packet, transport, field = build(kind, version, random.Random(size).randbytes(size))
     header = VNET_FIELDS.pack(1, 0, 0, 0, transport, field)
     guest.send(begun(packet, transport, field), header)
     assert guest.turn() == [([packet], 0, 1)]
@@ -368,14 +368,14 @@ def guest_nic(namespace):
 
 def await_addresses(namespace):
     """Linux puts an IPv6 address into force in the background, also one that is on no probation (addrconf_dad_work)."""
-    for _ in range(1000):
+
+    def are_in_force():
         with entered(namespace):
             lines = Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
         ours = [line.split() for line in lines if line.startswith("fd00")]
-        if ours and not any(int(flags, 16) & TENTATIVE for *_, flags, _ in ours):
-            return
-        time.sleep(0.01)
-    pytest.fail(f"addresses are still tentative: {lines}")
+        return ours and not any(int(flags, 16) & TENTATIVE for *_, flags, _ in ours)
+
+    eventually(are_in_force, "the addresses are in force")
 
 
 def inside(namespace, family, options=()):
