@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 OURS, THEIRS = "ours.test", "theirs.test"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which something that has not happened is taken as a failure; nothing waits for it otherwise."""
 
 
