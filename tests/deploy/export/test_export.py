@@ -38,7 +38,7 @@ from dtls_emu.testing.present import present
 from dtls_emu.wire.overhead import path_overhead
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLDEST, NEWEST = "1.25", kubernetes_validate.latest_version()
 SIMULATED_ONLY = "broker"
 
