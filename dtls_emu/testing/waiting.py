@@ -21,11 +21,11 @@ __all__ = ["PATIENCE", "await_line", "eventually", "killed_after", "rounds"]
 
 _Answer = TypeVar("_Answer")
 
-PATIENCE: Final = 120.0
-"""Seconds: a process that compiles kernels on a busy machine is silent for most of them."""
+PATIENCE: Final = 300.0
+"""Seconds: a process that compiles kernels on a busy machine is silent for many of them."""
 
-_PAUSE: Final = 0.01
-"""Seconds between two looks."""
+_PAUSES: Final = 0.005, 0.25
+"""Seconds between two looks: at first, and at most, since some looks start a process."""
 
 
 def eventually(condition: Callable[[], _Answer], what: str, *, seconds: float = PATIENCE) -> _Answer:
@@ -40,6 +40,7 @@ def eventually(condition: Callable[[], _Answer], what: str, *, seconds: float = 
     Raises:
         AssertionError: it did not happen.
     """
+    pause, longest = _PAUSES
     deadline = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() >= deadline
@@ -47,7 +48,8 @@ def eventually(condition: Callable[[], _Answer], what: str, *, seconds: float = 
             return answer
         if is_last:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(_PAUSE)
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
 
 
 def rounds(limit: int, what: str) -> Iterator[int]:

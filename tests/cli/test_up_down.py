@@ -424,11 +424,13 @@ def test_up_that_is_interrupted_leaves_nothing(name, number):
     with up:
         await_line(up, up.stderr, "starting the cards")
 
-        def pids():
-            return [card.pid for card in state_of(name).of(CardProcess) if card.pid is not None]
+        def last_pid():
+            cards = state_of(name).of(CardProcess)
+            return cards[-1].pid if cards else None
 
-        pid = eventually(pids, "a card has been started")[-1]
-        os.kill(pid, signal.SIGSTOP)  # so that it is still being waited for
+        os.kill(
+            eventually(last_pid, "a card has been started"), signal.SIGSTOP
+        )  # so that it is still being waited for
         up.send_signal(number)
         with killed_after(up):
             said = present(up.stderr).read()
