@@ -284,11 +284,11 @@ class Rig:
         """As SIGCONT does."""
         self.agents[name] = self._frozen.pop(name)
 
-    def settle(self) -> None:
-        """Turns until nobody has anything to do at this moment, and nothing is on its way."""
+    def settle(self, *names: str) -> None:
+        """Turns of all hosts, or of those named, until they have nothing to do now, and nothing is on its way."""
         for _ in rounds(100_000, "nobody has anything to do"):
             self.arrive()
-            if not sum(agent.turn(wait=False) for agent in self.agents.values()):
+            if not sum(self.agents[name].turn(wait=False) for name in names or [*self.agents]):
                 break
 
     def pass_time(self, seconds: float, step: float = 0.001) -> None:

@@ -36,8 +36,7 @@ def carry(rig, outer=None):
 
 def catch(rig):
     """Receives that h2 would have of what h1 sends: a burst, the sender's port and its own."""
-    while rig.agents["h1"].turn(wait=False):
-        pass
+    rig.settle("h1")
     caught = []
     for port, entry in rig.fabrics["h2"]._ports.items():
         with suppress(BlockingIOError):
