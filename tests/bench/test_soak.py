@@ -107,10 +107,14 @@ def test_traffic_resumes_nothing_leaks_and_all_is_accounted_for(monkeypatch, cap
 @pytest.mark.root
 def test_traffic_that_does_not_resume_is_found(monkeypatch):
     """A cable that stays out."""
-    monkeypatch.setattr(
-        soaking, "set_link_up", lambda *place, up: None if up else set_link_up(*place, up=False)
-    )
-    monkeypatch.setattr(soaking, "RESUMED_IN", 2.0)
+
+    def cut(*place, up):
+        if not up:
+            set_link_up(*place, up=False)
+            monkeypatch.setattr(soaking, "RESUMED_IN", 2.0)  # only now: at first everything must flow
+
+    monkeypatch.setattr(soaking, "set_link_up", cut)
+    monkeypatch.setattr(soaking, "CALM", 0.0)
     monkeypatch.setattr(soaking, "SETTLED_IN", 0.0)
     monkeypatch.setattr(soaking, "CLEAN", 0.0)
     monkeypatch.setattr(soaking, "DISTURBANCES", {"cable out": soaking.pull_near})
