@@ -15,9 +15,8 @@ from sphinx.util.docutils import SphinxDirective
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from generate import PAGES  # noqa: E402 - beside this file
-
 from dtls_emu import __version__  # noqa: E402
+from generate import PAGES  # noqa: E402 - beside this file
 
 
 project = "dtls_emu"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import typer.main
-from generate.tables import code, prose, table
 
 from dtls_emu.cli.app import app
+from generate.tables import code, prose, table
 
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ import json
 from inspect import getdoc
 from typing import Any, Final
 
-from generate.source import documented_fields
-from generate.tables import code, prose, table
-
 from dtls_emu.lab.schema import json_schema
 from dtls_emu.measure.plan import Plan
 from dtls_emu.measure.result import Result, result_schema
 from dtls_emu.measure.statistics import Estimate
+from generate.source import documented_fields
+from generate.tables import code, prose, table
 
 
 __all__ = ["lab_file", "result_file"]
@@ -20,6 +19,7 @@ __all__ = ["lab_file", "result_file"]
 Schema = dict[str, Any]
 
 _MAPPINGS: Final = "a mapping from names to "
+_UNREADABLE: Final = 2**24
 _DATACLASSES: Final = (Plan, Estimate)
 """Of a result file: their fields are described in their docstrings, which JSON Schema does not have."""
 
@@ -71,12 +71,12 @@ def _section(
         [
             code(key),
             _kind(each, prefix),
-            "yes" if key in required else _default(each),
+            "*required*" if key in required else _default(each),
             prose(each.get("description") or described.get(key) or _of_its_kind(each, definitions)),
         ]
         for key, each in schema.get("properties", {}).items()
     ]
-    return "\n".join([*lines, table(["key", "value", "required, or its default", "meaning"], rows)])
+    return "\n".join([*lines, table(["key", "value", "default", "meaning"], rows)])
 
 
 def _of_its_kind(schema: Schema, definitions: dict[str, Schema]) -> str:
@@ -124,8 +124,16 @@ def _range(schema: Schema) -> str:
         schema.get("maximum", schema.get("exclusiveMaximum")),
     )
     if low is not None and high is not None:
-        return f", {low:,} to {high:,}"
-    return "" if low in {None, 0} else f", at least {low:,}"
+        return f", {_number(low)} to {_number(high)}"
+    return "" if low in {None, 0} else f", at least {_number(low)}"
+
+
+def _number(value: float) -> str:
+    """Powers of two that nobody would read otherwise, as such."""
+    for number, text in ((value, "2^{}"), (value + 1, "2^{} - 1")):
+        if isinstance(number, int) and number > _UNREADABLE and number.bit_count() == 1:
+            return text.format(number.bit_length() - 1)
+    return f"{value:,}"
 
 
 def _by_first_use(schema: Schema, definitions: dict[str, Schema]) -> list[str]:

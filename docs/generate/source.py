@@ -9,9 +9,8 @@ import re
 import tokenize
 from dataclasses import MISSING, fields
 from enum import StrEnum
+from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any, Final
-
-from generate.tables import code, prose, table
 
 from dtls_emu.assembly import lab_document
 from dtls_emu.crypto.registry import ENTRY_POINTS
@@ -21,6 +20,7 @@ from dtls_emu.lab.profiles import PROFILES, Profile
 from dtls_emu.policy import rows
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import DropReason, FlowEncryption
+from generate.tables import code, prose, table
 
 
 if TYPE_CHECKING:
@@ -108,8 +108,6 @@ def decision_table() -> str:
 
 def backends() -> str:
     """The package's own backends, by entry point, with what each says of itself."""
-    from importlib.metadata import distribution
-
     own = distribution("dtls-emu").entry_points.select(group=ENTRY_POINTS)
     classes = {point.name: point.load() for point in own}
     return table(
