@@ -25,6 +25,7 @@ release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["generate", "examples"]
+smartquotes = False  # `--option` is no dash
 default_role = "literal"  # docstrings write `name` where reST has ``name``
 
 # Warnings are errors (Makefile). A link that leads nowhere is one. What a docstring refers to is on these pages in

@@ -87,7 +87,7 @@ class PlainPythonSealer(_End):
                 burst.buffer[packet : packet + size].data,
                 number + pack("!BHH", content_type, 0xFEFD, size),
             )
-            record = memoryview(burst.buffer)[packet - RECORD_PREFIX : packet + size + TAG]
+            record = burst.buffer.data[packet - RECORD_PREFIX : packet + size + TAG]
             record[:] = header + number + sealed
         grow_to_records(burst)
 
@@ -102,7 +102,7 @@ class PlainPythonOpener(_End):
         for index in range(burst.count):
             if status[index] != RowStatus.OK:
                 continue
-            row = memoryview(burst.row(index))
+            row = burst.row(index).data
             size = len(row) - RECORD_OVERHEAD
             if not 0 <= size <= MAX_PLAINTEXT:
                 status[index] = RowStatus.BAD_DATAGRAM if size < 0 else RowStatus.OVERSIZE

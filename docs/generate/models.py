@@ -99,7 +99,7 @@ def _kind(schema: Schema, prefix: str) -> str:
         name = schema["$ref"].rsplit("/", 1)[-1]
         return f"[{name}](#{prefix}-{name.lower()})"
     if "anyOf" in schema or "oneOf" in schema:
-        each = [_kind(one, prefix) for one in schema.get("anyOf", schema.get("oneOf"))]
+        each = [_kind(one, prefix) for one in schema.get("anyOf") or schema["oneOf"]]
         return " or ".join(dict.fromkeys(kind for kind in each if kind != "null"))
     if "const" in schema:
         return code(json.dumps(schema["const"]).strip('"'))
