@@ -40,7 +40,7 @@ tests: setup-test
 # The site, into build/docs: any warning, and any link within it that leads nowhere, is an error.
 docs: setup
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group docs
-	@rm -rf build/docs
+	@rm -rf build/docs build/doctrees
 	$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --doctree-dir build/doctrees docs build/docs
 	$(BIN)/python docs/check_site.py build/docs
 	@echo "The site is in build/docs/index.html"

@@ -63,7 +63,8 @@ class Generated(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """The nodes of that Markdown, sections included."""
+        """The nodes of that Markdown, sections included; made anew by each build."""
+        self.env.note_reread()
         return self.parse_text_to_nodes(PAGES[self.arguments[0]](), allow_section_headings=True)
 
 

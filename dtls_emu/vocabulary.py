@@ -72,7 +72,7 @@ class DropReason(StrEnum):
     MALFORMED = "malformed"  # truncated headers, or lengths that contradict each other
     FRAGMENT = "fragment"  # an IP fragment on an encrypted flow
     TOO_BIG = "too_big"  # does not fit the path with its overhead
-    TOO_BIG_NO_DF = "too_big_no_df"  # does not fit, IPv4 without DF: no fragment is made, and no ICMP may be sent
+    TOO_BIG_NO_DF = "too_big_no_df"  # does not fit, IPv4 without DF: not cut, and no ICMP may be sent
     SPOOFED_SOURCE = "spoofed_source"  # a VM sends from an address that is not its own
     NO_ROUTE = "no_route"  # no private route between the ends
     NOT_ACCEPTED = "not_accepted"  # cannot be encrypted, and an end has DropUnencrypted

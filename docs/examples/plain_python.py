@@ -1,7 +1,7 @@
-"""A cipher backend in plain Python: every record is put together by hand, and pyca's AESGCM protects it.
+"""A cipher backend in plain Python: records put together by hand, and pyca's AESGCM.
 
-It is slow, and it is complete: the conformance suite passes. A backend of your own replaces the two calls of the
-cipher, or the loop around them by one call a burst.
+It is slow, and it is complete: the conformance suite passes. A backend of your own
+replaces the two calls of the cipher, or the loop around them by one call a burst.
 """
 
 from __future__ import annotations
@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, ClassVar
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dtls_emu.crypto.backend import APPLICATION_DATA, MAX_PLAINTEXT, Established, RowStatus, TrafficKeys
-from dtls_emu.crypto.framing import grow_to_records, require_openable, require_sealable, shrink_to_packets
+from dtls_emu.crypto.backend import (
+    APPLICATION_DATA,
+    MAX_PLAINTEXT,
+    Established,
+    RowStatus,
+    TrafficKeys,
+)
+from dtls_emu.crypto.framing import (
+    grow_to_records,
+    require_openable,
+    require_sealable,
+    shrink_to_packets,
+)
 from dtls_emu.crypto.self_test import AES_256_GCM_DIGEST, prove
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
@@ -27,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class PlainPythonBackend:
-    """Constructed once. The self-test raises BackendUnavailableError when the cipher does not do what it must."""
+    """Constructed once; the self-test raises when the cipher does not what it must."""
 
     name: ClassVar[str] = "plain-python"
     summary: ClassVar[str] = "an example: one record a call, framed in Python"
@@ -38,9 +49,13 @@ class PlainPythonBackend:
     def __init__(self) -> None:
         prove(self.attach, AES_256_GCM_DIGEST)
 
-    def attach(self, established: Established) -> tuple[PlainPythonSealer, PlainPythonOpener]:
-        """Both ends of an association: what we send under our keys, what we receive under the peer's."""
-        return PlainPythonSealer(established.write, established.epoch), PlainPythonOpener(established.read)
+    def attach(
+        self, established: Established
+    ) -> tuple[PlainPythonSealer, PlainPythonOpener]:
+        """Our keys are for what we send, the peer's for what we receive."""
+        return PlainPythonSealer(
+            established.write, established.epoch
+        ), PlainPythonOpener(established.read)
 
 
 class _End:
@@ -73,15 +88,22 @@ class PlainPythonSealer(_End):
         super().__init__(keys)
         self._epoch = epoch
 
-    def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
-        """Header and nonce go in front of each packet, the tag behind it (RFC 6347 4.1, RFC 5288 3)."""
+    def seal(
+        self,
+        burst: Burst,
+        first_sequence: int,
+        content_type: int = APPLICATION_DATA,
+    ) -> None:
+        """Header and nonce in front, the tag behind (RFC 6347 4.1, RFC 5288 3)."""
         cipher = self.cipher
         require_sealable(burst, first_sequence)
         for index in range(burst.count):
             size = burst.last if index == burst.count - 1 else burst.size
             packet = index * burst.stride + burst.offset
             number = pack("!Q", self._epoch << 48 | first_sequence + index)
-            header = pack("!BH8sH", content_type, 0xFEFD, number, size + RECORD_OVERHEAD - 13)
+            header = pack(
+                "!BH8sH", content_type, 0xFEFD, number, size + RECORD_OVERHEAD - 13
+            )
             sealed = cipher.encrypt(
                 self.nonce(number),
                 burst.buffer[packet : packet + size].data,
@@ -96,7 +118,7 @@ class PlainPythonOpener(_End):
     """Makes packets of records, in place; what does not verify becomes zeros."""
 
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
-        """Nonce, type, version and length are taken from the wire, so every bit of a header is authenticated."""
+        """All of a header is taken from the wire, so every bit of it is authenticated."""
         cipher = self.cipher
         require_openable(burst, status)
         for index in range(burst.count):
@@ -105,12 +127,20 @@ class PlainPythonOpener(_End):
             row = burst.row(index).data
             size = len(row) - RECORD_OVERHEAD
             if not 0 <= size <= MAX_PLAINTEXT:
-                status[index] = RowStatus.BAD_DATAGRAM if size < 0 else RowStatus.OVERSIZE
+                status[index] = (
+                    RowStatus.BAD_DATAGRAM if size < 0 else RowStatus.OVERSIZE
+                )
                 continue
-            content_type, version, number, length, explicit = unpack_from("!BH8sH8s", row)
-            additional = number + pack("!BHH", content_type, version, (length - 24) & 0xFFFF)
+            content_type, version, number, length, explicit = unpack_from(
+                "!BH8sH8s", row
+            )
+            additional = number + pack(
+                "!BHH", content_type, version, (length - 24) & 0xFFFF
+            )
             try:
-                packet = cipher.decrypt(self.nonce(explicit), row[RECORD_PREFIX:], additional)
+                packet = cipher.decrypt(
+                    self.nonce(explicit), row[RECORD_PREFIX:], additional
+                )
             except InvalidTag:
                 status[index] = RowStatus.AUTH_FAILED
                 packet = bytes(size)

@@ -186,6 +186,12 @@ def test_every_knob_has_a_description():
     assert set(documented_fields(Profile.__doc__.replace("\n    ", "\n"))) >= set(Overrides.model_fields)
 
 
+def test_the_picture_of_the_path_is_one():
+    """README and the architecture show the same."""
+    (picture,) = re.findall(r"^```text\n(SmartNIC.*?)^```", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    assert f"```\n{picture}```" in (ROOT / "README.md").read_text()
+
+
 def test_importlib_is_enough_to_load_what_builds_the_site():
     """Without Sphinx: the parts that are made from the code need the package alone."""
     assert importlib.util.find_spec("generate.models")
