@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class PlainPythonBackend:
-    """Constructed once; the self-test raises when the cipher does not what it must."""
+    """Constructed once; the self-test raises when the cipher is not as it must be."""
 
     name: ClassVar[str] = "plain-python"
     summary: ClassVar[str] = "an example: one record a call, framed in Python"

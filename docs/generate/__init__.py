@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from generate.commands import command_line
-from generate.models import lab_file, result_file
+from generate.models import host_file, lab_file, result_file
 from generate.source import (
     backends,
     decision_table,
@@ -32,6 +32,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "decision-table": decision_table,
     "drop-reasons": drop_reasons,
     "flow-codes": flow_codes,
+    "host-file": host_file,
     "lab-file": lab_file,
     "profile-knobs": profile_knobs,
     "result-file": result_file,

@@ -1,43 +1,41 @@
-"""The lab file and the result file, from the JSON Schema of their pydantic models."""
+"""The lab file, the result file and a host's file, from the JSON Schema of their pydantic models."""
 
 from __future__ import annotations
 
 import json
-from inspect import getdoc
 from typing import Any, Final
 
+from dtls_emu.host.config import HostConfig
 from dtls_emu.lab.schema import json_schema
-from dtls_emu.measure.plan import Plan
-from dtls_emu.measure.result import Result, result_schema
-from dtls_emu.measure.statistics import Estimate
+from dtls_emu.measure.result import result_schema
 from generate.source import documented_fields
 from generate.tables import code, prose, table
 
 
-__all__ = ["lab_file", "result_file"]
+__all__ = ["host_file", "lab_file", "result_file"]
 
 Schema = dict[str, Any]
 
 _MAPPINGS: Final = "a mapping from names to "
 _UNREADABLE: Final = 2**24
-_DATACLASSES: Final = (Plan, Estimate)
-"""Of a result file: their fields are described in their docstrings, which JSON Schema does not have."""
 
 
 def lab_file() -> str:
     """Every section of a lab file, the file itself first."""
-    schema = json_schema()
-    return _document(schema, title="The file", prefix="lab", descriptions={})
+    return _document(json_schema(), title="The file", prefix="lab")
 
 
 def result_file() -> str:
     """Every record of a result file, the file itself first."""
-    schema = json.loads(result_schema())
-    descriptions = {each.__name__: documented_fields(getdoc(each) or "") for each in _DATACLASSES}
-    return _document(schema, title=Result.__name__, prefix="result", descriptions=descriptions)
+    return _document(json.loads(result_schema()), title="The file", prefix="result")
 
 
-def _document(schema: Schema, *, title: str, prefix: str, descriptions: dict[str, dict[str, str]]) -> str:
+def host_file() -> str:
+    """``host.json``, its parts behind it."""
+    return _document(HostConfig.model_json_schema(), title="host.json", prefix="host")
+
+
+def _document(schema: Schema, *, title: str, prefix: str) -> str:
     definitions: dict[str, Schema] = schema.get("$defs", {})
     order = ["", *_by_first_use(schema, definitions)]
     parts = []
@@ -46,27 +44,21 @@ def _document(schema: Schema, *, title: str, prefix: str, descriptions: dict[str
         if name and "properties" not in own and "enum" not in own:
             continue
         anchor = f"{prefix}-{name.lower() or 'file'}"
-        parts.append(_section(name or title, anchor, own, definitions, prefix, descriptions))
+        parts.append(_section(name or title, anchor, own, definitions, prefix))
     return "\n".join(parts)
 
 
-def _section(
-    name: str,
-    anchor: str,
-    schema: Schema,
-    definitions: dict[str, Schema],
-    prefix: str,
-    descriptions: dict[str, dict[str, str]],
-) -> str:
+def _section(name: str, anchor: str, schema: Schema, definitions: dict[str, Schema], prefix: str) -> str:
     lines = [f"({anchor})=", f"## {name}", ""]
-    summary, _, _ = schema.get("description", "").partition("\nFields:")
+    description = schema.get("description", "")
+    summary = description.partition("\nFields:")[0]
     if summary:
         lines += [prose(summary), ""]
     if "enum" in schema:
         lines += ["One of " + ", ".join(code(each) for each in schema["enum"]) + ".", ""]
         return "\n".join(lines)
     required = set(schema.get("required", ()))
-    described = descriptions.get(name, {})
+    described = documented_fields(description)
     rows = [
         [
             code(key),

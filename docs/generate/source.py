@@ -147,7 +147,7 @@ def documented_fields(docstring: str) -> dict[str, str]:
     _, _, section = docstring.partition("Fields:\n")
     found: dict[str, str] = {}
     for names, told in re.findall(r"^    (\w[\w, ]*): (.*(?:\n {5,}.*)*)", section, re.MULTILINE):
-        found |= dict.fromkeys(names.split(", "), told)
+        found |= dict.fromkeys(names.split(", "), told[:1].upper() + told[1:])
     return found
 
 

@@ -53,6 +53,7 @@ def test_every_document_is_a_page_that_can_be_reached(site):
         ("reference/result-file.html", "sender_cpu_s_per_gb"),
         ("reference/command-line.html", "--fast-path"),
         ("reference/knobs.html", "half_open_limit"),
+        ("reference/host-file.html", "control_socket"),
         ("reference/decisions.html", "NX_FALLBACK"),
         ("reference/shipped-labs.html", "jumbo-fragments"),
         ("reference/api.html", "trial_s"),
