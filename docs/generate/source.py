@@ -13,6 +13,7 @@ from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.assembly import lab_document
+from dtls_emu.crypto import registry
 from dtls_emu.crypto.registry import ENTRY_POINTS
 from dtls_emu.lab import load_lab, shipped_labs
 from dtls_emu.lab.loader import EXAMPLES
@@ -107,15 +108,17 @@ def decision_table() -> str:
 
 
 def backends() -> str:
-    """The package's own backends, by entry point, with what each says of itself."""
+    """The package's own backends, by entry point, with what each says of itself; and what ``auto`` takes."""
     own = distribution("dtls-emu").entry_points.select(group=ENTRY_POINTS)
     classes = {point.name: point.load() for point in own}
-    return table(
-        ["name", "what it is", "protects"],
-        [
-            [code(name), prose(each.summary), "yes" if each.protects else "**no**"]
-            for name, each in classes.items()
-        ],
+    rows = [
+        [code(name), prose(each.summary), "yes" if each.protects else "**no**"]
+        for name, each in classes.items()
+    ]
+    preferred = ", ".join(code(name) for name in registry._PREFERENCE)  # noqa: SLF001 - as with `_LIVE_KNOBS`
+    return table(["name", "what it is", "protects"], rows) + (
+        f"\nA card whose lab says `backend: {registry.AUTO}`, or nothing, takes the first of these that works on its "
+        f"machine: {preferred}.\n"
     )
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 WIDTH = 80
 """Columns of a console block, unless a command sets others."""
 
-PATIENCE = 600
+PATIENCE = 540
 """Seconds for all blocks of a document: kernels may have to be compiled."""
 
 MASKS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 import tomllib
 from dataclasses import fields
@@ -92,8 +93,8 @@ def test_the_markers_that_contributing_names_are_those_of_pytest():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"][
         "markers"
     ]
-    sentence = re.search(r"is a marker:(.*?)\. Where", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
-    assert set(re.findall(r"`(\w+)`", sentence[1])) == {each.partition(":")[0] for each in declared}
+    (sentence,) = re.findall(r"is a marker:(.*?)\. Where", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", sentence)) == {each.partition(":")[0] for each in declared}
 
 
 def floors():
@@ -183,7 +184,7 @@ def test_every_knob_has_a_description():
     from dtls_emu.tunnel.settings import TunnelSettings
 
     assert set(field_docstrings(TunnelSettings)) == {field.name for field in fields(TunnelSettings)}
-    assert set(documented_fields(Profile.__doc__.replace("\n    ", "\n"))) >= set(Overrides.model_fields)
+    assert set(documented_fields(inspect.getdoc(Profile) or "")) >= set(Overrides.model_fields)
 
 
 def test_the_picture_of_the_path_is_one():
