@@ -7,7 +7,8 @@
     two-vms: traffic, ...
     ```
 
-A line behind ``$`` is a command; the lines below it are what it prints, both streams. A command without such lines
+A line behind ``$`` is a command; the lines below it are what it prints, both streams; ``...`` alone on a line stands
+for some that are left out. A command without such lines
 must succeed, and what it prints is not looked at. A comment before a block may say how it is run and compared::
 
     <!-- masked: figures -->                  only after these patterns have been put out of sight (:data:`MASKS`)
@@ -133,8 +134,24 @@ def compare(played: list[tuple[Step, str, int]]) -> None:
         if step.shown is None:
             assert status == 0, f"$ {step.command}\n{output}"
         else:
-            seen, shown = masked(output, step.mask), masked(step.shown, step.mask)
-            assert seen == shown, f"$ {step.command}\n{output}"
+            assert agrees(step.shown, output, step.mask), f"$ {step.command}\n{output}\nand not\n{step.shown}"
+
+
+def agrees(shown: str, output: str, mask: str = "") -> bool:
+    """Whether an output is what is shown of it. A line ``...`` stands for lines that are left out."""
+    first, *others = [masked(part, mask) for part in shown.split("\n...\n")]
+    seen = masked(output, mask)
+    if not others:
+        return seen == first
+    if not seen.startswith(first.rstrip()) or not seen.endswith(others[-1]):
+        return False
+    place = len(first.rstrip())
+    for part in others:
+        place = seen.find(part.strip(), place)
+        if place < 0:
+            return False
+        place += len(part.strip())
+    return True
 
 
 def masked(output: str, mask: str) -> str:
