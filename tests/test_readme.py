@@ -90,6 +90,7 @@ def test_a_changed_output_would_be_noticed():
         ("arm ", "name "),
         ("packets/s", "kpps"),
         ("ipsec-mb   ", "other   "),
+        ("scattered ", ""),
         (" were rejected", ""),
     ):
         assert old in shown

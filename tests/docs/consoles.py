@@ -50,7 +50,7 @@ MASKS = {
 }
 """What may differ from run to run, and what stands for it."""
 
-PROGRESS = re.compile(r"^ *\d+ %  .*\n", re.MULTILINE)
+PROGRESS = re.compile(r"^ {0,2}\d+ %  [a-z].*\n", re.MULTILINE)
 """Lines of a long command on its way, which are no part of what it says."""
 
 BLOCK = re.compile(
