@@ -24,8 +24,8 @@ from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.lab.loader import parse_lab
-from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.rig import rebuilt
 from dtls_emu.wire.burst import Burst

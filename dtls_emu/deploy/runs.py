@@ -65,7 +65,7 @@ from dtls_emu.deploy.state import (
 )
 from dtls_emu.errors import RunError
 from dtls_emu.host.loop.cached import loop_is_compiled
-from dtls_emu.lab.topology import compile_lab
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.machine.netns import namespace_path
 from dtls_emu.machine.processes import end_processes, identify, processes_inside
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.measure.cards import clock, load_card
+from dtls_emu.measure.cards import clock, read_card
 from dtls_emu.measure.machine import pin, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
 from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
@@ -222,7 +222,7 @@ class _End:
         self.config = config
         self.fabric = UdpFabric(topology.hosts[config.host].underlay, gso=mode, gro=mode)
         self._ports = {self.fabric.open_port(port) for port in PORTS}
-        self.card = load_card(topology, config.host, config.credentials)
+        self.card = read_card(topology, config.host, config.credentials)
         self.processed = self.delivered = self.octets = 0
         self.expected: Burst | None = None
         self._until_check = 1

@@ -16,7 +16,6 @@ ports, which it would publish on the machine.
 from __future__ import annotations
 
 import base64
-import json
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,7 +122,7 @@ def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, 
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": _config_name(host), **place},
-            "data": {CONFIG: json.dumps(handout.config, indent=1) + "\n"},
+            "data": {CONFIG: handout.config},
         },
         {
             "apiVersion": "v1",
