@@ -33,7 +33,10 @@ def replace_file(path: Path, data: bytes) -> None:
         stage(new, data, exclusive=True)
         commit(new, path)
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None  # a failed write or rename names others, or none
+        error.filename, error.filename2 = (
+            os.fspath(path),
+            None,
+        )  # a failed write or rename names others, or none
         raise
 
 

@@ -150,6 +150,7 @@ class Topology:
         profile: with the lab's overrides applied.
         seed: of every random choice of a run.
         networks, hosts, vms: by name.
+        default_link: what a link is like that the lab file does not name; its ends mean nothing.
     """
 
     __slots__ = (
@@ -157,10 +158,10 @@ class Topology:
         "_by_host",
         "_by_underlay",
         "_by_vni",
-        "_default_link",
         "_links",
         "_own",
         "_routes",
+        "default_link",
         "hosts",
         "name",
         "networks",
@@ -189,7 +190,7 @@ class Topology:
         self.hosts = {host.name: host for host in hosts}
         self.vms = {vm.name: vm for vm in vms}
         self._links = {(link.source, link.destination): link for link in links}
-        self._default_link = default_link
+        self.default_link = default_link
         self._by_vni = {network.vni: network for network in self.networks.values()}
         self._by_underlay = {host.underlay: host for host in self.hosts.values()}
         self._by_host: dict[str, list[Vm]] = {host: [] for host in self.hosts}
@@ -211,7 +212,7 @@ class Topology:
             hosts=self.hosts.values(),
             vms=self.vms.values(),
             links=self._links.values(),
-            default_link=self._default_link,
+            default_link=self.default_link,
         )
 
     def link(self, source: str, destination: str) -> Link:
@@ -219,7 +220,7 @@ class Topology:
         pair = source, destination
         link = self._links.get(pair)
         if link is None:
-            link = replace(self._default_link, source=source, destination=destination)
+            link = replace(self.default_link, source=source, destination=destination)
             self._links[pair] = link
         return link
 

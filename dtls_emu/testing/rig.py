@@ -409,11 +409,11 @@ def rebuilt(topology: Topology, **changes: Any) -> Topology:
         "hosts": topology.hosts.values(),
         "vms": topology.vms.values(),
         "links": [],
-        "default_link": topology._default_link,  # noqa: SLF001  # it has no links of its own
+        "default_link": topology.default_link,
     }
     return Topology(**parts | changes)
 
 
 def with_link(topology: Topology, **settings: Any) -> Topology:
     """A topology whose links have other settings."""
-    return rebuilt(topology, default_link=replace(topology._default_link, **settings))  # noqa: SLF001  # as above
+    return rebuilt(topology, default_link=replace(topology.default_link, **settings))
