@@ -24,7 +24,9 @@ __all__ = [
     "IPV4_HEADER",
     "IPV6_HEADER",
     "IPV6_MINIMUM_MTU",
+    "MAX_PACKET",
     "MAX_PLAINTEXT",
+    "MAX_UDP_PAYLOAD",
     "OUTER_HEADERS",
     "RECORD_HEADER",
     "RECORD_OVERHEAD",
@@ -51,6 +53,12 @@ IPV4_HEADER: Final = 20
 IPV6_HEADER: Final = 40
 OUTER_HEADERS: Final = {4: IPV4_HEADER + UDP_HEADER, 6: IPV6_HEADER + UDP_HEADER}
 """What stands around a UDP payload on the fabric, by IP version of the underlay."""
+
+MAX_PACKET: Final = 65_535
+"""Most bytes of an IPv4 packet, and of the payload of an IPv6 one: the length fields have 16 bits."""
+
+MAX_UDP_PAYLOAD: Final = MAX_PACKET - IPV4_HEADER - UDP_HEADER  # 65,507
+"""Most bytes of a UDP datagram over IPv4, and so of what one send or receive with segmentation offload holds."""
 
 MAX_PLAINTEXT: Final = 2**14
 """Most plaintext of a record, in bytes (RFC 5246 6.2.1)."""

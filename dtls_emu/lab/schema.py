@@ -29,7 +29,7 @@ from dtls_emu.lab.sizes import canonical_size, nearest_sizes, size_row
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
-from dtls_emu.overhead import smallest_handshake_mtu
+from dtls_emu.overhead import MAX_PACKET, smallest_handshake_mtu
 from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 
 
@@ -261,7 +261,7 @@ class Vm(LabModel):
 class LinkSettings(LabModel):
     """What a datagram meets on its way. What is left out is as the less specific entry says."""
 
-    mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=65_535)] | None = Field(
+    mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=MAX_PACKET)] | None = Field(
         default=None,
         description=f"Largest outer IP packet, in bytes; a handshake needs {MIN_LINK_MTU} over IPv4 and "
         f"{smallest_handshake_mtu(6)} over IPv6. Default {DEFAULT_LINK_MTU}; jumbo fabrics have 9216.",

@@ -212,7 +212,7 @@ def test_tun_offloads_tell_a_kernel_without_uso_from_one_without_any(monkeypatch
     """USO is newer than the rest."""
 
     def ioctl(_file, request, argument):
-        if request == probing._TUNSETOFFLOAD and argument & refused:
+        if request == probing.TUNSETOFFLOAD and argument & refused:
             raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(probing.fcntl, "ioctl", ioctl)

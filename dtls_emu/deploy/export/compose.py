@@ -14,9 +14,9 @@ from dtls_emu.deploy.export.handout import (
     CONFIG_FOLDER,
     PING_GROUPS,
     SECRETS_FOLDER,
-    TUN,
     lab_labels,
 )
+from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.overhead import IPV6_MINIMUM_MTU
 
 
@@ -77,7 +77,7 @@ def _service(lab: str, handout: Handout, image: str, user: str) -> dict[str, Any
         "restart": "unless-stopped",
         "cap_drop": ["ALL"],
         "cap_add": ["NET_ADMIN"],
-        "devices": [f"{TUN}:{TUN}"],
+        "devices": [f"{TUN_PATH}:{TUN_PATH}"],
         "sysctls": dict((PING_GROUPS, _WITH_IPV6)),
         "networks": {_NETWORK: {"aliases": [host]}},
         "extra_hosts": [f"{vm}:{address}" for vm, address in handout.vms.items()],

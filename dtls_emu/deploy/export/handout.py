@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.config import HostConfig, VmDevice, parse_host_config
 from dtls_emu.host.credentials import credential_paths, pem_files
-from dtls_emu.paths import MAX_SOCKET_PATH, SOCKET_SUFFIX
+from dtls_emu.paths import MAX_SOCKET_PATH, RUNS, control_socket_in
 
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = [
     "PING_GROUPS",
     "RUN_FOLDER",
     "SECRETS_FOLDER",
-    "TUN",
     "USER",
     "Handout",
     "hand_out",
@@ -49,7 +48,6 @@ CONFIG: Final = "host.json"
 CONFIG_FOLDER: Final = "/etc/dtls-emu"
 SECRETS_FOLDER: Final = "/run/secrets/dtls-emu"
 RUN_FOLDER: Final = "/run/card"
-TUN: Final = "/dev/net/tun"
 
 PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
 """Lets ping work without CAP_NET_RAW (icmp(7))."""
@@ -123,7 +121,7 @@ def _config(lab: Lab, document: dict[str, Any], host: str) -> HostConfig:
 
 def _control_socket(lab: str, host: str) -> Path:
     """Where `status` looks for it in the container."""
-    path = Path(RUN_FOLDER, "dtls-emu", lab, f"{host}{SOCKET_SUFFIX}")
+    path = control_socket_in(Path(RUN_FOLDER, RUNS.name, lab), host)
     if len(bytes(path)) > MAX_SOCKET_PATH:
         raise LabFileError(
             [f"{lab}: hosts.{host}: with the lab's name too long for a socket's path; write shorter ones"]

@@ -26,12 +26,12 @@ from dtls_emu.deploy.export.handout import (
     PING_GROUPS,
     RUN_FOLDER,
     SECRETS_FOLDER,
-    TUN,
     USER,
     lab_labels,
 )
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
+from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, path_overhead
@@ -189,7 +189,7 @@ def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
         ],
         "containers": [_container(host, image)],
         "volumes": [
-            {"name": "tun", "hostPath": {"path": TUN, "type": "CharDevice"}},
+            {"name": "tun", "hostPath": {"path": TUN_PATH, "type": "CharDevice"}},
             {"name": "config", "configMap": {"name": _config_name(host)}},
             {
                 "name": "credentials",
@@ -216,7 +216,7 @@ def _container(host: str, image: str) -> dict[str, Any]:
         "readinessProbe": _probe("ready", period=5, failures=1),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
         "volumeMounts": [
-            {"name": "tun", "mountPath": TUN},
+            {"name": "tun", "mountPath": TUN_PATH},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "credentials", "mountPath": SECRETS_FOLDER, "readOnly": True},
             {"name": host, "mountPath": RUN_FOLDER},

@@ -545,7 +545,7 @@ def test_a_kernel_without_the_virtio_header_is_done_without(namespace, monkeypat
     real = tun.fcntl.ioctl
 
     def refuse(descriptor, request, argument):
-        if request == tun._TUNSETVNETHDRSZ:
+        if request == tun.TUNSETVNETHDRSZ:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(descriptor, request, argument)
 
@@ -563,7 +563,7 @@ def test_a_kernel_without_uso_keeps_the_rest(namespace, monkeypatch):
     real = tun.fcntl.ioctl
 
     def refuse(descriptor, request, argument):
-        if request == tun._TUNSETOFFLOAD and argument & 0x60:
+        if request == tun.TUNSETOFFLOAD and argument & 0x60:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(descriptor, request, argument)
 
