@@ -135,9 +135,9 @@ def packets(near: Side, far: Side) -> tuple[bytes, bytes]:
     answer = NO_OFFLOAD + tcp_packet("10.0.0.5", "10.0.0.4", 2, 1, b"", options=OPTIONS)
     for _ in range(3):
         near.guest.send(data)
-        settle(near, far)
+        run_until_idle(near, far)
         far.guest.send(answer)
-        settle(near, far)
+        run_until_idle(near, far)
     return data, answer
 
 
@@ -242,7 +242,7 @@ def timed(
     return sorted(times)[RUNS // 10] * 1e6
 
 
-def settle(*sides: Side) -> None:
+def run_until_idle(*sides: Side) -> None:
     """Turns until nobody has anything to do."""
     busy = True
     while busy:

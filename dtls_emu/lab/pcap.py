@@ -1,4 +1,4 @@
-"""Captures that a lab replays: the classic pcap file, read.
+"""Captures whose packets a lab sends: the classic pcap file, read.
 
 Source: "PCAP Capture File Format", draft-ietf-opsawg-pcap. Little enough to not need a library, so that
 validating a lab starts at once.

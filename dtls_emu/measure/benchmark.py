@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from dtls_emu.measure.handshakes import HandshakeRun
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.result import Result
-    from dtls_emu.measure.trials import Progress, Testbed, TrialRun
+    from dtls_emu.measure.trials import Testbed, TrialRun
+    from dtls_emu.progress import Progress
 
 
 __all__ = ["benchmark"]
