@@ -22,6 +22,7 @@ __all__ = [
     "ETHERNET_HEADER",
     "EXPLICIT_NONCE",
     "IPV4_HEADER",
+    "IPV4_MINIMUM",
     "IPV6_HEADER",
     "IPV6_MINIMUM_MTU",
     "MAX_PACKET",
@@ -65,6 +66,9 @@ MAX_PLAINTEXT: Final = 2**14
 
 SMALLEST_HANDSHAKE: Final = 256
 """Bytes of UDP payload. OpenSSL refuses to handshake when datagrams may not be as long."""
+
+IPV4_MINIMUM: Final = 576
+"""Bytes of a packet that every IPv4 host must be able to receive (RFC 791 3.1); what is longer may be too long."""
 
 IPV6_MINIMUM_MTU: Final = 1280
 """What every link that carries IPv6 must carry; no sender need go below (RFC 8200 5)."""

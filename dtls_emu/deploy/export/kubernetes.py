@@ -34,7 +34,7 @@ from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, path_overhead
+from dtls_emu.wire.overhead import IPV4_MINIMUM, IPV6_MINIMUM_MTU, path_overhead
 
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ RESERVED_NAMESPACES: Final = frozenset({"default"})
 RESERVED_PREFIX: Final = "kube-"
 """Namespaces that a cluster keeps for itself, and the one that is for what has none."""
 
-MIN_MTU: Final = {4: 576, 6: IPV6_MINIMUM_MTU}
+MIN_MTU: Final = {4: IPV4_MINIMUM, 6: IPV6_MINIMUM_MTU}
 """What a VM's network must carry, by IP version (RFC 791 3.1, RFC 8200 5)."""
 
 
