@@ -68,11 +68,13 @@ class FragmentShape(StrEnum):
 class DropReason(StrEnum):
     """Why a packet, record or datagram was dropped. Each counter and each `expect` uses these words."""
 
-    # From the guest, on its way out
-    MALFORMED = "malformed"  # truncated or lying headers
+    # From the guest, outbound
+    MALFORMED = "malformed"  # headers that are truncated or contradict themselves
     FRAGMENT = "fragment"  # an IP fragment on an encrypted flow
     TOO_BIG = "too_big"  # does not fit the path with its overhead
-    TOO_BIG_NO_DF = "too_big_no_df"  # likewise, IPv4 without DF: no fragment is made, and no ICMP may be sent
+    TOO_BIG_NO_DF = (
+        "too_big_no_df"  # does not fit, IPv4 without DF: no fragment is made, and no ICMP may be sent
+    )
     SPOOFED_SOURCE = "spoofed_source"  # a VM sends from an address that is not its own
     NO_ROUTE = "no_route"  # no private route between the ends
     NOT_ACCEPTED = "not_accepted"  # cannot be encrypted, and an end has DropUnencrypted
@@ -90,8 +92,8 @@ class DropReason(StrEnum):
     SOCKET_BUFFER = "socket_buffer"  # the kernel's socket buffer was full
     NO_LINK = "no_link"  # nobody has that underlay address
 
-    # From the fabric, on its way in
-    BAD_DATAGRAM = "bad_datagram"  # not a DTLS record, not VXLAN, runt, lying length
+    # From the fabric, inbound
+    BAD_DATAGRAM = "bad_datagram"  # not a DTLS record, not VXLAN, too short, wrong length
     BAD_VERSION = "bad_version"  # a record of another protocol version
     OVERSIZE_RECORD = "oversize_record"  # larger than 2^14 + 2048 bytes
     UNKNOWN_PEER = "unknown_peer"  # from an address that is no host of the lab

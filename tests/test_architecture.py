@@ -67,6 +67,7 @@ HOMES = {
     65_507: "dtls_emu.overhead",  # the largest UDP payload; written as a difference
     4433: "dtls_emu.tunnel.settings",  # DTLS
     4789: "dtls_emu.nic.egress",  # VXLAN
+    "host.json": "dtls_emu.host.config",
     "host.pem": "dtls_emu.host.credentials",
     "host.key": "dtls_emu.host.credentials",
 }

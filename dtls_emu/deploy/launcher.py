@@ -14,11 +14,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.deploy.errors import explained
-from dtls_emu.deploy.plan import CONFIG, NIC, namespace_name
+from dtls_emu.deploy.plan import NIC, namespace_name
 from dtls_emu.errors import RunError
 from dtls_emu.files.writing import is_folder, is_socket, replace_file
 from dtls_emu.host import credentials as host_credentials
-from dtls_emu.host.config import HostConfig, VmDevice, parse_host_config
+from dtls_emu.host.config import CONFIG, HostConfig, VmDevice, parse_host_config
 from dtls_emu.host.control.client import ControlError, ask, is_served
 from dtls_emu.machine.netns import entered
 from dtls_emu.machine.processes import ProcessId, end_processes, is_alive

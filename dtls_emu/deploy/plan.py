@@ -19,6 +19,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import RunError
+from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.kernel_names import cable_device, name_clashes, namespace_name, socket_trouble
 from dtls_emu.lab.problems import dotted
 from dtls_emu.overhead import IPV6_MINIMUM_MTU
@@ -49,8 +50,6 @@ __all__ = [
 
 NIC: Final = "eth0"
 """Name of a VM's NIC in its namespace."""
-
-CONFIG: Final = "host.json"
 
 
 IPV6_OFF: Final = {"disable_ipv6": 1}

@@ -38,7 +38,10 @@ from dtls_emu.paths import control_socket
 from dtls_emu.vocabulary import Keying
 
 
-__all__ = ["CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
+__all__ = ["CONFIG", "CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
+
+CONFIG: Final = "host.json"
+"""Name of the file, in a folder of the host's own."""
 
 MAX_DNS_NAME: Final = 253
 """Characters (RFC 1035 2.3.4: 255 octets on the wire)."""
@@ -79,7 +82,7 @@ FilePath = Annotated[Path, AfterValidator(_check_path)]
 
 
 class CredentialPaths(LabModel):
-    """Where certificates and the key lie.
+    """Where certificates and the key are.
 
     Fields:
         certificate, private_key: PEM files of this host.

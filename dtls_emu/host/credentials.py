@@ -126,7 +126,7 @@ def read_credentials(
     """Certificate and key of a host.
 
     Args:
-        paths: where they lie.
+        paths: where they are.
         host: its name, which the certificate must carry.
         authority: CA certificate of its region, which must have signed it.
         now: the time, with time zone.

@@ -276,16 +276,16 @@ def _make_card(config: HostConfig, topology: Topology) -> Card:
 
 
 def _neighbours(config: HostConfig, topology: Topology) -> list[Vm]:
-    """The VMs whose devices are in the host's own namespace, beside its way to the fabric."""
+    """The VMs whose devices are in the host's own namespace, beside its interface to the fabric."""
     return [topology.vms[each.vm] for each in config.vms if each.netns is None]
 
 
 def _smallest_inner_mtu(host: str, topology: Topology) -> int:
-    """Of the sealed ways to all other hosts; what a lone host sends is not cut by any."""
+    """Of the encrypted paths to all other hosts; what a lone host sends is not cut by any."""
     version = ip_address(topology.hosts[host].underlay).version
     overhead = path_overhead(encrypted=True, underlay_version=version)
-    ways = (topology.link(host, other).mtu for other in topology.hosts if other != host)
-    return min(map(overhead.inner_mtu, ways), default=MAX_PACKET)
+    mtus = (topology.link(host, other).mtu for other in topology.hosts if other != host)
+    return min(map(overhead.inner_mtu, mtus), default=MAX_PACKET)
 
 
 def _log_offloads(agent: Agent) -> None:

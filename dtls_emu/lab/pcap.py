@@ -141,5 +141,5 @@ def _without_padding(packet: bytes) -> bytes:
         length = 40 + int.from_bytes(packet[4:6], "big")
     else:
         return packet
-    # A length of 0 is what an offloading card's capture shows; a length too large is the packet's own lie.
+    # A length of 0 is what an offloading card's capture shows; one that is too large is the packet's own mistake.
     return packet[:length] if 0 < length < len(packet) and length >= 20 else packet

@@ -256,7 +256,7 @@ class Vm(LabModel):
 
 
 class LinkSettings(LabModel):
-    """What a datagram meets on its way. What is left out is as the less specific entry says."""
+    """What a link does to datagrams. What is left out is as the less specific entry says."""
 
     mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=MAX_PACKET)] | None = Field(
         default=None,
@@ -287,7 +287,7 @@ class LinkSettings(LabModel):
 
 
 class Link(LinkSettings):
-    """The way between two hosts: both directions (`between`) or one (`from` and `to`), which goes before."""
+    """The link between two hosts: both directions (`between`), or one (`from` and `to`), which takes precedence."""
 
     between: tuple[Name, Name] | None = Field(
         default=None, description="Two hosts; holds for both directions."

@@ -37,7 +37,7 @@ DEFAULT_LINK_MTU: Final = 1650
 """Carries a 1500-byte packet with every overhead, over IPv4 and IPv6."""
 
 DEFAULT_DELAY: Final = 50e-6
-"""One way, in seconds: two racks of one data centre."""
+"""Seconds from one host to the other: two racks of one data centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One direction of the way between two hosts.
+    """One direction of the link between two hosts.
 
     Fields:
         source, destination: host names.

@@ -73,7 +73,7 @@ def check_rows(received: Burst, sent: Burst) -> None:
     """Compare received packets with those that were sent, by row number, in whatever order.
 
     Raises:
-        AccountingError: a packet was altered on its way.
+        AccountingError: a packet was altered.
     """
     if received.size == sent.size == received.last:
         rows = _matrix(received)

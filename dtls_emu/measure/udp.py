@@ -140,7 +140,7 @@ class UdpTestbed:
 
 
 def reconcile(sent: EndReport, received: EndReport) -> Accounting:
-    """Put both ends' books together.
+    """Account for every packet by the counters of both ends.
 
     A packet that left the sender and did not arrive is the socket buffer's only as far as the kernel says that
     it dropped that much there; a merged receive, which it counts once, is up to 64 packets. What is missing

@@ -150,7 +150,7 @@ class EndReport:
     Fields:
         offered: packets handed to the card by the sending VM.
         delivered, octets: packets and bytes handed to the receiving VM.
-        dropped: by reason, in the card and on the way out of the socket.
+        dropped: by reason, in the card and by the socket.
         kernel_drops: receives that the kernel dropped; a merged one counts once.
         first, last: of the first packet offered, or of the last one delivered, in seconds of the machine.
         cpu_s: CPU seconds of the process, user and system.
@@ -168,7 +168,7 @@ class EndReport:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a process could not do what it was told; ``is_void``: a packet was altered on its way."""
+    """Why a process could not do what it was told; ``is_void``: a packet was altered."""
 
     reason: str
     is_void: bool
@@ -234,14 +234,14 @@ class _End:
 
     def dropped(self) -> dict[str, int]:
         """Every packet dropped here so far, by reason."""
-        books = (
+        counters = (
             self.card.egress.counters.dropped,
             self.card.ingress.counters.dropped,
             self.fabric.statistics().dropped,
         )
         total: dict[str, int] = {}
-        for book in books:
-            for reason, count in book.items():
+        for dropped in counters:
+            for reason, count in dropped.items():
                 if reason in NO_PACKETS:
                     continue
                 total[str(reason)] = total.get(str(reason), 0) + count

@@ -13,11 +13,12 @@ import yaml
 
 from dtls_emu.assembly.cards import issue_credentials
 from dtls_emu.deploy.export.compose import HOSTS_FOLDER, compose_document
-from dtls_emu.deploy.export.handout import CONFIG, GROUP, IMAGE, USER, hand_out
+from dtls_emu.deploy.export.handout import GROUP, IMAGE, USER, hand_out
 from dtls_emu.deploy.export.kubernetes import POD_NETWORK_MTU, fit_to_pods, host_documents
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
+from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.compiling import compile_lab
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.config import HostConfig, VmDevice, parse_host_config
+from dtls_emu.host.config import CONFIG, HostConfig, VmDevice, parse_host_config
 from dtls_emu.host.credentials import credential_paths, pem_files
 from dtls_emu.paths import MAX_SOCKET_PATH, RUNS, control_socket_in
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "CONFIG",
     "CONFIG_FOLDER",
     "GROUP",
     "IMAGE",
@@ -44,7 +43,6 @@ GROUP: Final = 0
 """Whom the image runs as. Some clusters choose the user themselves, and always this group: it may write what the
 user may, and has no other rights."""
 
-CONFIG: Final = "host.json"
 CONFIG_FOLDER: Final = "/etc/dtls-emu"
 SECRETS_FOLDER: Final = "/run/secrets/dtls-emu"
 RUN_FOLDER: Final = "/run/card"

@@ -20,7 +20,6 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.deploy.export.handout import (
-    CONFIG,
     CONFIG_FOLDER,
     GROUP,
     PING_GROUPS,
@@ -30,6 +29,7 @@ from dtls_emu.deploy.export.handout import (
     lab_labels,
 )
 from dtls_emu.errors import LabFileError
+from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.nic.egress import VXLAN_PORT
