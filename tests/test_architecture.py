@@ -120,7 +120,7 @@ def constants_of(module: str) -> list[str | int]:
     return [
         node.value
         for node in ast.walk(TREES[module])
-        if isinstance(node, ast.Constant) and type(node.value) in {str, int} and id(node) not in documentation
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | int) and id(node) not in documentation
     ]
 
 

@@ -103,4 +103,4 @@ def _settings(entry: schema.LinkSettings) -> dict[str, Any]:
     return entry.model_dump(exclude_none=True, by_alias=False, exclude={"between", "source", "destination"})
 
 
-_PERFECT_LINK: Final = Link("", "", DEFAULT_LINK_MTU, DEFAULT_DELAY, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_PERFECT_LINK: Final = Link("", "", DEFAULT_LINK_MTU, DEFAULT_DELAY)

@@ -117,7 +117,7 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One direction of the link between two hosts.
+    """One direction of the link between two hosts; without impairments unless they are given.
 
     Fields:
         source, destination: host names.
@@ -133,12 +133,12 @@ class Link:
     destination: str
     mtu: int
     delay: float
-    jitter: float
-    loss: float
-    reorder: float
-    duplicate: float
-    corrupt: float
-    rate: float
+    jitter: float = 0.0
+    loss: float = 0.0
+    reorder: float = 0.0
+    duplicate: float = 0.0
+    corrupt: float = 0.0
+    rate: float = 0.0
     ecn_mark: float = 0.0
 
 

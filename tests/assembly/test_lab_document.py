@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from dtls_emu.assembly.lab_document import changed, compile_document, difference
 from dtls_emu.errors import LabFileError
 
 
-LAB = {
+LAB: dict[str, Any] = {
     "name": "two",
     "virtual_networks": {
         "prod": {"address_prefixes": ["10.0.0.0/24"], "vni": 5, "encryption": {"enabled": True}},

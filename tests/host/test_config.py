@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from dtls_emu.host.config import CredentialPaths, HostConfig, VmDevice, load_hos
 from dtls_emu.paths import control_socket
 
 
-LAB = {
+LAB: dict[str, Any] = {
     "name": "two",
     "virtual_networks": {
         "prod": {"address_prefixes": ["10.0.0.0/24"], "vni": 5, "encryption": {"enabled": True}},

@@ -215,13 +215,11 @@ def test_a_fragment_of_ipv6_is_what_another_parser_reads(chain):
     """Behind whatever extension headers, each of which names the next one."""
     packet = ip_fragment(A6, B6, headers.UDP, b"x" * 16, 1448, more=True, identification=7, chain=chain)
     read = IPv6(packet)
-    found = []
-    layer = read
-    for _ in (*chain, headers.FRAGMENT_HEADER):
-        found.append(layer.nh)
-        layer = layer.payload
-    assert tuple(found) == (*chain, headers.FRAGMENT_HEADER)
-    assert (layer.offset, layer.m, layer.id, layer.nh) == (181, 1, 7, headers.UDP)
+    layers = list(read.iterpayloads())
+    found = tuple(each.nh for each in layers[: len(chain) + 1])
+    assert found == (*chain, headers.FRAGMENT_HEADER)
+    last = layers[len(chain) + 1]
+    assert (last.offset, last.m, last.id, last.nh) == (181, 1, 7, headers.UDP)
     assert read.plen == len(packet) - 40
 
 

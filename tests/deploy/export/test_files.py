@@ -58,7 +58,7 @@ def test_a_file_of_kubernetes_objects_is_its_owners_alone(tmp_path):
 
 WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "e", "x1")
 """What may be the name of a host, and reads as something else than text without quotes."""
-STRINGS = (
+STRINGS: tuple[str, ...] = (
     *WORDS,
     "Y",
     "NO",

@@ -42,9 +42,10 @@ def pod_of(objects):
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_every_object_is_valid_for_kubernetes(pods, version):
     """By the schemas of the API, strictly: no unknown field either."""
-    for objects in pods.values():
-        for document in objects.values():
-            kubernetes_validate.validate(document, version, strict=True)
+    documents = [document for objects in pods.values() for document in objects.values()]
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+    assert {each["kind"] for each in documents} >= {"ConfigMap", "Deployment", "Secret", "Service"}
 
 
 def test_schema_validation_refuses_a_wrong_object(pods):
@@ -158,7 +159,9 @@ def test_links_and_vms_get_no_larger_an_mtu_than_pods_have(lab):
         assert after.link(*pair).mtu == min(before.link(*pair).mtu, 1450)
     for name, vm in after.vms.items():
         assert vm.mtu == min(before.vms[name].mtu, overhead.inner_mtu(1450))
-        assert overhead.path_mtu(vm.mtu) <= 1450
+        needed = overhead.path_mtu(vm.mtu)
+        assert needed is not None
+        assert needed <= 1450
 
 
 def test_a_jumbo_pod_network_changes_nothing(lab):
@@ -174,6 +177,7 @@ def test_a_pod_network_too_small_for_ipv6_is_refused():
     """A VM with an IPv6 address needs 1280 bytes; the message names the VM and what is left."""
     lab = load_lab("two-vms")
     needed = path_overhead(encrypted=True).path_mtu(1280)
+    assert needed is not None
     assert all(vm.mtu == 1280 for vm in fit_to_pods(lab, needed).vms.values())
     with pytest.raises(LabFileError, match=r"vms\.vm-a: .* leaves it 1279 bytes, and IPv6 needs 1280"):
         fit_to_pods(lab, needed - 1)

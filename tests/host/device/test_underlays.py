@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dtls_emu.host.device.underlays import UnderlayError, with_underlays
@@ -29,8 +31,8 @@ def test_a_name_that_is_not_there_yet_is_looked_up_again():
             raise OSError(-2, "Name or service not known")
         return "10.244.0.7"
 
-    slept = []
-    options = {"look_up": look_up, "clock": lambda: sum(slept), "sleep": slept.append}
+    slept: list[float] = []
+    options: Any = {"look_up": look_up, "clock": lambda: sum(slept), "sleep": slept.append}
     assert with_underlays(LAB, {"h1": "pod-1"}, **options)["hosts"]["h1"]["underlay"] == "10.244.0.7"
     assert len(slept) == 3
     tries.clear()
