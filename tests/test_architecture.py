@@ -120,7 +120,9 @@ def constants_of(module: str) -> list[str | int]:
     return [
         node.value
         for node in ast.walk(TREES[module])
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | int) and id(node) not in documentation
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str | int)
+        and id(node) not in documentation
     ]
 
 
