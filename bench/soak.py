@@ -348,7 +348,7 @@ def soak(seconds: float, *, seed: int = 1, say: Callable[[str], object] = lambda
             disturb(run, load, seconds, report, say)
         load.stop()
         account(run, load, report)
-        settle(run, report)
+        await_release(run, report)
         report.failures += [line for host in HOSTS for line in wrong_books(status(run, host))]
         clean_stretch(run, report)
     return report
@@ -452,7 +452,7 @@ def account(run: str, load: Load, report: Report) -> None:
         report.failures.append(f"{report.received} datagrams were received, but only {report.sent} sent")
 
 
-def settle(run: str, report: Report) -> None:
+def await_release(run: str, report: Report) -> None:
     """Wait until what is kept for a while has been let go: old keys, silent clients."""
     deadline = time.monotonic() + SETTLED_IN
     while True:

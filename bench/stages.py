@@ -24,8 +24,8 @@ from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.lab.loader import parse_lab
-from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.rig import rebuilt
 from dtls_emu.testing.waiting import rounds
@@ -136,9 +136,9 @@ def packets(near: Side, far: Side) -> tuple[bytes, bytes]:
     answer = NO_OFFLOAD + tcp_packet("10.0.0.5", "10.0.0.4", 2, 1, b"", options=OPTIONS)
     for _ in range(3):
         near.guest.send(data)
-        settle(near, far)
+        run_until_idle(near, far)
         far.guest.send(answer)
-        settle(near, far)
+        run_until_idle(near, far)
     return data, answer
 
 
@@ -247,7 +247,7 @@ def timed(
     return sorted(times)[RUNS // 10] * 1e6
 
 
-def settle(*sides: Side) -> None:
+def run_until_idle(*sides: Side) -> None:
     """Turns until nobody has anything to do."""
     for _ in rounds(100_000, "nobody has anything to do"):
         if not sum(side.agent.turn(wait=False) for side in sides):

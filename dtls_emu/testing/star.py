@@ -145,7 +145,6 @@ class Star:
 
     def _topology(self, names: Sequence[str]) -> Topology:
         prefixes = (ip_network("10.0.0.0/9"),)
-        link = Link("", "", 9000, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         return Topology(
             name="star",
             profile=PROFILES["current"],
@@ -154,7 +153,7 @@ class Star:
             hosts=[self._hosts[name] for name in names],
             vms=[self._vms[name] for name in names],
             links=[],
-            default_link=link,
+            default_link=Link("", "", mtu=9000, delay=0.0),
         )
 
 

@@ -79,7 +79,6 @@ def make_topology(
         for name, (host, last) in where.items()
     ]
     machines = [replace(vm, **(vms or {}).get(vm.name, {})) for vm in machines]
-    link = Link("", "", mtu, delay=0.0, jitter=0.0, loss=0.0, reorder=0.0, duplicate=0.0, corrupt=0.0, rate=0)
     return Topology(
         name="test",
         profile=replace(PROFILES["current"], **profile),
@@ -88,7 +87,7 @@ def make_topology(
         hosts=hosts,
         vms=machines,
         links=[],
-        default_link=link,
+        default_link=Link("", "", mtu, delay=0.0),
     )
 
 

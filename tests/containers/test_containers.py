@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from dtls_emu.machine.linux import Capability
+
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]  # the first builds the image
 
-CAP_NET_ADMIN = 1 << 12
+CAP_NET_ADMIN = 1 << Capability.CAP_NET_ADMIN
 
 
 def test_the_watch_reads_clear_text_where_there_is_some(lab):

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from dtls_emu.files import reading as files
-from dtls_emu.files.reading import in_bytes, read_file
+from dtls_emu.files.reading import read_file
 
 
 def refusal(path, limit=100, **options):
@@ -105,11 +105,3 @@ def test_a_private_file_is_the_owners_alone(tmp_path, mode):
 def test_a_name_that_no_file_can_have_is_said(name):
     """Not a ValueError out of the system call."""
     assert refusal(name).strerror == "no file can have this name"
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(100, "100 bytes"), (1 << 16, "64 KiB"), (3 << 20, "3 MiB"), (1025, "1025 bytes")]
-)
-def test_limits_are_written_for_people(count, text):
-    """In the largest unit that leaves no rest."""
-    assert in_bytes(count) == text

@@ -69,9 +69,29 @@ def test_nothing_is_written_through_a_symbolic_link(tmp_path):
     (tmp_path / "theirs").write_bytes(b"theirs")
     (tmp_path / "file.new").symlink_to("theirs")
     with pytest.raises(OSError, match="symbolic links"):
-        replace_file(tmp_path / "file", b"x")
-    (tmp_path / "file.new").unlink()
+        stage(tmp_path / "file.new", b"x")
     (tmp_path / "file").symlink_to("theirs")
     replace_file(tmp_path / "file", b"x")
     assert (tmp_path / "theirs").read_bytes() == b"theirs"
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["file", "file.new"])
+def test_who_has_a_file_open_does_not_read_what_replaces_it(tmp_path, name):
+    """A key must not go into a file that somebody has made, with rights for all, under the name that it will have."""
+    theirs = tmp_path / name
+    theirs.write_bytes(b"")
+    theirs.chmod(0o666)
+    with theirs.open("rb") as opened:
+        replace_file(tmp_path / "file", b"secret")
+        assert opened.read() == b""
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_made_meanwhile_is_not_written_into(tmp_path):
+    """By somebody else, between looking for one that is left over and making ours."""
+    new = tmp_path / "file.new"
+    new.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        stage(new, b"secret", exclusive=True)
+    assert new.read_bytes() == b"theirs"

@@ -24,10 +24,10 @@ import pytest
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.deploy.changes import change_host
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.config import load_host_config
+from dtls_emu.host.config import HostConfig, VmDevice, load_host_config
 from dtls_emu.host.control.client import ControlError, ask
 from dtls_emu.host.control.targets import Change
-from dtls_emu.host.credential_files import save_credentials
+from dtls_emu.host.credentials import write_credentials
 from dtls_emu.host.device.tun import TunError
 from dtls_emu.host.running_host import RunningHost
 from dtls_emu.machine.netns import entered
@@ -75,22 +75,18 @@ class Pair:
         self.processes = {}
         authority = RegionAuthority.create("eastus", datetime.now(UTC))
         for host, vm in (("h1", "a"), ("h2", "b")):
-            save_credentials(authority.issue(host, datetime.now(UTC)), folder / host)
-            config = {
-                "version": 1,
-                "run": "test",
-                "host": host,
-                "lab": LAB,
-                "fast_path": fast_path,
-                "credentials": {
-                    "certificate": f"{host}/host.pem",
-                    "private_key": f"{host}/host.key",
-                    "authorities": {"eastus": f"{host}/ca.pem"},
-                },
-                "control_socket": f"{host}.sock",
-                "vms": [{"vm": vm, "device": DEVICE, "create": True}],
-            }
-            self.config(host).write_text(json.dumps(config))
+            credentials = authority.issue(host, datetime.now(UTC))
+            config = HostConfig(
+                version=1,
+                run="test",
+                host=host,
+                lab=LAB,
+                fast_path=fast_path,
+                credentials=write_credentials(folder / host, credentials, {"eastus": authority.certificate}),
+                control_socket=Path(f"{host}.sock"),
+                vms=(VmDevice(vm=vm, device=DEVICE, create=True),),
+            )
+            self.config(host).write_text(config.to_json())
 
     def config(self, host):
         return self.folder / f"{host}.json"

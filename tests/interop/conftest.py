@@ -19,7 +19,7 @@ import pytest
 
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.registry import load
-from dtls_emu.host.credential_files import save_credentials
+from dtls_emu.host.credentials import write_credentials
 from dtls_emu.machine.netns import entered
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
@@ -52,7 +52,7 @@ class Pki:
 
     Fields:
         ours: credentials of our tunnel.
-        theirs: folder with host.pem, host.key and ca.pem for the other program.
+        theirs: folder with host.pem, host.key and ca-interop.pem for the other program.
     """
 
     authority: RegionAuthority
@@ -289,7 +289,7 @@ def pki(tmp_path_factory):
     now = datetime.now(UTC)
     authority = RegionAuthority.create("interop", now)
     folder = tmp_path_factory.mktemp("theirs")
-    save_credentials(authority.issue(THEIRS, now), folder)
+    write_credentials(folder, authority.issue(THEIRS, now), {"interop": authority.certificate})
     return Pki(authority, authority.issue(OURS, now), folder)
 
 

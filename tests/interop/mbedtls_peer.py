@@ -5,7 +5,7 @@
     python mbedtls_peer.py client PORT FOLDER    what is typed goes to the server, what it sends is printed
     python mbedtls_peer.py server PORT FOLDER    what comes is printed and sent back, to any number of clients
 
-FOLDER holds host.pem, host.key and ca.pem; a server must be ours.test of that CA.
+FOLDER holds host.pem, host.key and ca-interop.pem; a server must be ours.test of that CA.
 """
 
 import os
@@ -80,7 +80,7 @@ class Session:
 
 
 def configuration(folder):
-    certificates = [x509.CRT.from_PEM((folder / name).read_text()) for name in ("host.pem", "ca.pem")]
+    certificates = [x509.CRT.from_PEM((folder / name).read_text()) for name in ("host.pem", "ca-interop.pem")]
     key = pk.ECC.from_PEM((folder / "host.key").read_text())
     chain: Any = (certificates[:1], key)  # as the library takes it, which its stubs do not say
     return tls.DTLSConfiguration(

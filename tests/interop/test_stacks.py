@@ -76,7 +76,14 @@ class OpenSSL(Stack):
 
     def _options(self):
         return (
-            *("-cert", self.file("host.pem"), "-key", self.file("host.key"), "-CAfile", self.file("ca.pem")),
+            *(
+                "-cert",
+                self.file("host.pem"),
+                "-key",
+                self.file("host.key"),
+                "-CAfile",
+                self.file("ca-interop.pem"),
+            ),
             *("-verify_return_error", "-cipher", SUITE, "-mtu", str(MTU), "-quiet"),
         )
 
@@ -110,7 +117,7 @@ class GnuTLS(Stack):
         return (
             *("--udp", "--mtu", str(MTU), "--priority", PRIORITY),
             *("--x509certfile", self.file("host.pem"), "--x509keyfile", self.file("host.key")),
-            *("--x509cafile", self.file("ca.pem")),
+            *("--x509cafile", self.file("ca-interop.pem")),
         )
 
 

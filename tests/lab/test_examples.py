@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dtls_emu.capture.rewriting import replay
+from dtls_emu.capture.rewriting import rewrite
 from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.pcap import parse_pcap
 from dtls_emu.policy import decide, flow_to, rows
@@ -70,7 +70,7 @@ def test_expected_counts_are_those_of_the_packets(name):
             continue
         if item.kind == "pcap":
             offered = len(
-                replay(
+                rewrite(
                     parse_pcap(item.file.read_bytes()),
                     topology.vms[item.source],
                     topology.vms[present(item.destination)],
@@ -115,14 +115,14 @@ def test_jumbo_fragments_has_every_shape():
     assert {shape for item in dropped for shape in item.shapes} == set(FragmentShape)
 
 
-def test_captures_are_replayed_over_both_ip_versions():
-    """With the addresses of the VMs that play them."""
+def test_captures_are_sent_over_both_ip_versions():
+    """With the addresses of the VMs that send them."""
     topology = compile_lab(LABS["two-vms"])
     for item in LABS["two-vms"].traffic:
         if item.kind == "pcap":
             vms = topology.vms[item.source], topology.vms[present(item.destination)]
             allowed = {address.packed for vm in vms for address in vm.addresses}
-            for packet in replay(parse_pcap(item.file.read_bytes()), *vms):
+            for packet in rewrite(parse_pcap(item.file.read_bytes()), *vms):
                 start, size, kind = (12, 4, IPv4Address) if packet.data[0] >> 4 == 4 else (8, 16, IPv6Address)
                 ends = [packet.data[start : start + size], packet.data[start + size : start + 2 * size]]
                 assert set(ends) <= allowed, [kind(end) for end in ends]

@@ -89,7 +89,7 @@ PREFIXES = st.one_of(
         lambda pair: ip_network(pair, strict=False)
     ),
 )
-PERFECT = Link("", "", 1650, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+PERFECT = Link("", "", 1650, delay=0.0)
 
 
 @given(st.lists(PREFIXES, max_size=5), st.data())

@@ -12,6 +12,7 @@ import pytest
 
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric import udp
+from dtls_emu.machine import linux
 from dtls_emu.machine import probe as probing
 from dtls_emu.machine.probe import Offer, OfferState, is_ready, probe
 
@@ -224,7 +225,7 @@ def test_tun_offloads_tell_a_kernel_without_uso_from_one_without_any(monkeypatch
     """USO is newer than the rest."""
 
     def ioctl(_file, request, argument):
-        if request == probing._TUNSETOFFLOAD and argument & refused:
+        if request == linux.TUNSETOFFLOAD and argument & refused:
             raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr("dtls_emu.machine.probe.fcntl.ioctl", ioctl)

@@ -181,7 +181,7 @@ def two_hosts(*, encrypted: bool = True) -> Topology:
         ],
         vms=vms,
         links=[],
-        default_link=Link("host-1", "host-2", 1500, 0.01, 0.0, 0.5, 0.0, 0.0, 0.0, 1e6),
+        default_link=Link("host-1", "host-2", 1500, delay=0.01, loss=0.5, rate=1e6),
     )
 
 

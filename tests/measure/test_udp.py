@@ -6,6 +6,7 @@ import multiprocessing
 import socket
 from contextlib import ExitStack
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_what_a_repeated_flight_leaves_is_no_packet_of_a_trial():
     late = {DropReason.WRONG_EPOCH: 5, DropReason.UNEXPECTED_CONTENT: 1, DropReason.HANDSHAKE_NOISE: 2}
     counters = SimpleNamespace(counters=SimpleNamespace(dropped=late | {DropReason.AUTH_FAILED: 3}))
     nothing = SimpleNamespace(counters=SimpleNamespace(dropped={}))
-    end = SimpleNamespace(
+    end: Any = SimpleNamespace(
         card=SimpleNamespace(egress=nothing, ingress=counters),
         fabric=SimpleNamespace(statistics=lambda: SimpleNamespace(dropped={DropReason.SOCKET_BUFFER: 4})),
     )

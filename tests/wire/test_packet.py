@@ -11,15 +11,18 @@ from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6Ext
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.present import present
 from dtls_emu.vocabulary import FragmentShape
+from dtls_emu.wire import headers
 from dtls_emu.wire.inspect import PacketClass, key_of
 from dtls_emu.wire.packet import (
     echo_reply,
     fragment,
     fragments,
     icmp_echo,
+    ip_fragment,
     ip_packet,
     tcp_packet,
     udp_packet,
+    with_flow_label,
 )
 
 
@@ -186,3 +189,45 @@ def test_no_two_shapes_are_of_one_datagram():
     """Each has an identification of its own, so that a receiver never puts them together."""
     numbers = [IP(piece).id for piece in fragments(udp_packet(A4, B4, 1, 2))]
     assert len(set(numbers)) == 4
+
+
+@pytest.mark.parametrize("options", [b"", b"\x01" * 4, b"\x01" * 40])
+@pytest.mark.parametrize(("more", "df"), [(False, False), (True, False), (True, True)])
+def test_a_fragment_of_ipv4_is_what_another_parser_reads(options, more, df):
+    """With options or without, at any place of its packet."""
+    packet = ip_fragment(A4, B4, headers.UDP, b"x" * 16, 1480, more=more, df=df, options=options)
+    read = IP(packet)
+    assert (read.frag, bool(read.flags.MF), bool(read.flags.DF)) == (185, more, df)
+    assert (read.ihl, read.len) == (5 + len(options) // 4, 36 + len(options))
+    del read.chksum
+    assert bytes(read) == packet
+
+
+@pytest.mark.parametrize("options", [b"\x01", b"\x01" * 44])
+def test_options_that_no_header_can_hold_are_refused(options):
+    """They are words of four bytes, and the length of a header has four bits."""
+    with pytest.raises(LocalProtocolError, match="IPv4 options are up to 40 bytes in words of 4"):
+        ip_fragment(A4, B4, headers.UDP, bytes(8), 0, more=True, options=options)
+
+
+@pytest.mark.parametrize(
+    "chain", [(), (headers.HOP_BY_HOP,), (headers.HOP_BY_HOP, headers.DESTINATION_OPTIONS, headers.ROUTING)]
+)
+def test_a_fragment_of_ipv6_is_what_another_parser_reads(chain):
+    """Behind whatever extension headers, each of which names the next one."""
+    packet = ip_fragment(A6, B6, headers.UDP, b"x" * 16, 1448, more=True, identification=7, chain=chain)
+    read = IPv6(packet)
+    layers = list(read.iterpayloads())
+    found = tuple(each.nh for each in layers[: len(chain) + 1])
+    assert found == (*chain, headers.FRAGMENT_HEADER)
+    last = layers[len(chain) + 1]
+    assert (last.offset, last.m, last.id, last.nh) == (181, 1, 7, headers.UDP)
+    assert read.plen == len(packet) - 40
+
+
+def test_a_flow_label_changes_nothing_else():
+    """No checksum covers it (RFC 8200 8.1)."""
+    packet = udp_packet(A6, B6, 1, 2, b"payload")
+    labelled = with_flow_label(packet, 0xABCDE)
+    assert IPv6(labelled).fl == 0xABCDE
+    assert with_flow_label(labelled, 0) == packet

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from dtls_emu.host.device import tun
 from dtls_emu.host.device.addressing import configure_device, limit_super_packets, super_packet_limit
 from dtls_emu.host.device.tun import DeviceDrop, TunDevice, TunError, open_tun
+from dtls_emu.machine import linux
 from dtls_emu.machine.netns import NamespaceError, entered
 from dtls_emu.testing.present import present
 from dtls_emu.testing.waiting import eventually
@@ -552,7 +553,7 @@ def test_a_kernel_without_the_virtio_header_is_done_without(namespace, monkeypat
     real = fcntl.ioctl
 
     def refuse(descriptor, request, argument):
-        if request == tun._TUNSETVNETHDRSZ:
+        if request == linux.TUNSETVNETHDRSZ:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(descriptor, request, argument)
 
@@ -570,7 +571,7 @@ def test_a_kernel_without_uso_keeps_the_rest(namespace, monkeypatch):
     real = fcntl.ioctl
 
     def refuse(descriptor, request, argument):
-        if request == tun._TUNSETOFFLOAD and argument & 0x60:
+        if request == linux.TUNSETOFFLOAD and argument & 0x60:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(descriptor, request, argument)
 
