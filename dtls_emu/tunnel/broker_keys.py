@@ -87,11 +87,11 @@ class BrokerKeys:
         return False
 
     def has_failed(self, _ends: Ends) -> bool:
-        """Likewise."""
+        """No attempt has ends by which its datagrams would be known."""
         return False
 
     def receive(self, _datagram: bytes, _ends: Ends, _mark: int, _now: float) -> Result:
-        """Likewise."""
+        """Never called: no attempt owns a datagram."""
         return None
 
     def meet(self, datagram: bytes, _ends: Ends, _now: float) -> Verdict:

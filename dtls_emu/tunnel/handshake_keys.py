@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.crypto.authority import verify_peer
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.tunnel.handshake import Handshake
-from dtls_emu.tunnel.happenings import FlightReceived, FlightSent
+from dtls_emu.tunnel.happenings import FlightReceived, FlightRetransmitted, FlightSent
 from dtls_emu.tunnel.keying import AttemptFailed, Begun, NewKeys
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.hello import hello_verify_request, pull_client_hello_untrusted
@@ -163,7 +163,7 @@ class HandshakeKeys:
         else:
             self._journal.count_control()
             if self._journal.is_observed:
-                self._journal.note(FlightReceived(ends, len(datagram)))
+                self._journal.note(FlightReceived(ends, 1, len(datagram)))
         return self._conclude(ends, attempt)
 
     def meet(self, datagram: bytes, ends: Ends, now: float) -> Verdict:
@@ -192,7 +192,7 @@ class HandshakeKeys:
         ):
             return DropReason.HALF_OPEN_LIMIT
         if self._journal.is_observed:
-            self._journal.note(FlightReceived(ends, len(datagram)))
+            self._journal.note(FlightReceived(ends, 1, len(datagram)))
         return Begun(self._begin(ends, datagram, now))
 
     def install(self, keys: SessionKeys, _now: float) -> NewKeys:
@@ -233,8 +233,7 @@ class HandshakeKeys:
         for datagram in datagrams:
             self._journal.send(ends, datagram)
         if datagrams and self._journal.is_observed:
-            nbytes = sum(map(len, datagrams))
-            self._journal.note(FlightSent(ends, len(datagrams), nbytes, attempt.retransmissions))
+            self._note_sent(ends, attempt, datagrams)
         if attempt.established is not None:
             self._end(ends)
             return NewKeys(
@@ -249,6 +248,13 @@ class HandshakeKeys:
             return None
         self._fail(ends, attempt.failure)
         return None if self.running else AttemptFailed(attempt.failure)
+
+    def _note_sent(self, ends: Ends, attempt: Handshake, datagrams: list[bytes]) -> None:
+        number, nbytes = len(datagrams), sum(map(len, datagrams))
+        if attempt.retransmissions:
+            self._journal.note(FlightRetransmitted(ends, number, nbytes, attempt.retransmissions))
+        else:
+            self._journal.note(FlightSent(ends, number, nbytes))
 
     def _end(self, ends: Ends) -> Handshake:
         attempt = self.running.pop(ends)

@@ -1,6 +1,7 @@
 """What happens to a tunnel, as whoever observes it is told: small records, built only when somebody does.
 
-Times and hosts are the observer's to add: a tunnel is told the time with every call, and its card knows both ends.
+Each becomes the event of the same name in :mod:`dtls_emu.events`, which has the time, the host and the name of the peer
+besides: a tunnel is told the time with every call, and its card knows both ends.
 """
 
 from __future__ import annotations
@@ -15,38 +16,59 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AssociationOpened",
     "FlightReceived",
+    "FlightRetransmitted",
     "FlightSent",
     "Happening",
-    "KeysEstablished",
-    "KeysInForce",
     "KeysRequested",
     "PortClosed",
     "PortOpened",
+    "Rekeyed",
     "StateChanged",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The tunnel went from one state to another; a rekey begins with the step from UP to REKEYING."""
+    """The tunnel went from one state to another.
+
+    Fields:
+        before, after: the states.
+        cause: what has moved it.
+        failure: why the last attempt failed, or "".
+    """
 
     before: TunnelState
     after: TunnelState
     cause: TunnelEvent
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)
 class FlightSent:
-    """A handshake's flight went out, or a part of it (RFC 6347 4.2.4).
+    """A flight of a handshake went out (RFC 6347 4.2.4).
 
     Fields:
-        ends: ports of the attempt.
+        association: ports of the attempt.
         datagrams, nbytes: how many, and bytes of UDP payload together.
-        retransmission: 0 for the first sending, then 1, 2, ...
     """
 
-    ends: Ends
+    association: Ends
+    datagrams: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlightRetransmitted:
+    """A flight went out again: nothing has answered it in time, or the peer has repeated its own.
+
+    Fields:
+        association, datagrams, nbytes: as in :class:`FlightSent`.
+        retransmission: 1, 2, ...
+    """
+
+    association: Ends
     datagrams: int
     nbytes: int
     retransmission: int
@@ -54,32 +76,39 @@ class FlightSent:
 
 @dataclass(frozen=True, slots=True)
 class FlightReceived:
-    """A datagram of a handshake came in; of ports that no attempt has yet, it is a hello."""
+    """A datagram of a handshake came in: a flight, or a part of it. A hello without a cookie is none yet."""
 
-    ends: Ends
+    association: Ends
+    datagrams: int
     nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class KeysEstablished:
+class AssociationOpened:
     """A fresh association stands.
 
     Fields:
-        ends: its ports.
-        is_client: which side of it this end is.
-        number: how many there have been, with this one; from the second on it is a rekey.
+        association: its ports.
+        client: this end was the client of the handshake, or has asked the broker.
+        number: how many there have been, with this one.
     """
 
-    ends: Ends
-    is_client: bool
+    association: Ends
+    client: bool
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class KeysInForce:
-    """From now on the association with these ports seals; None when none does."""
+class Rekeyed:
+    """From now on other keys seal.
 
-    ends: Ends | None
+    Fields:
+        association: ports of the one whose keys are in force; None when none are.
+        replaces: likewise before.
+    """
+
+    association: Ends | None
+    replaces: Ends | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +135,10 @@ class PortClosed:
 Happening = (
     StateChanged
     | FlightSent
+    | FlightRetransmitted
     | FlightReceived
-    | KeysEstablished
-    | KeysInForce
+    | AssociationOpened
+    | Rekeyed
     | KeysRequested
     | PortOpened
     | PortClosed

@@ -221,7 +221,7 @@ class Inbound:
 
     def _receive_for_attempt(self, datagram: bytes, ends: Ends, mark: int, now: float) -> None:
         if self._source.owns(ends):
-            self._settle(self._source.receive(datagram, ends, mark, now), now)
+            self._apply(self._source.receive(datagram, ends, mark, now), now)
         else:
             self._receive_stranger(datagram, ends, mark, now)
 
@@ -250,8 +250,8 @@ class Inbound:
         elif verdict is not None:
             self._renewal.start_by_peer(verdict.result, now)
 
-    def _settle(self, result: Result, now: float) -> None:
-        self._renewal.settle(result, now)
+    def _apply(self, result: Result, now: float) -> None:
+        self._renewal.apply(result, now)
         if isinstance(result, NewKeys):
             self._journal.count_extra(len(result.early))
             for record, mark in result.early:

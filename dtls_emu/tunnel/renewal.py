@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.happenings import KeysEstablished
+from dtls_emu.tunnel.happenings import AssociationOpened
 from dtls_emu.tunnel.keying import AttemptFailed, NewKeys
 from dtls_emu.tunnel.ports import PORT_TRIES
 from dtls_emu.tunnel.states import TunnelState
@@ -104,7 +104,7 @@ class Renewal:
         """
         if self._succession.state in {TunnelState.IDLE, TunnelState.BACKING_OFF}:
             self._succession.begin_attempt(now)
-        self.settle(result, now)
+        self.apply(result, now)
 
     def start_when_worn(self, association: Association, now: float) -> None:
         """An association has sealed: it may near a limit of its key."""
@@ -123,7 +123,7 @@ class Renewal:
         elif not self.handshakes:
             self.want(now)
 
-    def settle(self, result: Result, now: float) -> None:
+    def apply(self, result: Result, now: float) -> None:
         """Carry out what a call of the source came to. Early records are left to whoever receives."""
         if isinstance(result, NewKeys):
             self._add(result, now)
@@ -136,7 +136,7 @@ class Renewal:
 
     def handle_timeout(self, now: float) -> None:
         """Let attempts retransmit, or give up."""
-        self.settle(self._source.handle_timeout(now), now)
+        self.apply(self._source.handle_timeout(now), now)
 
     def start_due(self, now: float) -> None:
         """Begin an attempt whose time has come."""
@@ -144,7 +144,7 @@ class Renewal:
             self.start(now)
 
     def _begin(self, now: float) -> None:
-        self.settle(self._source.begin(self._ports.take(), now), now)
+        self.apply(self._source.begin(self._ports.take(), now), now)
 
     def _add(self, keys: NewKeys, now: float) -> None:
         """A fresh association stands."""
@@ -161,7 +161,7 @@ class Renewal:
         self.handshakes += 1
         self.last_handshake = now - keys.started_at
         if self._journal.is_observed:
-            self._journal.note(KeysEstablished(keys.ends, keys.is_client, self.handshakes))
+            self._journal.note(AssociationOpened(keys.ends, keys.is_client, self.handshakes))
         self._source.withdraw("the peer's own attempt was first")
         self._succession.enter(association, now)
 

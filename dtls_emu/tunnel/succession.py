@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.tunnel.associations import Associations
 from dtls_emu.tunnel.confirmation import Confirmation
-from dtls_emu.tunnel.happenings import KeysInForce, StateChanged
+from dtls_emu.tunnel.happenings import Rekeyed, StateChanged
 from dtls_emu.tunnel.liveness import Liveness
 from dtls_emu.tunnel.retry import Retry
 from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
@@ -76,6 +76,7 @@ class Succession:
         self._ports = ports
         self._journal = journal
         self._session_idle = session_idle
+        self._in_force: Ends | None = None  # ports of the association that seals
         self._is_suspect = False  # nothing was heard for too long; an attempt is to show whether it is dead
         self._is_given_up = False  # it failed: the peer is presumed dead, and its keys are set aside
 
@@ -235,7 +236,7 @@ class Succession:
         before, self.state = self.state, next_state(self.state, event)
         self._journal.touched = True
         if self._journal.is_observed and before is not self.state:
-            self._journal.note(StateChanged(before, self.state, event))
+            self._journal.note(StateChanged(before, self.state, event, self.failure))
 
     # Timers
 
@@ -327,9 +328,9 @@ class Succession:
 
     def _change_keys(self) -> None:
         self._journal.change_keys()
+        before, self._in_force = self._in_force, None if self.active is None else self.active.ends
         if self._journal.is_observed:
-            active = self.active
-            self._journal.note(KeysInForce(None if active is None else active.ends))
+            self._journal.note(Rekeyed(self._in_force, before))
 
     def _forget(self, association: Association) -> None:
         """An association that nobody uses goes, and its peer is told."""

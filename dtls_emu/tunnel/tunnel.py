@@ -217,7 +217,7 @@ class Tunnel:
         if self.is_ending:
             keys.discard()
             raise LocalProtocolError(f"a tunnel that is {self.state} does not take session keys")
-        self._renewal.settle(self.key_source.install(keys, now), now)
+        self._renewal.apply(self.key_source.install(keys, now), now)
         return self._outcome()
 
     def port_unavailable(self, port: int, now: float) -> Outcome:

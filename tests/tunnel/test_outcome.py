@@ -4,13 +4,14 @@ import pytest
 
 from dtls_emu.testing.pair import Pair
 from dtls_emu.tunnel.happenings import (
+    AssociationOpened,
     FlightReceived,
+    FlightRetransmitted,
     FlightSent,
-    KeysEstablished,
-    KeysInForce,
     KeysRequested,
     PortClosed,
     PortOpened,
+    Rekeyed,
     StateChanged,
 )
 from dtls_emu.tunnel.outcome import NOTHING, Outcome
@@ -115,24 +116,24 @@ def test_an_observer_is_told_of_a_handshake_in_order():
     ends = CLIENT_PORT, PORT
     up = TunnelState.UP
     assert pair.happenings["alpha"] == [
-        StateChanged(TunnelState.IDLE, TunnelState.HANDSHAKING, TunnelEvent.START),
+        StateChanged(TunnelState.IDLE, TunnelState.HANDSHAKING, TunnelEvent.START, ""),
         PortOpened(CLIENT_PORT),
-        FlightSent(ends, 1, ours[0], 0),
-        FlightReceived(ends, theirs[0]),
-        FlightSent(ends, 1, ours[1], 0),
-        FlightReceived(ends, theirs[1]),
-        FlightSent(ends, 1, ours[2], 0),
-        FlightReceived(ends, theirs[2]),
-        KeysEstablished(ends, is_client=True, number=1),
-        KeysInForce(ends),
-        StateChanged(TunnelState.HANDSHAKING, up, TunnelEvent.ESTABLISHED),
+        FlightSent(ends, 1, ours[0]),
+        FlightReceived(ends, 1, theirs[0]),
+        FlightSent(ends, 1, ours[1]),
+        FlightReceived(ends, 1, theirs[1]),
+        FlightSent(ends, 1, ours[2]),
+        FlightReceived(ends, 1, theirs[2]),
+        AssociationOpened(ends, client=True, number=1),
+        Rekeyed(ends, None),
+        StateChanged(TunnelState.HANDSHAKING, up, TunnelEvent.ESTABLISHED, ""),
     ]
     told = pair.happenings["beta"]
     assert [type(each) for each in told].count(FlightReceived) == 2  # of the first hello nothing is kept
     assert told[-3:] == [
-        KeysEstablished(ends[::-1], is_client=False, number=1),
-        KeysInForce(ends[::-1]),
-        StateChanged(TunnelState.HANDSHAKING, up, TunnelEvent.ESTABLISHED),
+        AssociationOpened(ends[::-1], client=False, number=1),
+        Rekeyed(ends[::-1], None),
+        StateChanged(TunnelState.HANDSHAKING, up, TunnelEvent.ESTABLISHED, ""),
     ]
 
 
@@ -142,11 +143,17 @@ def test_an_observer_is_told_of_retransmissions_failures_and_ports():
     pair.connect()
     pair.run(until=15)
     told = pair.happenings["alpha"]
-    sent = [each.retransmission for each in told if isinstance(each, FlightSent)]
-    assert sent == [0, 1, 2, 3]
+    hello = told[2]
+    assert isinstance(hello, FlightSent)
+    again = [each for each in told if isinstance(each, FlightRetransmitted)]
+    assert again == [
+        FlightRetransmitted((CLIENT_PORT, PORT), 1, hello.nbytes, number) for number in (1, 2, 3)
+    ]
     assert told[-2:] == [
         PortClosed(CLIENT_PORT),
-        StateChanged(TunnelState.HANDSHAKING, TunnelState.BACKING_OFF, TunnelEvent.FAILED),
+        StateChanged(
+            TunnelState.HANDSHAKING, TunnelState.BACKING_OFF, TunnelEvent.FAILED, "no answer within 15 s"
+        ),
     ]
 
 
@@ -157,15 +164,15 @@ def test_an_observer_is_told_of_a_rekey_and_of_the_end():
     pair.rekey()
     pair.run(until=5)
     told = pair.happenings["alpha"]
-    assert told[0] == StateChanged(TunnelState.UP, TunnelState.REKEYING, TunnelEvent.START)
-    assert KeysEstablished((CLIENT_PORT + 1, PORT), is_client=True, number=2) in told
+    assert told[0] == StateChanged(TunnelState.UP, TunnelState.REKEYING, TunnelEvent.START, "")
+    assert AssociationOpened((CLIENT_PORT + 1, PORT), client=True, number=2) in told
     told.clear()
     pair.close()
     pair.run(until=10)
-    assert told[0] == KeysInForce(None)
-    assert told[1] == StateChanged(TunnelState.UP, TunnelState.CLOSING, TunnelEvent.CLOSE)
+    assert told[0] == Rekeyed(None, (CLIENT_PORT + 1, PORT))
+    assert told[1] == StateChanged(TunnelState.UP, TunnelState.CLOSING, TunnelEvent.CLOSE, "")
     assert PortClosed(CLIENT_PORT + 1) in told
-    assert StateChanged(TunnelState.CLOSING, TunnelState.CLOSED, TunnelEvent.DRAINED) in told
+    assert StateChanged(TunnelState.CLOSING, TunnelState.CLOSED, TunnelEvent.DRAINED, "") in told
 
 
 def test_an_observer_is_told_that_keys_are_requested():
