@@ -41,7 +41,7 @@ def open_record(opener: Opener, record: bytes) -> tuple[RowStatus, bytes]:
     """
     if len(record) < RECORD_OVERHEAD:
         return RowStatus.BAD_DATAGRAM, b""
-    burst = Burst.from_packets([record])
+    burst = Burst.from_datagrams(np.frombuffer(bytearray(record), np.uint8))
     status = np.zeros(1, np.uint8)
     opener.open(burst, status)
     verdict = RowStatus(int(status[0]))

@@ -29,9 +29,9 @@ from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.simulation.cloud import Cloud
+from dtls_emu.testing.nonce_ledger import NonceLedger
 from dtls_emu.testing.packet_windows import WINDOW, PacketWindows
 from dtls_emu.testing.pair import Pair
-from dtls_emu.testing.reference import ReferenceKey, open_by_reference
 from dtls_emu.testing.star import Star
 from dtls_emu.testing.wire import Wire
 from dtls_emu.tunnel import openssl_driver
@@ -40,7 +40,7 @@ from dtls_emu.vocabulary import FirstPacket, Verdict
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.inspect import PacketClass, key_of, unpack_key
 from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_PREFIX
-from dtls_emu.wire.record import HANDSHAKE, HANDSHAKE_HEADER, pull_records_untrusted
+from dtls_emu.wire.record import HANDSHAKE_HEADER, pull_records_untrusted
 from dtls_emu.wire.vxlan import pull_encapsulation_untrusted
 
 
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from dtls_emu.nic.effects import Effect
     from dtls_emu.testing.packet_windows import Route
     from dtls_emu.wire.burst import Burst
-    from dtls_emu.wire.record import RecordView
 
 
 __all__ = ["WireWatch", "watching"]
@@ -72,6 +71,7 @@ class WireWatch:
         datagrams: seen on fabrics.
         records: protected records among them, each verified.
         clear: datagrams on the VXLAN port of a simulated fabric, by mark.
+        nonces: keys, and what was sealed under them.
     """
 
     def __init__(self) -> None:
@@ -80,11 +80,10 @@ class WireWatch:
         self.datagrams = 0
         self.records = 0
         self.clear: Counter[int] = Counter()
+        self.nonces = NonceLedger()
         self._cards: dict[str, Card] = {}
         self._permitted: Counter[bytes] = Counter()  # datagrams in clear that a card had reason to send
         self._decisions: dict[tuple[Topology, str, object, bool], tuple[Verdict, bool]] = {}
-        self._keys: dict[bytes, _Key] = {}
-        self._key_of: dict[Route, _Key] = {}
         self._windows = PacketWindows()
 
     def check(self) -> None:
@@ -142,8 +141,7 @@ class WireWatch:
 
     def learn(self, keys: Iterable[TrafficKeys]) -> None:
         """Keys have been made."""
-        for each in keys:
-            self._keys.setdefault(bytes(each.key), _Key(each))
+        self.nonces.learn(keys)
 
     def see(self, route: Route, datagram: bytes, *, port: int) -> None:
         """A datagram is put on a fabric, from this UDP port of its sender, who protects."""
@@ -160,7 +158,8 @@ class WireWatch:
             self._windows.look_at(route, bytes(record.record[clear:]))
             rest = datagram[len(datagram) - record.trailing :] if record.trailing else b""
             if record.header.epoch:
-                self._see_protected(route, record)
+                self.records += 1
+                self.violations += self.nonces.see(route, bytes(record.record))
         self._windows.look_at(route, rest)
         if self._windows.waiting > _BATCH:
             self._compare()
@@ -208,53 +207,10 @@ class WireWatch:
             return ""
         return f"{where}, an encrypted flow"
 
-    def _see_protected(self, route: Route, record: RecordView) -> None:
-        self.records += 1
-        raw = bytes(record.record)
-        key = self._key_of.get(route)
-        if key is None or not key.verifies(raw):
-            key = next((each for each in reversed(self._keys.values()) if each.verifies(raw)), None)
-            if key is None:
-                self.violations.append(f"{route}: a protected record that none of our keys opens")
-                return
-            self._key_of[route] = key
-        number = raw[3:11]
-        nonce = raw[RECORD_HEADER:RECORD_PREFIX]
-        # OpenSSL's own Finished, sent again as it is by the backend that leaves numbering to OpenSSL.
-        if raw[0] == HANDSHAKE and nonce != number and key.finished == raw:
-            return
-        if raw[0] == HANDSHAKE:
-            key.finished = raw
-        for used, value, what in ((key.nonces, nonce, "nonce"), (key.numbers, number, "record number")):
-            if value in used:
-                self.violations.append(f"{route}: {what} {value.hex()} twice under one key")
-            used.add(value)
-
     def _compare(self) -> None:
         self.violations += [
             f"{route}: {WINDOW} bytes and more of a packet in clear" for route in self._windows.compare()
         ]
-
-
-class _Key:
-    """One traffic key.
-
-    Fields:
-        nonces, numbers: those used so far.
-        finished: the last handshake record under it.
-    """
-
-    __slots__ = ("_key", "finished", "nonces", "numbers")
-
-    def __init__(self, keys: TrafficKeys) -> None:
-        self._key = ReferenceKey.of(keys)
-        self.nonces: set[bytes] = set()
-        self.numbers: set[bytes] = set()
-        self.finished = b""
-
-    def verifies(self, record: bytes) -> bool:
-        """Whether the record was sealed under this key."""
-        return open_by_reference(self._key, record) is not None
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Journal:
         is_observed: see above; may change between calls.
         opened: bursts with plaintext.
         control, extra_records, keys_changed, attempt_failed: as in :class:`~dtls_emu.tunnel.outcome.Outcome`.
+        total_extra_records: over all calls.
         touched: something was caused, or a timer was set: the outcome is not quiet.
     """
 
@@ -45,11 +46,13 @@ class Journal:
         "is_observed",
         "keys_changed",
         "opened",
+        "total_extra_records",
         "touched",
     )
 
     def __init__(self, *, is_observed: bool = False) -> None:
         self.is_observed = is_observed
+        self.total_extra_records = 0
         self.opened: list[Opened] = []
         self._reset()
 
@@ -101,6 +104,7 @@ class Journal:
         """A datagram held more records than one, or records are counted a second time."""
         if records:
             self.extra_records += records
+            self.total_extra_records += records
             self.touched = True
 
     def send(self, ends: Ends, datagram: bytes) -> None:

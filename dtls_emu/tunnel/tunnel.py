@@ -57,8 +57,6 @@ class Tunnel:
     Fields:
         peer: whom it leads to.
         key_source: where its keys come from.
-        extra_records: records beyond one for each datagram so far, as in
-            :class:`~dtls_emu.tunnel.outcome.Outcome`.
     """
 
     def __init__(
@@ -86,7 +84,6 @@ class Tunnel:
                 (:mod:`dtls_emu.tunnel.happenings`); it costs nothing when they are not.
         """
         self.peer = peer
-        self.extra_records = 0
         self._settings = settings
         self._path_mtu = path_mtu
         version = ip_address(peer.address).version
@@ -179,6 +176,11 @@ class Tunnel:
         return self._inbound.forgeries
 
     @property
+    def extra_records(self) -> int:
+        """Records beyond one for each datagram so far, as in :class:`~dtls_emu.tunnel.outcome.Outcome`."""
+        return self._journal.total_extra_records
+
+    @property
     def path_mtu(self) -> int:
         """Largest outer IP packet on the path to the peer, in bytes; may change at any time."""
         return self._path_mtu
@@ -199,13 +201,13 @@ class Tunnel:
                 attempt that must wait its turn begins by itself then.
         """
         self._renewal.want(now, waiting=waiting)
-        return self._outcome()
+        return self._journal.take()
 
     def rekey(self, now: float) -> Outcome:
         """Begin a fresh association beside the live one; nothing happens when there is none, or one is begun already."""
         if self.state is TunnelState.UP:
             self._renewal.start(now)
-        return self._outcome()
+        return self._journal.take()
 
     def install(self, keys: SessionKeys, now: float) -> Outcome:
         """Take a broker's keys for one session; they are overwritten in `keys`, also when they are refused.
@@ -218,7 +220,7 @@ class Tunnel:
             keys.discard()
             raise LocalProtocolError(f"a tunnel that is {self.state} does not take session keys")
         self._renewal.apply(self.key_source.install(keys, now), now)
-        return self._outcome()
+        return self._journal.take()
 
     def port_unavailable(self, port: int, now: float) -> Outcome:
         """A local port cannot be opened: if this tunnel has taken it, go on with the next one at once.
@@ -230,24 +232,24 @@ class Tunnel:
             return NOTHING
         if self.key_source.give_up(port):
             self._renewal.start_elsewhere(now)
-            return self._outcome()
+            return self._journal.take()
         lost = [each for each in self._succession.associations if each.local_port == port]
         for association in lost:
             self._succession.lose(association)
         if lost and self.active is None:
             self._renewal.want(now)
-        return self._outcome()
+        return self._journal.take()
 
     def close(self, now: float) -> Outcome:
         """Say close_notify on every association and stop sealing; keys go when the peer answers, or after a while."""
         self.key_source.close()
         self._succession.close(now)
-        return self._outcome()
+        return self._journal.take()
 
     def abort(self) -> None:
         """Overwrite all keys now, and say nothing to anybody."""
         self._succession.abort()
-        self._outcome()
+        self._journal.take()
 
     # Data
 
@@ -265,12 +267,12 @@ class Tunnel:
             self._journal.touched = True
         if association.worn:
             self._renewal.start_when_worn(association, now)
-        return association, self._outcome() if self._journal.touched else NOTHING
+        return association, self._journal.take() if self._journal.touched else NOTHING
 
     def receive(self, burst: Burst, local_port: int, remote_port: int, now: float) -> Outcome:
         """Take datagrams from the peer's address; ``burst.offset`` is 0. Never raises for their content."""
         self._inbound.receive(burst, (local_port, remote_port), now)
-        return self._outcome()
+        return self._journal.take()
 
     def receive_opened(self, burst: Burst, status: NDArray[np.uint8], ok: int, now: float) -> Outcome:
         """Take records that the fast path has opened for the active association, as :meth:`receive` goes on.
@@ -291,7 +293,7 @@ class Tunnel:
             association.count_failures(status)
         lengths = burst.size + RECORD_OVERHEAD, burst.last + RECORD_OVERHEAD
         self._inbound.receive_opened(association, burst, lengths, status, ok, now)
-        return self._outcome()
+        return self._journal.take()
 
     # Timers
 
@@ -307,9 +309,4 @@ class Tunnel:
             self._renewal.start(now)
         self._renewal.start_due(now)
         self._succession.end_session(now)
-        return self._outcome()
-
-    def _outcome(self) -> Outcome:
-        outcome = self._journal.take()
-        self.extra_records += outcome.extra_records
-        return outcome
+        return self._journal.take()

@@ -429,7 +429,7 @@ def test_record_numbers_go_on_whichever_path_seals(make_offloaded_wire, backend)
             tunnel = card.tunnels["h2" if host == "h1" else "h1"]
             tunnel._succession.send_empty(tunnel.active)
             effects = []
-            card.card._after_tunnel(tunnel, tunnel._outcome(), effects, wire.now)
+            card.card._after_tunnel(tunnel, tunnel._journal.take(), effects, wire.now)
             wire.carry_out(host, effects)
         else:
             wire.hand_over(vm, Burst.from_packets([packet] * rng.randrange(1, 64)))
