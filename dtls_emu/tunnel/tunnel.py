@@ -80,8 +80,7 @@ class Tunnel:
             ports: of the whole card.
             path_mtu: largest outer IP packet on the path to the peer.
             half_open: of the whole card; by default of this tunnel alone.
-            is_observed: whether outcomes are to say what happens to the tunnel
-                (:mod:`dtls_emu.tunnel.happenings`); it costs nothing when they are not.
+            is_observed: as in the field of this name; it costs nothing when nobody observes.
         """
         self.peer = peer
         self._settings = settings
@@ -189,6 +188,15 @@ class Tunnel:
     def path_mtu(self, size: int) -> None:
         self._path_mtu = size
         self.key_source.mtu = size - self._outer_headers
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether outcomes say what happens to the tunnel (:mod:`dtls_emu.tunnel.happenings`); may change any time."""
+        return self._journal.is_observed
+
+    @is_observed.setter
+    def is_observed(self, wanted: bool) -> None:
+        self._journal.is_observed = wanted
 
     # Life, in its order
 

@@ -159,8 +159,9 @@ def test_an_observer_is_told_of_retransmissions_failures_and_ports():
 
 def test_an_observer_is_told_of_a_rekey_and_of_the_end():
     """The second association has another number and other ports."""
-    pair = connected(is_observed=True)
-    pair.happenings["alpha"].clear()
+    pair = connected()
+    pair.client.is_observed = True
+    assert (pair.client.is_observed, pair.server.is_observed) == (True, False)
     pair.rekey()
     pair.run(until=5)
     told = pair.happenings["alpha"]
