@@ -94,13 +94,14 @@ class Inbound:
         self.forgeries = 0
         self._source = source
         self._succession = succession
+        self._associations = succession.associations
         self._renewal = renewal
         self._settings = settings
         self._journal = journal
 
     def receive(self, burst: Burst, ends: Ends, now: float) -> None:
         """Take datagrams from the peer's address; ``burst.offset`` is 0."""
-        association = self._succession.associations.get(ends)
+        association = self._associations.get(ends)
         if association is None:
             for row in burst.rows():
                 self._receive_for_attempt(row.tobytes(), ends, burst.mark, now)
@@ -213,7 +214,7 @@ class Inbound:
     def _limit_forgeries(self, association: Association) -> None:
         if association.failed_authentications < self._settings.forgery_limit:
             return
-        if self._succession.associations.get(association.ends) is association:
+        if self._associations.get(association.ends) is association:
             self._succession.lose(association)
             self._succession.failure = f"{self._settings.forgery_limit} records did not verify (RFC 9325 4.4)"
 
@@ -227,7 +228,7 @@ class Inbound:
 
     def _receive_stranger(self, datagram: bytes, ends: Ends, mark: int, now: float) -> None:
         succession = self._succession
-        has_departed = succession.associations.has_departed(ends)
+        has_departed = self._associations.has_departed(ends)
         if has_departed and datagram[:1] == _ALERT_TYPE:
             self._journal.count_control()  # goodbyes of both ends have crossed
             return

@@ -79,12 +79,14 @@ def are_plausible(messages: list[HandshakeHeader], highest_received: int) -> boo
         messages: their headers.
         highest_received: message_seq of the last that came before, -1 before the first.
     """
-    return bool(messages) and all(
-        header.message_type in _MESSAGE_TYPES
-        and header.length <= _LONGEST_MESSAGE
-        and header.message_seq <= highest_received + _MESSAGE_SEQUENCE_AHEAD
-        for header in messages
-    )
+    for message_type, length, message_seq, _, _ in messages:
+        if (
+            message_type not in _MESSAGE_TYPES
+            or length > _LONGEST_MESSAGE
+            or message_seq > highest_received + _MESSAGE_SEQUENCE_AHEAD
+        ):
+            return False
+    return bool(messages)
 
 
 def alert_name(description: int) -> str:

@@ -106,6 +106,8 @@ class Tunnel:
             )
         self.key_source = source
         self._succession = Succession(settings, local_ports, journal, source.session_idle)
+        self._associations = self._succession.associations
+        self._liveness = self._succession.liveness
         self._renewal = Renewal(source, self._succession, backend, settings, local_ports, journal)
         self._inbound = Inbound(source, self._succession, self._renewal, settings, journal)
 
@@ -132,7 +134,7 @@ class Tunnel:
     @property
     def active(self) -> Association | None:
         """The association that seals, or None."""
-        return self._succession.associations.active
+        return self._associations.active
 
     @property
     def steady(self) -> Association | None:
@@ -142,7 +144,7 @@ class Tunnel:
     @property
     def associations(self) -> Iterable[Association]:
         """All that are alive: the one that seals, its successor, and those being drained."""
-        return self._succession.associations
+        return self._associations
 
     @property
     def is_ending(self) -> bool:
@@ -157,7 +159,7 @@ class Tunnel:
     @property
     def times(self) -> NDArray[np.float64]:
         """When something was sent and heard, see :mod:`dtls_emu.tunnel.liveness`: for the fast path."""
-        return self._succession.liveness.times
+        return self._liveness.times
 
     @property
     def handshakes(self) -> int:
@@ -241,7 +243,7 @@ class Tunnel:
         if self.key_source.give_up(port):
             self._renewal.start_elsewhere(now)
             return self._journal.take()
-        lost = [each for each in self._succession.associations if each.local_port == port]
+        lost = [each for each in self._associations if each.local_port == port]
         for association in lost:
             self._succession.lose(association)
         if lost and self.active is None:
@@ -267,11 +269,11 @@ class Tunnel:
         Raises:
             LocalProtocolError: no association, or no room.
         """
-        association = self._succession.associations.active
+        association = self._associations.active
         if association is None:
             raise LocalProtocolError(f"a tunnel that is {self.state} seals nothing")
         association.seal(burst)
-        if self._succession.liveness.sent_data(now):
+        if self._liveness.sent_data(now):
             self._journal.touched = True
         if association.worn:
             self._renewal.start_when_worn(association, now)
