@@ -142,7 +142,7 @@ def test_keys_for_a_closed_tunnel_are_refused_and_overwritten():
     pair = broker_pair()
     pair.connect()
     (port,) = pair.key_requests["alpha"]
-    assert pair.client.close(pair.now).closed_ports == [port]
+    assert pair.client.close(pair.now).closed_ports == (port,)
     keys = fresh_keys("alpha", port)
     with pytest.raises(LocalProtocolError, match="closed does not take session keys"):
         pair.install("alpha", keys)
