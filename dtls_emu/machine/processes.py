@@ -1,7 +1,8 @@
 """Processes by identity: a number alone is somebody else's tomorrow.
 
 A process is known by its number and the moment of its start, and is signalled through a pidfd, which never
-means another. Those of a network namespace are found by the namespace's inode, not by any name.
+means another. Those of a network namespace are found by the namespace's inode, not by any name; those of a mount
+namespace by the name of what is mounted in it, where that is like no other.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 
-__all__ = ["ProcessId", "end_processes", "identify", "is_alive", "processes_inside"]
+__all__ = [
+    "ProcessId",
+    "end_processes",
+    "has_mount",
+    "identify",
+    "is_alive",
+    "processes_inside",
+    "processes_with_mount",
+]
 
 GRACE: Final = 3.0
 """Seconds between the request to end and the end by force."""
@@ -66,6 +75,25 @@ def processes_inside(inodes: Collection[int]) -> list[ProcessId]:
             if (entry / "ns/net").stat().st_ino in inodes:
                 found += filter(None, [identify(int(entry.name))])
     return sorted(found)
+
+
+def processes_with_mount(source: str) -> list[ProcessId]:
+    """The processes that have a file system of this source mounted, but for this one and those that it is a child of."""
+    spared = set(_ancestry(os.getpid()))
+    found: list[ProcessId] = []
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and int(entry.name) not in spared and has_mount(source, entry.name):
+            found += filter(None, [identify(int(entry.name))])
+    return sorted(found)
+
+
+def has_mount(source: str, pid: str = "self") -> bool:
+    """Whether a process has a file system of this source mounted; one that has ended has none."""
+    try:
+        text = (_PROC / pid / "mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return f" {source} " in text  # between spaces (proc_pid_mountinfo(5): 10)
 
 
 def end_processes(processes: Iterable[ProcessId], grace: float = GRACE) -> list[ProcessId]:
