@@ -72,7 +72,7 @@ $(VENV)/.installed: pyproject.toml .ci/system-packages
 	@echo "installing dtls-emu and what it needs into $(VENV), from PyPI"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[metrics]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -37,7 +37,10 @@ def status(
     socket: Annotated[
         str, typer.Option("--socket", help="Control socket of one host, wherever it is.", metavar="PATH")
     ] = "",
-    run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="ID")] = "",
+    run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="RUN")] = "",
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print metrics in Prometheus's text format.")
+    ] = False,
 ) -> None:
     """Show every running host: its card, its tunnels, what is dropped and why, what is off and why.
 
@@ -45,10 +48,14 @@ def status(
 
     A host that was started by hand, with a socket of its own: dtls-emu status --socket lab/host-1.sock
     """
+    if prometheus and (as_json or watch):
+        raise typer.BadParameter("--prometheus goes neither with --json nor with --watch")
     previous: dict[str, Any] = {}
     while True:
         reports, silent = _ask(socket, run)
-        if as_json:
+        if prometheus:
+            _print_metrics(reports, silent)
+        elif as_json:
             print_json({"hosts": reports, "silent": silent})
         else:
             if watch and is_terminal():
@@ -66,6 +73,21 @@ def status(
         _name_damaged(run)
     if silent or not reports or any(report["trouble"] for report in reports):
         raise typer.Exit(EXIT_TROUBLE)
+
+
+def _print_metrics(reports: list[dict[str, Any]], silent: dict[str, str]) -> None:
+    """Print the metrics of all hosts; whose report has none is among the silent ones then."""
+    from dtls_emu.host.metrics import exposition, metric_families
+
+    readable: list[dict[str, Any]] = []
+    for report in reports:
+        try:
+            metric_families([report])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            silent[_key(report)] = "what answers there is no host of this version"
+        else:
+            readable.append(report)
+    typer.echo(exposition(metric_families(readable)), nl=False)
 
 
 def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:

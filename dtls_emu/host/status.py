@@ -97,6 +97,8 @@ def _tunnels(host: RunningHost) -> dict[str, Any]:
             "inner_encrypted": card.inner_mtu(peer, encrypted=True),
             "inner_clear": card.inner_mtu(peer, encrypted=False),
         }
+        active = card.tunnels[peer].active
+        tunnel["keys_age_seconds"] = None if active is None else time.monotonic() - active.established_at
         tunnel["impairments"] = _impairments(link)
         tunnel["link"] = None
         if peer in books:
