@@ -96,17 +96,25 @@ def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
     reports: list[dict[str, Any]] = []
     silent: dict[str, str] = {}
+    stopped = {} if socket else _stopped(run)
     for path in [Path(socket)] if socket else _sockets(run):
+        why_stopped = stopped.pop(str(path), "")
         try:
             report = ask(path, "status")
         except ControlError as error:
-            silent[str(path)] = str(error)
+            silent[str(path)] = why_stopped or str(error)
             continue
         if isinstance(report, dict) and report.keys() >= _KEYS:
             reports.append(report)
         else:
             silent[str(path)] = "what answers there is no host of this version"
-    return reports, silent
+    return reports, silent | stopped
+
+
+def _stopped(run: str) -> dict[str, str]:
+    from dtls_emu.deploy.health import stopped_cards
+
+    return stopped_cards(run)
 
 
 _KEYS: Final = frozenset(("run", "host", "pid", "card", "devices", "fabric", "trouble"))

@@ -106,9 +106,14 @@ def up(
 def _dry_run(topology: Topology, run: str, *, as_json: bool) -> None:
     from dtls_emu.deploy.inside import must_enter
     from dtls_emu.deploy.plan import plan_run
-    from dtls_emu.paths import run_directory
+    from dtls_emu.errors import RunError
+    from dtls_emu.paths import RUNS, run_directory
 
-    plan = plan_run(topology, run, run_directory(run))
+    try:
+        folder = run_directory(run)
+    except RunError:  # there is no place for runs of this user; one may look at what root would have
+        folder = RUNS / run
+    plan = plan_run(topology, run, folder)
     if as_json:
         print_json(
             {"run": run, "folder": str(plan.folder), "steps": [_step_document(each) for each in plan.steps]}

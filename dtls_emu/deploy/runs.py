@@ -403,6 +403,10 @@ def _end_namespaces(folder: RunFolder) -> list[str]:
         if not found:
             break
         _refuse_processes(end_processes(found))
+    for keeper in keepers:
+        if keeper.pid is not None:
+            with suppress(ChildProcessError):  # it is one only of the program that has started it
+                os.waitpid(keeper.pid, os.WNOHANG)
     folder.strike(
         *folder.known.of(CardProcess),
         *folder.known.of(Interface),

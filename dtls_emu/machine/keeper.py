@@ -104,9 +104,13 @@ def start_keeper(token: str, folder: Path, user: int | None = None) -> StartedKe
     finally:
         os.close(reading)
     assert process.stdout is not None
-    with process.stdout:
-        said = process.stdout.readline()
     process.returncode = 0  # it outlives this process, which is not to wait for it
+    try:
+        with process.stdout:
+            said = process.stdout.readline()
+    except BaseException:  # Ctrl-C
+        os.close(leash)
+        raise
     refused = _refused(said)
     identity = identify(process.pid)
     if refused is not None or identity is None:

@@ -49,6 +49,11 @@ def explain_refusal(refused: UnshareError, root: Path = Path("/")) -> Refusal:
     """
     if refused.step is Step.TUN:
         return _tun(refused, root)
+    if refused.step is Step.SETTINGS:
+        return Refusal(
+            "/proc/sys is read-only, as in a container",
+            "podman or docker run --security-opt systempaths=unconfined; or run as root outside of the container",
+        )
     said = os.strerror(refused.number)
     if refused.step in _BEGINNING and refused.number in {errno.EPERM, errno.EACCES}:
         return _forbidden(refused.step, said, root)

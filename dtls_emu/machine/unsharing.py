@@ -10,6 +10,7 @@ Only a process with one thread may do this, so it is done in processes that do n
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -47,6 +48,7 @@ class Step(StrEnum):
     MOUNT = "mount namespace"
     NETWORK = "network namespace"
     FOLDER = "folder of named namespaces"
+    SETTINGS = "settings of a network namespace"
     TUN = "TUN device"
 
 
@@ -86,6 +88,7 @@ def unshare(token: str) -> None:
     _step(Step.MOUNT, lambda: _call(_LIBC.unshare(_CLONE_NEWNS)))
     _step(Step.NETWORK, lambda: _call(_LIBC.unshare(_CLONE_NEWNET)))
     _step(Step.FOLDER, lambda: _make_folder(mount_source(token)))
+    _step(Step.SETTINGS, _see_settings)
     try:
         try_tun()
     except TunUnavailableError as error:
@@ -136,6 +139,12 @@ def _renew(folder: Path) -> None:
                 _mount(old, new, None, _MS_BIND | _MS_REC)
     finally:
         os.close(before)
+
+
+def _see_settings() -> None:
+    """See that network namespaces can be told how IPv6 is to behave in them."""
+    if os.statvfs("/proc/sys").f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def _mount(

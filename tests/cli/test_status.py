@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from dtls_emu import paths as run_directory
 from dtls_emu.cli.app import app
+from dtls_emu.deploy import health
 from dtls_emu.deploy import queries as run_queries
-from dtls_emu.host.control.client import ControlError
 from dtls_emu.host.control import client as control_client
+from dtls_emu.host.control.client import ControlError
 
 
 OFF = {"state": "off", "reason": "refused at run time: Input/output error"}
@@ -72,8 +73,10 @@ def status(monkeypatch):
             return found
 
         monkeypatch.setattr(control_client, "ask", ask)
+        monkeypatch.setattr(health, "stopped_cards", lambda _run: dict(stopped))
         return CliRunner().invoke(app, ["status", *arguments])
 
+    stopped = run.stopped = {}
     return run
 
 
@@ -130,6 +133,20 @@ def test_with_several_runs_every_table_says_whose_host_it_is(status, title, seco
     ]
     alone = rows_of(status({"/1.sock": one}).stdout, title, "host-1")
     assert ["host-1", second] in [row[:2] for row in alone]
+
+
+def test_a_card_that_has_ended_is_named_with_what_starts_it_anew(status):
+    """Whether it has left its socket, as one that was killed, or none; one that answers all the same is shown."""
+    status.stopped |= {
+        f"/h{number}.sock": f"the card of h{number} has ended; this helps" for number in (1, 2, 3)
+    }
+    hosts = {"/h1.sock": report(), "/h2.sock": ControlError("/h2.sock: Connection refused")}
+    done = status(hosts)
+    assert done.exit_code == 1
+    assert "host-1" in done.stdout
+    assert done.stderr.splitlines() == [
+        f"dtls-emu: /h{number}.sock: the card of h{number} has ended; this helps" for number in (2, 3)
+    ]
 
 
 def test_json_is_what_the_hosts_said(status):

@@ -202,6 +202,8 @@ def test_a_change_reaches_cards_and_cables(ordinary_user, lab):
 def test_a_card_that_was_killed_is_started_again(ordinary_user, lab):
     """In the namespace of its host, where its VMs and cables have stayed."""
     kill(next(card for card in cards_of(ordinary_user, lab) if card.host == "host-2"))
+    said = cli(ordinary_user, "status", "--run", lab, check=False).stderr
+    assert f"the card of host-2 has ended; `dtls-emu restart --run {lab} host-2` starts it anew" in said
     cli(ordinary_user, "restart", "--run", lab, "host-2")
     assert " 0% packet loss" in inside(ordinary_user, lab, "vm-b", "ping", "-c1", "10.0.0.4").stdout
 
@@ -298,8 +300,15 @@ def test_a_run_whose_folder_is_gone_ends_by_itself(ordinary_user, name):
     await_that(lambda: left_of(ordinary_user, name, token) == NOTHING)
 
 
-@pytest.mark.parametrize("moment", ["making certificates", "laying cables", "starting the cards"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("making certificates", signal.SIGINT),
+        ("laying cables", signal.SIGINT),
+        ("starting the cards", signal.SIGINT),
+        ("laying cables", signal.SIGKILL),
+    ],
+)
 def test_up_that_is_interrupted_leaves_nothing(ordinary_user, name, moment, number):
     """Ctrl-C is passed on to the process inside, which undoes; when `up` is killed, it notices and does the same."""
     command = ordinary_user.command(*COMMAND, "up", "two-vms", "--name", name)

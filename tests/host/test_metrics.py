@@ -234,6 +234,7 @@ def status(monkeypatch):
     def run(reports, *arguments):
         monkeypatch.setattr("dtls_emu.paths.control_sockets", lambda _run="*": list(reports))
         monkeypatch.setattr("dtls_emu.host.control.client.ask", lambda path, _command: reports[str(path)])
+        monkeypatch.setattr("dtls_emu.deploy.health.stopped_cards", lambda _run: {})
         return CliRunner().invoke(app, ["status", *arguments])
 
     return run

@@ -103,6 +103,7 @@ def test_what_is_wrong_with_the_device_is_named(machine, number, tun, reason):
     [
         (Step.USER, errno.EINVAL, "this kernel has no user namespaces (CONFIG_USER_NS)"),
         (Step.MOUNT, errno.ENOMEM, "mount namespace: Cannot allocate memory"),
+        (Step.SETTINGS, errno.EROFS, "/proc/sys is read-only, as in a container"),
     ],
 )
 def test_anything_else_is_said_as_the_kernel_says_it(machine, step, number, reason):

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "METRICS",
     "CONFIG",
     "CONFIG_FOLDER",
     "GROUP",
     "IMAGE",
+    "METRICS",
     "PING_GROUPS",
     "RUN_FOLDER",
     "SECRETS_FOLDER",

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import stat
+import subprocess
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from itertools import permutations
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from dtls_emu.assembly.cards import issue_credentials
 from dtls_emu.assembly.lab_document import compile_document, differences
 from dtls_emu.cli.app import app
+from dtls_emu.cli.export import _quoted as quoted
 from dtls_emu.deploy.export import (
     ExportError,
     compose_document,
@@ -29,15 +31,15 @@ from dtls_emu.deploy.export import (
     host_documents,
 )
 from dtls_emu.deploy.export.files import COMPOSE_HEADER, yaml_text
-from dtls_emu.deploy.export.handout import GROUP, IMAGE, USER
-from dtls_emu.errors import LabFileError
+from dtls_emu.deploy.export.handout import GROUP, IMAGE, USER, check_image
+from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host.config import parse_host_config
 from dtls_emu.lab import Lab, compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.wire.overhead import path_overhead
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLDEST, NEWEST = "1.25", kubernetes_validate.latest_version()
 SIMULATED_ONLY = "broker"
 
@@ -576,6 +578,74 @@ def test_the_command_says_what_it_wrote_and_what_is_next(tmp_path):
         written = [line.removeprefix("wrote ") for line in lines if line.startswith("wrote ")]
         assert sorted(written) == sorted(str(path) for path in folder.rglob("*") if path.is_file())
         assert next_ in lines[-1]
+
+
+def test_pods_announce_their_metrics_where_a_port_is_asked_for(tmp_path):
+    """By the annotations that a Prometheus in the cluster goes by; else there is no trace of it."""
+    folders = {"with": ["--metrics-port", "9464"], "without": []}
+    for name, options in folders.items():
+        folder = tmp_path / name
+        words = ["export", "kubernetes", "two-vms", "--output", str(folder), *options]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        for path in folder.glob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            documents = list(yaml.safe_load_all(text))
+            for document in documents:
+                kubernetes_validate.validate(document, NEWEST, strict=True)
+            template = documents[-1]["spec"]["template"]
+            (container,) = template["spec"]["containers"]
+            if not options:
+                assert "prometheus" not in text
+                assert "env" not in container
+                continue
+            assert template["metadata"]["annotations"] == {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": "9464",
+                "prometheus.io/path": "/metrics",
+            }
+            assert container["env"] == [{"name": "DTLS_EMU_METRICS", "value": "0.0.0.0:9464"}]
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["dtls-emu", "localhost/dtls-emu:latest", "registry.example:5000/a/b_c/d.e:1.0", f"a@sha256:{'0' * 64}"],
+)
+def test_an_images_name_is_as_runtimes_take_it(image):
+    """The grammar is that of their own library."""
+    assert check_image(image) == image
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["", "A", "a b", "a\nprivileged: true", "-a", "a:", "a@sha256:12", "registry.example/", "a" * 256, "ä"],
+)
+@pytest.mark.parametrize("format_", ["compose", "kubernetes"])
+def test_what_is_no_name_of_an_image_is_refused_before_anything_is_written(tmp_path, format_, image):
+    """With an example."""
+    if image == "":
+        with pytest.raises(DtlsEmuError):  # on the command line it is the default's
+            check_image(image)
+        return
+    words = ["export", format_, "two-vms", "--output", str(tmp_path / "out"), f"--image={image}"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, DtlsEmuError)
+    assert "write one such as registry.example/dtls-emu:1" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [b"plain", b"with space", b"-option", b"a\xffb", b"a'\xff\\", b"line\nfeed"])
+def test_the_next_command_leads_to_the_folder_whatever_its_name_is(tmp_path, name):
+    """Bytes that are no UTF-8 as well: a shell is given what was printed."""
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    where = folder if not name.startswith(b"-") else Path(os.fsdecode(name))
+    shell = ["bash", "-c", f"cd {quoted(where)} && pwd -P | od -An -c"]
+    wanted = ["bash", "-c", 'cd -- "$1" && pwd -P | od -An -c', "bash", os.fsencode(folder)]
+    found = [
+        subprocess.run(words, cwd=tmp_path, capture_output=True, check=True).stdout
+        for words in (shell, wanted)
+    ]
+    assert found[0] == found[1]
 
 
 def test_the_command_warns_of_vms_that_share_a_namespace(tmp_path):
