@@ -58,8 +58,10 @@ def down(
 
 
 def _print(outcomes: dict[str, dict[str, Any]]) -> None:
+    from dtls_emu.deploy.state import nothing_is_up
+
     if not outcomes:
-        typer.echo("nothing is up")
+        typer.echo(nothing_is_up())
     for name, outcome in outcomes.items():
         for note in outcome["notes"]:
             typer.echo(f"{name}: {note}")

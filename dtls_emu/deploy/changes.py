@@ -14,7 +14,7 @@ from dtls_emu.deploy.inside import call_inside, must_enter
 from dtls_emu.deploy.namespaces import set_mtu
 from dtls_emu.deploy.plan import cable_device, cable_mtu, namespace_name
 from dtls_emu.deploy.queries import find_door, hosts_by_hand, readable_states
-from dtls_emu.deploy.state import CardProcess, RunFolder
+from dtls_emu.deploy.state import CardProcess, RunFolder, nothing_is_up
 from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.host.control.client import ControlError, ask
 from dtls_emu.host.control.targets import Change, parse_words, plan_changes
@@ -113,7 +113,7 @@ def find_run(target: str, runs: Path | None = None) -> str:
     if len(found) > 1:
         raise RunError(f"several runs have `{target}`; write --run {' or --run '.join(found)}")
     if not found:
-        said = refusals[:1] or ["nothing is up", *_by_hand(runs)]
+        said = refusals[:1] or [nothing_is_up(), *_by_hand(runs)]
         raise RunError("; ".join((*said, *damaged.values())))
     return found[0]
 

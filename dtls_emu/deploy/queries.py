@@ -19,6 +19,7 @@ from dtls_emu.deploy.state import (
     Namespace,
     boot_id,
     no_such_run,
+    nothing_is_up,
     read_state,
     run_names,
     started_by_hand,
@@ -122,7 +123,7 @@ def only_run(runs: Path | None = None) -> str:
     """
     names = run_names(runs)
     if not names:
-        raise RunError("nothing is up")
+        raise RunError(nothing_is_up())
     if len(names) > 1:
         raise RunError(f"several runs are up; name one: {', '.join(names)}")
     return names[0]
@@ -153,7 +154,7 @@ def find_place(name: str, run: str | None = None, runs: Path | None = None) -> P
         choices = " or ".join(f"--run {place.run}" for place in found)
         raise RunError(f"several runs have `{name}`; write {choices}")
     if not found:
-        said = f"no VM or host `{name}` is up; {suggest(name, sorted(known))}" if known else "nothing is up"
+        said = f"no VM or host `{name}` is up; {suggest(name, sorted(known))}" if known else nothing_is_up()
         raise RunError("; ".join((said, *damaged.values())))
     return found[0]
 

@@ -1,4 +1,4 @@
-"""What a run is, on disk before it is: ``/run/dtls-emu/<run>/state.json``, and a record of each thing that it made.
+"""What a run is, on disk before it is: ``state.json`` in its folder, and a record of each thing that it made.
 
 1. A run claims its name by making its folder: two cannot.
 2. What is about to be made is written down first, then made, then its identity is added: the inode of a
@@ -56,7 +56,7 @@ from dtls_emu.deploy.records import (
 from dtls_emu.errors import RunError
 from dtls_emu.files.writing import commit, is_folder, is_socket, stage
 from dtls_emu.host.control.client import is_served
-from dtls_emu.paths import RUNS, SOCKET_SUFFIX, as_given, runs_directory
+from dtls_emu.paths import RUNS, SOCKET_SUFFIX, as_given, hidden_runs, runs_directory
 
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "has_namespace",
     "has_state",
     "no_such_run",
+    "nothing_is_up",
     "read_state",
     "run_names",
     "salvage",
@@ -383,7 +384,12 @@ def unreadable(error: OSError, runs: Path) -> RunError:
 def no_such_run(run: str, runs: Path | None = None) -> RunError:
     """What to raise for the name of a run that is none: it names those that are."""
     listed = ", ".join(run_names(runs))
-    return RunError(f"there is no run `{run}`; " + (f"there is: {listed}" if listed else "nothing is up"))
+    return RunError(f"there is no run `{run}`; " + (f"there is: {listed}" if listed else nothing_is_up()))
+
+
+def nothing_is_up() -> str:
+    """That there is no run of this user, and whether root may have one that is meant."""
+    return "nothing is up" + (": a lab of root is, which needs sudo" if hidden_runs() else "")
 
 
 def _encoded(state: RunState) -> bytes:

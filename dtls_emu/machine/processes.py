@@ -78,11 +78,16 @@ def processes_inside(inodes: Collection[int]) -> list[ProcessId]:
 
 
 def processes_with_mount(source: str) -> list[ProcessId]:
-    """The processes that have a file system of this source mounted, but for this one and those that it is a child of."""
+    """The processes of this user that have a file system of this source mounted, but for this one and its ancestors.
+
+    Another user may call one of his own the same; his processes are none of this user's business.
+    """
     spared = set(_ancestry(os.getpid()))
     found: list[ProcessId] = []
     for entry in _PROC.iterdir():
-        if entry.name.isdigit() and int(entry.name) not in spared and has_mount(source, entry.name):
+        if not entry.name.isdigit() or int(entry.name) in spared:
+            continue
+        if has_mount(source, entry.name) and _user_of(entry) == os.getuid():
             found += filter(None, [identify(int(entry.name))])
     return sorted(found)
 
@@ -128,6 +133,15 @@ def _await_end(handles: dict[int, ProcessId], seconds: float) -> None:
         for handle, _ in poll.poll(left * 1000):
             poll.unregister(handle)
             del handles[handle]
+
+
+def _user_of(entry: Path) -> int | None:
+    """Whose a process is; its folder may belong to root all the same (proc(5): dumpable)."""
+    try:
+        lines = (entry / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), None)
 
 
 def _ancestry(pid: int) -> Iterable[int]:

@@ -293,8 +293,13 @@ def test_when_the_namespaces_are_gone_it_is_said_and_down_clears_up(ordinary_use
 
 
 def test_a_run_whose_folder_is_gone_ends_by_itself(ordinary_user, name):
-    """As when the runtime folder goes at a logout: nobody could end it any more."""
-    cli(ordinary_user, "up", "two-vms", "--name", name)
+    """As when the runtime folder goes at a logout: nobody could end it any more. This one is a notebook's."""
+    program = (
+        "from dtls_emu.deploy.runs import start_run; from dtls_emu.lab import load_lab; "
+        f"print(start_run(load_lab('two-vms'), '{name}', report=print).run)"
+    )
+    said = ordinary_user.run(sys.executable, "-c", program).stdout.splitlines()
+    assert (said[0].startswith("not root: "), said[-1]) == (True, name)
     token = keeper_of(ordinary_user, name).token
     shutil.rmtree(folder_of(ordinary_user, name))
     await_that(lambda: left_of(ordinary_user, name, token) == NOTHING)
@@ -384,6 +389,22 @@ def test_without_the_device_it_says_exactly_what_is_wrong_with_it(
     (offer,) = [each for each in json.loads(told.stdout)["offers"] if each["name"] == "hosts without root"]
     assert (offer["state"], offer["reason"]) == ("no", reason)
     assert remedy in offer["remedy"]
+
+
+@pytest.mark.root
+def test_a_lab_of_root_is_what_may_be_meant_where_nothing_is_up(ordinary_user):
+    """Its folder is there, and its user's alone."""
+    before = "mount -t tmpfs -o mode=0755 none /run; mkdir -m 0700 /run/dtls-emu"
+    other = {"XDG_RUNTIME_DIR": str(ordinary_user.new_runtime("beside"))}
+    for command in (
+        ["exec", "vm-a", "true"],
+        ["set", "prod", "encryption.enabled=false"],
+        ["restart", "host-1"],
+    ):
+        done = cli(ordinary_user, *command, check=False, before=before, env=other)
+        assert done.returncode == 2
+        assert "nothing is up: a lab of root is, which needs sudo" in done.stderr
+    assert "needs sudo" in cli(ordinary_user, "down", before=before, env=other).stdout
 
 
 @pytest.mark.root
