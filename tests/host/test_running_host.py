@@ -329,7 +329,8 @@ def test_it_has_no_capability_in_effect_and_one_thread(pair):
 
 def test_its_metrics_are_served_on_request_and_are_what_the_status_says(pair):
     """From threads without a capability; counters that nothing moves meanwhile are the same in both."""
-    with socket.socket() as probe, entered(pair.namespaces["h1"]), pytest.raises(ConnectionRefusedError):
+    run("ip", "-netns", pair.namespaces["h1"], "link", "set", "lo", "up")
+    with entered(pair.namespaces["h1"]), socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect(("127.0.0.1", METRICS_PORT))
     pair.end("h1")
     pair.start("h1", "--metrics", f"127.0.0.1:{METRICS_PORT}")
