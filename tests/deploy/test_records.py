@@ -98,6 +98,8 @@ def test_a_record_that_is_cut_short_takes_no_other_with_it(run, cut):
             "folder-host-1": things["folder-host-1"],
             # Which process it was is not known any more; it ends with the namespace that it is in.
             "card-host-1": CardProcess(host="host-1", socket=folder / "host-1.sock"),
+            # What is in its namespaces is known by the token.
+            f"keeper-{TOKEN}": Keeper(token=TOKEN),
         }.get(key)
         record(folder, number, key, whole)
 
