@@ -225,7 +225,13 @@ def _summary(folder: Path) -> RunSummary:
 
 def _counted(state: RunState) -> tuple[str, ...]:
     count = Counter(type(each) for each in state.made)
-    nouns = ((Namespace, "namespace"), (Interface, "interface"), (CardProcess, "card"), (Folder, "folder"))
+    nouns = (
+        (Namespace, "namespace"),
+        (Interface, "interface"),
+        (CardProcess, "card"),
+        (Folder, "folder"),
+        (Keeper, "keeper"),
+    )
     return tuple(f"{count[kind]} {noun}{'s' * (count[kind] != 1)}" for kind, noun in nouns if count[kind])
 
 

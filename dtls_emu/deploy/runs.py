@@ -356,7 +356,7 @@ def _undo(folder: RunFolder) -> list[str]:
     same_boot = folder.known.boot == boot_id()
     cards = folder.known.of(CardProcess)
     _refuse_left(stop_cards(cards if same_boot else [_forgotten(card) for card in cards]))
-    if folder.known.of(Keeper):
+    if folder.known.of(Keeper) or must_enter():  # what has its names where this process is, is others'
         notes += _end_namespaces(folder)
         cards = []
     ours = {
@@ -389,6 +389,9 @@ def _undo(folder: RunFolder) -> list[str]:
 
 def _end_namespaces(folder: RunFolder) -> list[str]:
     """End every process in the namespaces of the run's own; everything in them goes with the last one.
+
+    Of a run that an ordinary user has brought up in namespaces that he has made himself, nothing but the cards is known
+    here: the rest goes when he lets go of them.
 
     Returns:
         Why they are still there: this process is in them itself.
