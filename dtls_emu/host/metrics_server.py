@@ -8,6 +8,7 @@ There is neither a password nor TLS: the address is to be one that only those re
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ __all__ = ["MetricsUnavailableError", "parse_address", "require_client", "serve_
 
 LEAST_AGE: Final = 1.0
 """Seconds that an answer of the loop is good for."""
+
+SWITCH_EVERY: Final = 0.0005
+"""Seconds after which a thread that writes metrics lets the loop go on, if it wants to: a tenth of Python's own, so that
+a first packet or a handshake does not wait for a scrape. Known flows are carried without the lock that this is about."""
 
 MAX_PORT: Final = 65_535
 
@@ -95,9 +100,12 @@ def serve_metrics(address: str, port: int, socket: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise MetricsUnavailableError(f"--metrics: {address} port {port}: {reason}") from error
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_EVERY)
     try:
         yield
     finally:
+        sys.setswitchinterval(before)
         server.shutdown()
         server.server_close()
         thread.join()

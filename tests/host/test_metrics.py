@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -327,6 +328,7 @@ def fetch(port):
 def test_what_is_served_is_what_status_prints(tmp_path):
     """The library's text has the same samples as ours; however often it is asked, the loop is once a second."""
     asked = []
+    before = sys.getswitchinterval()
 
     def answer(request):
         assert isinstance(request, Status)
@@ -336,11 +338,13 @@ def test_what_is_served_is_what_status_prints(tmp_path):
     port = free_port()
     with serving(tmp_path / "h1.sock", answer), serve_metrics("127.0.0.1", port, tmp_path / "h1.sock"):
         assert asked == []
+        assert sys.getswitchinterval() == pytest.approx(0.0005)
         text, kind = fetch(port)
         again, _ = fetch(port)
     assert kind.startswith("text/plain; version=")
     assert parsed(text)[0] == parsed(again)[0] == parsed(exposition(metric_families([report()])))[0]
     assert len(asked) == 1
+    assert sys.getswitchinterval() == pytest.approx(before)
     with pytest.raises(urllib.error.URLError):
         fetch(port)
 
