@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.machine.entering import entering_command
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["call_inside", "must_enter", "new_namespaces", "undisturbed"]
 
-WORKER = "dtls_emu.deploy.worker"
+WORKER: Final = "dtls_emu.deploy.worker"
 
 
 def must_enter() -> bool:

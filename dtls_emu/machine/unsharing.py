@@ -16,10 +16,14 @@ import stat
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dtls_emu.machine.netns import NETNS_FOLDER
 from dtls_emu.machine.tun import TunUnavailableError, try_tun
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 __all__ = ["Step", "UnshareError", "mount_source", "unshare"]
@@ -95,8 +99,7 @@ def unshare(token: str) -> None:
         raise UnshareError(Step.TUN, OSError(error.number, str(error))) from error
 
 
-def _step(step: Step, act: object) -> None:
-    assert callable(act)
+def _step(step: Step, act: Callable[[], object]) -> None:
     try:
         act()
     except OSError as error:
