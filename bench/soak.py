@@ -42,6 +42,7 @@ from dtls_emu.lab import load_lab
 from dtls_emu.machine.environment import environment
 from dtls_emu.machine.netns import entered
 from dtls_emu.machine.processes import is_alive
+from dtls_emu.testing.waiting import eventually
 
 
 if TYPE_CHECKING:
@@ -407,8 +408,7 @@ def kill_card(run: str, report: Report) -> None:
     process = process_of(card_of(run, HOSTS[1]))
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
-    while is_alive(process):
-        time.sleep(0.01)
+    eventually(lambda: not is_alive(process), "the killed card is gone")
     restart_card(run, HOSTS[1])
 
 
@@ -529,7 +529,8 @@ def wrong_books(report: dict[str, Any]) -> list[str]:
 def card_of(run: str, host: str) -> CardProcess:
     state = read_state(RUNS / run)
     assert state is not None
-    return next(card for card in state.of(CardProcess) if card.host == host)
+    cards: list[CardProcess] = [card for card in state.of(CardProcess) if card.host == host]
+    return cards[0]
 
 
 def pid_of(run: str, host: str) -> int:

@@ -28,6 +28,7 @@ from dtls_emu.lab.loader import parse_lab
 from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.rig import rebuilt
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet
 from dtls_emu.wire.segment import segment
@@ -153,7 +154,11 @@ def turns(near: Side, far: Side) -> dict[str, float]:
         return lambda: side.agent.turn(wait=False)
 
     def take(side: Side) -> Callable[[], object]:
-        return lambda: (side.agent.turn(wait=False), drain(side.guest))
+        def turn_and_drain() -> None:
+            side.agent.turn(wait=False)
+            drain(side.guest)
+
+        return turn_and_drain
 
     return {
         "super-packet: its sender": timed(turn(near), before=lambda: near.guest.send(data), after=take(far)),
@@ -244,11 +249,9 @@ def timed(
 
 def settle(*sides: Side) -> None:
     """Turns until nobody has anything to do."""
-    busy = True
-    while busy:
-        busy = False
-        for side in sides:
-            busy |= side.agent.turn(wait=False)
+    for _ in rounds(100_000, "nobody has anything to do"):
+        if not sum(side.agent.turn(wait=False) for side in sides):
+            break
     for side in sides:
         drain(side.guest)
 

@@ -11,6 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+
+# No test is judged by its speed: a busy machine may stall an example, or the making of many.
+settings.register_profile(
+    "ours", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ours")
 
 
 def _backend(name):
@@ -154,8 +162,11 @@ NEEDS = {
 }
 
 
-UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"}
-"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
+UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"} | {
+    "test_architecture.py",
+    "test_habits.py",
+}
+"""Folders and files whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
 tests that have a watch of their own; and that of containers, whose fabric is in another process."""
 
 
@@ -195,18 +206,25 @@ def make_lab(tmp_path_factory):
     """Make a lab: VMs a and c on host h1, b on h2, one network; traffic items as flow mappings of YAML."""
     from dtls_emu.lab.loader import parse_lab
 
-    folder = tmp_path_factory.mktemp("lab")
+    class Maker:
+        folder = tmp_path_factory.mktemp("lab")
 
-    def make(
-        *traffic, link="", mtu=1500, overrides="", enabled="true", enforcement="AllowUnencrypted", seed=1
-    ):
-        items = "\n".join(f"  - {{{item}}}" for item in traffic)
-        settings = {"link": link, "mtu": mtu, "overrides": overrides}
-        head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
-        return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", folder / "test.yaml")
+        def __call__(
+            self,
+            *traffic,
+            link="",
+            mtu=1500,
+            overrides="",
+            enabled="true",
+            enforcement="AllowUnencrypted",
+            seed=1,
+        ):
+            items = "\n".join(f"  - {{{item}}}" for item in traffic)
+            settings = {"link": link, "mtu": mtu, "overrides": overrides}
+            head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
+            return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", self.folder / "test.yaml")
 
-    make.folder = folder
-    return make
+    return Maker()
 
 
 def pytest_runtest_setup(item):

@@ -54,7 +54,7 @@ def floor_of(module: str) -> str:
 
 def imports_of(module: str) -> set[str]:
     """Every module of the package that a module imports, wherever in its file."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(SOURCES[module].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in SOURCES}
@@ -62,7 +62,7 @@ def imports_of(module: str) -> set[str]:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {each for each in inside if each in SOURCES}
             if not inside <= set(SOURCES):
-                found.add(node.module)
+                found.add(node.module or "")
     return found - {module}
 
 

@@ -18,7 +18,7 @@ def as_user(monkeypatch, tmp_path):
     def be(user, lines="0 0 4294967295", runtime=None):
         table = tmp_path / "uid_map"
         table.write_text(f"{lines}\n")
-        monkeypatch.setattr(paths.os, "geteuid", lambda: user)
+        monkeypatch.setattr("dtls_emu.paths.os.geteuid", lambda: user)
         monkeypatch.setattr(paths, "Path", lambda path: table if path == "/proc/self/uid_map" else Path(path))
         if runtime is None:
             monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)

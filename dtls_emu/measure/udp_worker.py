@@ -80,8 +80,18 @@ TUNNEL_S: Final = 10.0
 PUMP_EVERY: Final = 16
 """A sender looks up after so many bursts: 0.1 µs a burst."""
 
-NO_PACKETS: Final = frozenset({DropReason.HANDSHAKE_NOISE, DropReason.HALF_OPEN_LIMIT})
-"""What is dropped for these reasons was never a VM's packet. If it was, it is missing and the run is void."""
+NO_PACKETS: Final = frozenset(
+    {
+        DropReason.HANDSHAKE_NOISE,
+        DropReason.HALF_OPEN_LIMIT,
+        DropReason.UNEXPECTED_CONTENT,
+        DropReason.WRONG_EPOCH,
+    }
+)
+"""What is dropped for these reasons was never a VM's packet. If it was, it is missing and the run is void.
+
+On a busy machine a process may wait until its peer repeats its flight; what comes of that arrives when the handshake is
+over: plaintext records, and a Finished that nobody asked for."""
 
 PROCESSED: Final = 0
 FINISHED: Final = 1

@@ -26,6 +26,7 @@ from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
@@ -283,14 +284,12 @@ class Rig:
         """As SIGCONT does."""
         self.agents[name] = self._frozen.pop(name)
 
-    def settle(self) -> None:
-        """Turns until nobody has anything to do at this moment, and nothing is on its way."""
-        busy = True
-        while busy:
+    def settle(self, *names: str) -> None:
+        """Turns of all hosts, or of those named, until they have nothing to do now, and nothing is on its way."""
+        for _ in rounds(100_000, "nobody has anything to do"):
             self.arrive()
-            busy = False
-            for agent in self.agents.values():
-                busy |= agent.turn(wait=False)
+            if not sum(self.agents[name].turn(wait=False) for name in names or [*self.agents]):
+                break
 
     def pass_time(self, seconds: float, step: float = 0.001) -> None:
         """Let time pass in small steps."""

@@ -20,6 +20,7 @@ from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
@@ -108,7 +109,10 @@ class Star:
 
     def wait(self, until: float) -> None:
         """Let time pass; timers fire."""
-        while (moment := min(card.next_timeout() for card in self.cards.values())) <= until:
+        for _ in rounds(1_000_000, f"no timer is due before {until}"):
+            moment = min(card.next_timeout() for card in self.cards.values())
+            if moment > until:
+                break
             self.now = max(self.now, moment)
             for name, card in self.cards.items():
                 if card.next_timeout() <= self.now:

@@ -17,6 +17,7 @@ from dtls_emu.assembly.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 
@@ -173,7 +174,10 @@ class Wire:
 
     def wait(self, until: float) -> None:
         """Let time pass; timers fire."""
-        while (moment := min(card.next_timeout() for card in self.cards.values())) <= until:
+        for _ in rounds(1_000_000, f"no timer is due before {until}"):
+            moment = min(card.next_timeout() for card in self.cards.values())
+            if moment > until:
+                break
             self.now = max(self.now, moment)
             for host, card in self.cards.items():
                 if card.next_timeout() <= self.now:

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.all import ICMP, IP, TCP, UDP, Raw
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
     IPv6,
@@ -13,6 +13,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
 )
+from scapy.packet import Packet, Raw
 
 from dtls_emu.capture.rewriting import replay
 from dtls_emu.lab.loader import EXAMPLES
@@ -88,8 +89,8 @@ PACKETS = st.one_of(
 def with_fresh_checksums(data):
     """The packet as scapy would have made it; what an ICMP error quotes stays."""
     packet = (IP if data[0] >> 4 == 4 else IPv6)(data)
-    layer = packet
-    while layer and "in ICMP" not in layer.name:
+    layer: Packet = packet
+    while layer and "in ICMP" not in (layer.name or ""):
         for name in ("chksum", "cksum"):
             if name in layer.fields:
                 delattr(layer, name)

@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from dtls_emu.cli.app import app
+from dtls_emu.testing.waiting import killed_after
 
 
 PRINT = """
@@ -44,14 +45,15 @@ def on_terminal(columns, script=PRINT, **environment):
     )
     os.close(theirs)
     shown = b""
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # how a terminal ends that nobody has open any more
-            part = b""
-        if not part:
-            break
-        shown += part
+    with killed_after(process):
+        while True:
+            try:
+                part = os.read(ours, 1 << 16)
+            except OSError:  # how a terminal ends that nobody has open any more
+                part = b""
+            if not part:
+                break
+            shown += part
     os.close(ours)
     assert process.wait() == 0
     return shown.decode().replace("\r\n", "\n")

@@ -59,7 +59,7 @@ def report(host="host-1", **changes):
 
 
 @pytest.fixture
-def status(monkeypatch):
+def status(monkeypatch, stopped):
     """Run the command against hosts that say these things."""
 
     def run(reports, *arguments):
@@ -76,8 +76,13 @@ def status(monkeypatch):
         monkeypatch.setattr(health, "stopped_cards", lambda _run: dict(stopped))
         return CliRunner().invoke(app, ["status", *arguments])
 
-    stopped = run.stopped = {}
     return run
+
+
+@pytest.fixture
+def stopped():
+    """Why cards do not run, by socket; for a test to say."""
+    return {}
 
 
 def test_a_host_is_shown_with_its_tunnels_drops_and_what_is_off(status):
@@ -135,11 +140,9 @@ def test_with_several_runs_every_table_says_whose_host_it_is(status, title, seco
     assert ["host-1", second] in [row[:2] for row in alone]
 
 
-def test_a_card_that_has_ended_is_named_with_what_starts_it_anew(status):
+def test_a_card_that_has_ended_is_named_with_what_starts_it_anew(status, stopped):
     """Whether it has left its socket, as one that was killed, or none; one that answers all the same is shown."""
-    status.stopped |= {
-        f"/h{number}.sock": f"the card of h{number} has ended; this helps" for number in (1, 2, 3)
-    }
+    stopped |= {f"/h{number}.sock": f"the card of h{number} has ended; this helps" for number in (1, 2, 3)}
     hosts = {"/h1.sock": report(), "/h2.sock": ControlError("/h2.sock: Connection refused")}
     done = status(hosts)
     assert done.exit_code == 1

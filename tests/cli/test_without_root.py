@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,12 +47,18 @@ def folder_of(user, run):
 
 
 def keeper_of(user, run):
-    (keeper,) = read_state(folder_of(user, run)).of(Keeper)
+    (keeper,) = state_of(user, run).of(Keeper)
     return keeper
 
 
+def state_of(user, run):
+    state = read_state(folder_of(user, run))
+    assert state is not None
+    return state
+
+
 def cards_of(user, run):
-    return read_state(folder_of(user, run)).of(CardProcess)
+    return state_of(user, run).of(CardProcess)
 
 
 def left_of(user, run, token):
@@ -61,7 +68,7 @@ def left_of(user, run, token):
     return processes_with_mount(mount_source(token)), folder, names
 
 
-NOTHING = ([], [], [])
+NOTHING: tuple[list[Any], ...] = ([], [], [])
 
 
 def kill(*things):
@@ -96,7 +103,7 @@ def lab(ordinary_user):
     return run
 
 
-_up = []
+_up: list[tuple[Any, str, Any]] = []
 """The lab of all tests here: its user, its name, and what `up` said."""
 
 
@@ -317,8 +324,14 @@ def test_a_run_whose_folder_is_gone_ends_by_itself(ordinary_user, name):
 def test_up_that_is_interrupted_leaves_nothing(ordinary_user, name, moment, number):
     """Ctrl-C is passed on to the process inside, which undoes; when `up` is killed, it notices and does the same."""
     command = ordinary_user.command(*COMMAND, "up", "two-vms", "--name", name)
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=ordinary_user.environment, text=True, **pipes) as process:
+    with subprocess.Popen(
+        command,
+        env=ordinary_user.environment,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
         said = ""
         while moment not in said:
             line = process.stderr.readline()

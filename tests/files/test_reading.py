@@ -40,7 +40,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.touch()
     os.truncate(path, 1 << 40)
-    monkeypatch.setattr(files.os, "open", pytest.fail)
+    monkeypatch.setattr("dtls_emu.files.reading.os.open", pytest.fail)
     error = refusal(path, 1 << 20)
     assert (error.errno, error.strerror) == (
         errno.EFBIG,
@@ -62,7 +62,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, monkeypatch):
     """A device may act on being opened, and a FIFO would be waited for."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("/dev/zero")
-    monkeypatch.setattr(files.os, "open", pytest.fail)
+    monkeypatch.setattr("dtls_emu.files.reading.os.open", pytest.fail)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         reasons = {
@@ -85,7 +85,7 @@ def test_what_takes_a_files_place_while_it_is_looked_at_is_not_read(tmp_path, mo
     before = path.stat()
     path.unlink()
     os.mkfifo(path)
-    monkeypatch.setattr(files.Path, "stat", lambda _path, **_: before)
+    monkeypatch.setattr("dtls_emu.files.reading.Path.stat", lambda _path, **_: before)
     assert refusal(path).strerror == "is a FIFO, not a regular file"
 
 

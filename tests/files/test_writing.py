@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from dtls_emu.files import writing as small_files
 from dtls_emu.files.writing import commit, is_folder, is_socket, replace_file, stage
 
 
@@ -38,7 +37,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_other(tmp_path, monkeypatc
     """However much of the new one fitted."""
     path = tmp_path / "file"
     replace_file(path, b"old")
-    monkeypatch.setattr(small_files.os, "write", full_after(room))
+    monkeypatch.setattr("dtls_emu.files.writing.os.write", full_after(room))
     with pytest.raises(OSError, match="No space left on device"):
         replace_file(path, b"0123456789")
     assert path.read_bytes() == b"old"
@@ -48,7 +47,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_other(tmp_path, monkeypatc
 def test_short_writes_are_continued(tmp_path, monkeypatch):
     """The kernel may take a part of what it is given."""
     write = os.write
-    monkeypatch.setattr(small_files.os, "write", lambda file, data: write(file, data[:3]))
+    monkeypatch.setattr("dtls_emu.files.writing.os.write", lambda file, data: write(file, data[:3]))
     replace_file(tmp_path / "file", b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 

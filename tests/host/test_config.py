@@ -6,6 +6,7 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from dtls_emu.host.device.underlays import UnderlayError, with_underlays
 from dtls_emu.paths import control_socket, control_sockets, runs_directory
 
 
-LAB = {
+LAB: dict[str, Any] = {
     "name": "two",
     "virtual_networks": {
         "prod": {"address_prefixes": ["10.0.0.0/24"], "vni": 5, "encryption": {"enabled": True}},
@@ -329,8 +330,8 @@ def test_a_name_that_is_not_there_yet_is_looked_up_again():
             raise OSError(-2, "Name or service not known")
         return "10.244.0.7"
 
-    slept = []
-    options = {"look_up": look_up, "clock": lambda: sum(slept), "sleep": slept.append}
+    slept: list[float] = []
+    options: Any = {"look_up": look_up, "clock": lambda: sum(slept), "sleep": slept.append}
     assert with_underlays(LAB, {"h1": "pod-1"}, **options)["hosts"]["h1"]["underlay"] == "10.244.0.7"
     assert len(slept) == 3
     tries.clear()

@@ -10,6 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -130,7 +131,7 @@ def value(samples, name, **labels):
 def test_the_text_is_what_the_status_says():
     """Counters, drops by reason, tunnels, links, sockets, devices: each with its labels, to the last unit."""
     samples, _ = parsed(exposition(metric_families([report()])))
-    expected = {
+    expected: dict[tuple[Any, ...], float] = {
         ("host_ready",): 1,
         ("host_uptime_seconds",): 12.25,
         ("host_cpu_seconds_total", ("mode", "system")): 0.5,

@@ -179,7 +179,7 @@ opposite_servers = opposite(OpenSSL, GnuTLS, MbedTLS, WolfSSL, serving=True)
 
 def first_final_flight():
     """Loses the first datagram that begins with a ChangeCipherSpec: the last flight, which is a server's."""
-    lost = []
+    lost: list[bytes] = []
 
     def lose(datagram):
         if lost or datagram[0] != CHANGE_CIPHER_SPEC:
@@ -269,6 +269,8 @@ def test_a_foreign_client_gets_our_final_flight_again(make_endpoint, stack):
     endpoint.until(lambda: endpoint.lost)
     endpoint.until(lambda: any(datagram[0] == CHANGE_CIPHER_SPEC for datagram in endpoint.sent))
     assert_talks_to_client(endpoint, client, b"after all")
+    assert len(endpoint.lost) == 1
+    assert endpoint.lost[0] not in endpoint.sent
 
 
 @opposite(OpenSSL, GnuTLS, MbedTLS, serving=True)

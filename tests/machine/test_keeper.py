@@ -108,9 +108,10 @@ def test_another_users_mount_of_the_same_name_makes_no_process_ours():
     script = (
         f"mount -t tmpfs dtls-emu-{TOKEN} /mnt; echo; exec setpriv --reuid 65534 --clear-groups sleep 600"
     )
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-    with subprocess.Popen(["unshare", "--mount", "sh", "-ec", script], **pipes) as other:
+    command = ["unshare", "--mount", "sh", "-ec", script]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as other:
         try:
+            assert other.stdout is not None
             other.stdout.readline()
             while "sleep" not in Path(f"/proc/{other.pid}/comm").read_text():
                 pass
@@ -132,5 +133,7 @@ def test_what_a_keeper_says_that_is_no_answer_is_shown(said):
 def test_a_refusal_has_its_step_and_error():
     """From which it is explained."""
     failed = _refused(b'{"ok": false, "step": "user map", "number": 1}')
+    assert failed is not None
+    assert failed.refused is not None
     assert (failed.refused.step, failed.refused.number) == (Step.MAP, 1)
     assert str(failed) == "user map: Operation not permitted"

@@ -27,7 +27,7 @@ class FakeTestbed:
     """A packet takes ``US_PER_PACKET`` of its arm, times a drift that grows with every trial."""
 
     def __init__(self, *, drift: float = 0.0, interrupt_at: int | None = None, lose: int = 0) -> None:
-        self.calls = []
+        self.calls: list[tuple[str, int, int]] = []
         self.drift = drift
         self.interrupt_at = interrupt_at
         self.lose = lose

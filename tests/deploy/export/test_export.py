@@ -36,6 +36,7 @@ from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host.config import parse_host_config
 from dtls_emu.lab import Lab, compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
+from dtls_emu.testing.present import present
 from dtls_emu.wire.overhead import path_overhead
 
 
@@ -195,9 +196,10 @@ def test_the_compose_file_of_the_repository_is_the_exported_one():
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_every_object_is_valid_for_kubernetes(pods, version):
     """By the schemas of the API, strictly: no unknown field either."""
-    for objects in pods.values():
-        for document in objects.values():
-            kubernetes_validate.validate(document, version, strict=True)
+    documents = [document for objects in pods.values() for document in objects.values()]
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+    assert {each["kind"] for each in documents} >= {"ConfigMap", "Deployment", "Secret", "Service"}
 
 
 def test_schema_validation_refuses_a_wrong_object(pods):
@@ -311,7 +313,7 @@ def test_links_and_vms_get_no_larger_an_mtu_than_pods_have(lab):
         assert after.link(*pair).mtu == min(before.link(*pair).mtu, 1450)
     for name, vm in after.vms.items():
         assert vm.mtu == min(before.vms[name].mtu, overhead.inner_mtu(1450))
-        assert overhead.path_mtu(vm.mtu) <= 1450
+        assert present(overhead.path_mtu(vm.mtu)) <= 1450
 
 
 def test_a_jumbo_pod_network_changes_nothing(lab):
@@ -326,7 +328,7 @@ def test_a_jumbo_pod_network_changes_nothing(lab):
 def test_a_pod_network_too_small_for_ipv6_is_refused():
     """A VM with an IPv6 address needs 1280 bytes; the message names the VM and what is left."""
     lab = load_lab("two-vms")
-    needed = path_overhead(encrypted=True).path_mtu(1280)
+    needed = present(path_overhead(encrypted=True).path_mtu(1280))
     assert all(vm.mtu == 1280 for vm in fit_to_pods(lab, needed).vms.values())
     with pytest.raises(LabFileError, match=r"vms\.vm-a: .* leaves it 1279 bytes, and IPv6 needs 1280"):
         fit_to_pods(lab, needed - 1)
@@ -390,7 +392,7 @@ def test_a_file_of_kubernetes_objects_is_its_owners_alone(tmp_path):
 
 WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "e", "x1")
 """What may be the name of a host, and reads as something else than text without quotes."""
-STRINGS = (
+STRINGS: tuple[str, ...] = (
     *WORDS,
     "Y",
     "NO",
@@ -640,7 +642,7 @@ def test_the_next_command_leads_to_the_folder_whatever_its_name_is(tmp_path, nam
     folder.mkdir()
     where = folder if not name.startswith(b"-") else Path(os.fsdecode(name))
     shell = ["bash", "-c", f"cd {quoted(where)} && pwd -P | od -An -c"]
-    wanted = ["bash", "-c", 'cd -- "$1" && pwd -P | od -An -c', "bash", os.fsencode(folder)]
+    wanted = ["bash", "-c", 'cd -- "$1" && pwd -P | od -An -c', "bash", str(folder)]
     found = [
         subprocess.run(words, cwd=tmp_path, capture_output=True, check=True).stdout
         for words in (shell, wanted)
