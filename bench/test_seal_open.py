@@ -6,6 +6,7 @@ memory, without header, nonce, tag comparison and checks.
 """
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dtls_emu.crypto.framing import AAD_AT, CELL
 from dtls_emu.crypto.ipsec_mb_kernels import call_gcm
+from dtls_emu.crypto.libcrypto_kernels import CELLS_AT, CONTEXT_AT, FUNCTIONS_AT, LENGTH_AT, call_evp
+from dtls_emu.crypto.libcrypto_library import GCM_GET_TAG
 from dtls_emu.crypto.loopback import loopback_handshake
 from dtls_emu.crypto.registry import available, load
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.memory import kernel
+from dtls_emu.wire.memory import kernel, load_u64_native
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 
 
@@ -55,6 +58,8 @@ class Traffic:
         backend = load(name)
         client, server = loopback_handshake()
         source = client.established(with_connection=backend.needs_connection)
+        self.sealer: Any
+        self.opener: Any
         self.sealer, _ = backend.attach(source)
         _, self.opener = backend.attach(server.established(with_connection=backend.needs_connection))
         self.sequence = source.next_sequence
@@ -84,11 +89,13 @@ def traffic(request, benchmark, size):
 
 
 def test_seal(measure, traffic):
+    """A burst of packets becomes records, in place."""
     measure("seal", traffic.sealer.seal, traffic.packets)
     assert traffic.burst.size == traffic.size + RECORD_OVERHEAD
 
 
 def test_open(measure, traffic):
+    """A burst of records becomes packets, in place; all of them are authentic."""
     measure("open", traffic.opener.open, traffic.records)
     assert not traffic.status.any()
 
@@ -114,6 +121,7 @@ def ipsec_mb(size):
 
 @pytest.mark.parametrize("direction", ["seal", "open"])
 def test_bare_ipsec_mb(measure, ipsec_mb, direction):
+    """The library's functions alone, row after row, without our framing."""
     end = ipsec_mb.sealer if direction == "seal" else ipsec_mb.opener
     function = end._encrypt if direction == "seal" else end._decrypt
     arguments = (
@@ -126,10 +134,12 @@ def test_bare_ipsec_mb(measure, ipsec_mb, direction):
         end._cells,
     )
     measure(direction, call_for_rows, lambda: arguments)
+    assert (ipsec_mb.burst.buffer[RECORD_PREFIX : RECORD_PREFIX + ipsec_mb.size] != 0x5A).any()
 
 
 @pytest.mark.parametrize("direction", ["seal", "open"])
 def test_bare_aesgcm(measure, size, direction):
+    """Pyca's AESGCM alone, one call a packet, without our framing."""
     cipher, nonce, additional = AESGCM(os.urandom(32)), bytes(12), bytes(13)
     packet = bytes(size)
     if direction == "open":
@@ -141,3 +151,36 @@ def test_bare_aesgcm(measure, size, direction):
             call(nonce, packet, additional)
 
     measure(direction, loop, tuple)
+    assert len(call(nonce, packet, additional)) == size + (TAG if direction == "seal" else 0)
+
+
+@kernel
+def call_evp_for_rows(state, buffer, size, count):
+    """The bare EVP calls in our loop: in place, at our stride, on our nonces, without framing."""
+    context: Any = np.int64(load_u64_native(state, CONTEXT_AT))
+    initialise: Any = np.int64(load_u64_native(state, FUNCTIONS_AT))
+    update: Any = np.int64(load_u64_native(state, FUNCTIONS_AT + 8))
+    final: Any = np.int64(load_u64_native(state, FUNCTIONS_AT + 16))
+    control: Any = np.int64(load_u64_native(state, FUNCTIONS_AT + 24))
+    length_at = state.ctypes.data + LENGTH_AT
+    payload = buffer.ctypes.data + RECORD_PREFIX
+    cell = state.ctypes.data + CELLS_AT
+    for _ in range(count):
+        call_evp(initialise, (context, 0, 0, 0, cell))
+        call_evp(update, (context, 0, length_at, cell + AAD_AT, 13))
+        call_evp(update, (context, payload, length_at, payload, size))
+        call_evp(final, (context, payload + size, length_at, 0, 0))
+        call_evp(control, (context, GCM_GET_TAG, 16, payload + size, 0))
+        payload += size + RECORD_OVERHEAD
+        cell += CELL
+
+
+def test_bare_evp(measure, size):
+    """The system's OpenSSL alone, row after row, without our framing."""
+    try:
+        traffic = Traffic("libcrypto", size)
+    except BackendUnavailableError as error:
+        pytest.skip(str(error))
+    arguments = (traffic.sealer._state, traffic.burst.buffer, traffic.size, ROWS)
+    measure("seal", call_evp_for_rows, lambda: arguments)
+    assert (traffic.burst.buffer[RECORD_PREFIX : RECORD_PREFIX + traffic.size] != 0x5A).any()

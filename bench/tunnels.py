@@ -20,24 +20,31 @@ import time
 from collections import deque
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from dtls_emu.cli.output import print_table
 from dtls_emu.cli.streams import run_command
 from dtls_emu.measure.machine import one_core, undisturbed
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.star import HUB, Star
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
 from dtls_emu.wire.protocol import APPLICATION_DATA
 
 
 SPOKE = "spoke-1"
-TUNNEL_PORT = 4433
+TUNNEL_PORT = TunnelSettings().port
 PACKETS, SIZE = 45, 1400
 """Of a burst: a 64 KB super-packet, cut."""
 
 FLOOD_PORTS = range(1024, 49_152)
 """Those that no association has."""
+
+
+def keys_of(tunnel: Any) -> Any:
+    """Where a tunnel gets its keys: here, from handshakes."""
+    return tunnel.key_source
 
 
 def main(arguments: list[str]) -> int:
@@ -139,11 +146,11 @@ def flood(rng: Random) -> dict[str, float]:
             rows[name].append(run(bursts, hellos, cookies))
             offered += bursts
     tunnel = hub.tunnels[SPOKE]
-    assert not tunnel._attempts.running, "nothing is remembered of a hello without a cookie"
+    assert not keys_of(tunnel).running, "nothing is remembered of a hello without a cookie"
     before = resident()
     with_good = run(bursts, PACKETS, cookies=True)
     offered += bursts
-    attempts, grown = len(tunnel._attempts.running), resident() - before
+    attempts, grown = len(keys_of(tunnel).running), resident() - before
     assert state["delivered"] == PACKETS * offered, "a live tunnel loses nothing in a flood"
     quiet, loud = rows["none"], rows["one a burst"]
     cost_s = statistics.median(b - a for a, b in zip(quiet, loud, strict=True)) / bursts

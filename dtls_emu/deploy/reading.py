@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from dtls_emu.assembly.lab_document import check_document
 from dtls_emu.deploy.records import RECORDS, Made, first_problem, parse_made, read_records, record_key
 from dtls_emu.errors import RunError
+from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
-from dtls_emu.files.writing import MAX_BYTES
 from dtls_emu.lab.model import LabModel, Name
 from dtls_emu.lab.problems import dotted
+from dtls_emu.paths import as_given
 
 
 __all__ = [
@@ -158,7 +159,7 @@ def _said(error: Exception) -> str:
 def _read_header(path: Path) -> tuple[RunState | None, dict[str, Any] | None, list[str]]:
     """The state without what was made, the plain data of its file, and what is wrong with it."""
     try:
-        document = json.loads(read_file(path, MAX_BYTES, follow=False))
+        document = json.loads(read_file(path, MAX_DOCUMENT, follow=False))
     except FileNotFoundError:
         return None, None, [f"{path}: is not there"]
     except OSError as error:
@@ -198,5 +199,5 @@ def damaged_run(folder: Path, damage: Sequence[str]) -> RunError:
     """Why nothing is done with a run but to end it."""
     more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
     return RunError(
-        f"{damage[0]}{more}; `sudo dtls-emu down {shlex.quote(folder.name)}` ends the run by what can be read of it"
+        f"{damage[0]}{more}; `{as_given('down')} {shlex.quote(folder.name)}` ends the run by what can be read of it"
     )

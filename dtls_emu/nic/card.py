@@ -247,8 +247,8 @@ class Card:
         """Begin a fresh association with a peer host now, beside the live one."""
         self._arena.reset()
         effects: list[Effect] = []
-        self.tunnels[peer].rekey(now)
-        self.tunnels.after(self.tunnels[peer], effects, now)
+        tunnel = self.tunnels[peer]
+        self.tunnels.after(tunnel, tunnel.rekey(now), effects, now)
         return self._finish(effects, now)
 
     def install(self, peer: str, keys: SessionKeys, now: float) -> list[Effect]:
@@ -259,8 +259,8 @@ class Card:
         """
         self._arena.reset()
         effects: list[Effect] = []
-        self.tunnels[peer].install(keys, now)
-        self.tunnels.after(self.tunnels[peer], effects, now)
+        tunnel = self.tunnels[peer]
+        self.tunnels.after(tunnel, tunnel.install(keys, now), effects, now)
         return self._finish(effects, now)
 
     def port_unavailable(self, port: int, now: float) -> list[Effect]:
@@ -271,8 +271,7 @@ class Card:
         self._arena.reset()
         effects: list[Effect] = []
         for tunnel in self.tunnels.values():
-            if tunnel.port_unavailable(port, now):
-                self.tunnels.after(tunnel, effects, now)
+            self.tunnels.after(tunnel, tunnel.port_unavailable(port, now), effects, now)
         return self._finish(effects, now)
 
     def close(self, now: float) -> list[Effect]:

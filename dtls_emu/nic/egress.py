@@ -145,9 +145,8 @@ class Egress:
         effects.append(Transmit(out, paths.local_port(path), paths.destination(path)))
         if by_call:
             tunnel = self.tunnels[paths.peer(path).name]
-            tunnel.seal(out, now)
-            if tunnel.touched:
-                self.tunnels.after(tunnel, effects, now)
+            _, outcome = tunnel.seal(out, now)
+            self.tunnels.after(tunnel, outcome, effects, now)
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count packets that go no further."""
@@ -267,8 +266,7 @@ class Egress:
         if flow is not None and flow.peer is not None and flow.facts.tunnel_failed:
             # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
             generation, tunnel = self._view.generation, self.tunnels[flow.peer.name]
-            tunnel.connect(now)
-            self.tunnels.after(tunnel, effects, now)
+            self.tunnels.after(tunnel, tunnel.connect(now), effects, now)
             if self._view.generation != generation:  # that has changed what the decision rests on
                 flow = self._slow_path.decide_egress(machine, key, now)
         if flow is None:
@@ -336,16 +334,19 @@ class Egress:
                 burst = burst.slice(room, burst.count)
             self._await_tunnel(number, tunnel, burst, effects, now)
             return
+        caused = []
         for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
             nbytes = wire.nbytes - wire.count * ENCAPSULATION
             self._account(number, flow.decision, Sent.ENCRYPTED, wire, nbytes, now)
-            association = tunnel.seal(wire, now)
+            association, outcome = tunnel.seal(wire, now)
             self.counters.encrypted += wire.count
             effects.append(
                 Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port))
             )
-        if tunnel.touched:
-            self.tunnels.after(tunnel, effects, now)
+            if not outcome.is_quiet:
+                caused.append(outcome)
+        for outcome in caused:
+            self.tunnels.after(tunnel, outcome, effects, now)
 
     def _send_clear(
         self, number: int, decision: Decision, burst: Burst, effects: list[Effect], now: float
@@ -376,8 +377,8 @@ class Egress:
             self._send_clear(number, in_clear_meanwhile(flow.facts, profile), burst, effects, now)
         else:
             self._drop_of(flow, DropReason.FIRST_PACKET, burst.packets, burst.mark)
-        tunnel.connect(now, waiting=choice is FirstPacket.QUEUE)
-        self.tunnels.after(tunnel, effects, now)
+        outcome = tunnel.connect(now, waiting=choice is FirstPacket.QUEUE)
+        self.tunnels.after(tunnel, outcome, effects, now)
 
     def _wire(self, flow: EgressFlow, burst: Burst, headroom: int, tailroom: int) -> list[Burst]:
         """The rows behind their encapsulation, with room for a record around each."""

@@ -116,11 +116,11 @@ class Ingress:
             self._deliver(burst, self._all_ok, host, effects, now, in_clear=True)
         else:
             tunnel = self.tunnels[host.name]
-            for opened, status in tunnel.receive(burst, local_port, source[1], now):
+            outcome = tunnel.receive(burst, local_port, source[1], now)
+            for opened, status in outcome.opened:
                 opened.tos = burst.tos
                 self._deliver(opened, status, host, effects, now, in_clear=False)
-            if self.tunnels.is_behind(tunnel):
-                self.tunnels.after(tunnel, effects, now)
+            self.tunnels.after(tunnel, outcome, effects, now)
 
     def receive_opened(
         self,
@@ -134,10 +134,10 @@ class Ingress:
         """Take datagrams that kernels have opened, and cannot deliver; `ok` of them verified."""
         self.counters.received += burst.count
         tunnel = self.tunnels[host.name]
-        for opened, verdicts in tunnel.receive_opened(burst, status, ok, now):
+        outcome = tunnel.receive_opened(burst, status, ok, now)
+        for opened, verdicts in outcome.opened:
             self._deliver(opened, verdicts, host, effects, now, in_clear=False)
-        if self.tunnels.is_behind(tunnel):
-            self.tunnels.after(tunnel, effects, now)
+        self.tunnels.after(tunnel, outcome, effects, now)
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count records or datagrams that go no further."""

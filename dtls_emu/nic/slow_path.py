@@ -48,15 +48,18 @@ class SlowPath:
             return None
         topology = self._view.topology
         located = topology.locate(vm.network, key.destination)
-        peer = None
-        failed = False
+        peer = tunnel = None
         if located is not None and located.host != self._view.host:
             peer = topology.hosts[located.host]
-            if peer.name in self.tunnels:
-                tunnel = self.tunnels[peer.name]
-                failed = tunnel.active is None and bool(tunnel.failure)
+            tunnel = self.tunnels.get(peer.name, None)
+        failed = tunnel is not None and tunnel.has_failed(now)
         facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
         decision = decide(facts, topology.profile)
+        if tunnel is not None and failed and decision.verdict is Verdict.DROP and not tunnel.is_pausing(now):
+            # Nothing is lost by waiting for the attempt that runs, or that this packet begins.
+            failed = False
+            facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment)
+            decision = decide(facts, topology.profile)
         header = None
         inner_mtu = vm.mtu
         if facts.destination is not None and peer is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dtls_emu.nic.effects import ClosePort, RequestKeys, Transmit
 from dtls_emu.nic.waiting import WaitingRoom
-from dtls_emu.tunnel.attempts import HalfOpen
+from dtls_emu.tunnel.handshake_keys import HalfOpen
 from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.tunnel import Tunnel
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.effects import Effect
     from dtls_emu.nic.offload.paths import Paths
     from dtls_emu.nic.view import CardView
+    from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.settings import TunnelSettings
 
@@ -85,7 +86,6 @@ class Tunnels(Mapping[str, Tunnel]):
         self._waiting: dict[str, WaitingRoom] = {}
         self._timers: list[tuple[float, str]] = []  # a heap; only the earliest of each peer counts
         self._timer_of: dict[str, float] = {}
-        self._seen: dict[str, tuple[int, int, int, int]] = {}
         self._is_closed = False
 
     def __getitem__(self, peer: str) -> Tunnel:
@@ -121,9 +121,9 @@ class Tunnels(Mapping[str, Tunnel]):
         """Say goodbye on every tunnel; those that are made later are closed, too."""
         self._is_closed = True
         for peer, tunnel in self._tunnels.items():
-            tunnel.close(now)
+            outcome = tunnel.close(now)
             self.drop_waiting(peer)
-            self.after(tunnel, effects, now)
+            self.after(tunnel, outcome, effects, now)
 
     # ------------------------------------------------------------------------------------------- timers
 
@@ -144,8 +144,7 @@ class Tunnels(Mapping[str, Tunnel]):
         for peer in [each for each in order if each in wanted]:
             tunnel = self._tunnels[peer]
             if tunnel.timeout() <= now:
-                tunnel.handle_timeout(now)
-                self.after(tunnel, effects, now)
+                self.after(tunnel, tunnel.handle_timeout(now), effects, now)
             else:
                 self._set_timer(tunnel)
 
@@ -157,34 +156,30 @@ class Tunnels(Mapping[str, Tunnel]):
 
     # ------------------------------------------------------------------------------------------- outcomes
 
-    def is_behind(self, tunnel: Tunnel) -> bool:
-        """Whether a tunnel wants to be looked after: it has something to say, or has counted something."""
-        return tunnel.touched or self._seen[tunnel.peer.name][2:] != (tunnel.control, tunnel.extra_records)
-
-    def after(self, tunnel: Tunnel, effects: list[Effect], now: float) -> None:
-        """Do what has come of a call on a tunnel: send, count, note timers, notice that it came up, or failed."""
+    def after(self, tunnel: Tunnel, outcome: Outcome, effects: list[Effect], now: float) -> None:
+        """Carry out what a tunnel's call has caused, but for what it has opened, which is delivered before."""
+        if outcome.is_quiet:
+            return
         peer = tunnel.peer
-        for out in tunnel.take_outgoing():
+        self._ingress.control += outcome.control
+        self._ingress.received += outcome.extra_records
+        for reason, count, mark in outcome.dropped:
+            self._drop_in(reason, count, mark)
+        for out in outcome.datagrams:
             datagram = np.frombuffer(out.datagram, np.uint8)
             effects.append(
                 Transmit(Burst.from_datagrams(datagram), out.local_port, (peer.address, out.remote_port))
             )
-        effects += [ClosePort(port) for port in tunnel.take_closed_ports()]
-        effects += [RequestKeys(peer.name, port) for port in tunnel.take_key_requests()]
-        tunnel.touched = False
+        effects += [ClosePort(port) for port in outcome.closed_ports]
+        effects += [RequestKeys(peer.name, port) for port in outcome.key_requests]
         self._paths.refresh(self._view.topology.hosts[peer.name], tunnel)
         self._set_timer(tunnel)
-        seen = tunnel.changes, tunnel.failures, tunnel.control, tunnel.extra_records
-        before, self._seen[peer.name] = self._seen[peer.name], seen
-        self._ingress.control += tunnel.control - before[2]
-        self._ingress.received += tunnel.extra_records - before[3]
-        if seen[:2] == before[:2]:
+        if not (outcome.keys_changed or outcome.attempt_failed):
             return
         self._view.revalidate()  # what a flow's decision rests on has changed
-        has_failed = tunnel.failures != before[1]
-        if tunnel.room() or (has_failed and tunnel.active is None):
+        if tunnel.room() or (outcome.attempt_failed and tunnel.active is None):
             self.released.append(peer.name)
-        elif has_failed:
+        elif outcome.attempt_failed:
             # The key is worn out, and there is no other. Clear is for a peer that there is no tunnel to.
             self.drop_waiting(peer.name)
 
@@ -205,11 +200,8 @@ class Tunnels(Mapping[str, Tunnel]):
             settings=self._settings,
             ports=self._ports,
             path_mtu=self._view.path_mtu(peer),
-            on_drop=self._drop_in,
             half_open=self._half_open,
         )
         if self._is_closed:
-            tunnel.close(0.0)
-            tunnel.touched = False
-        self._seen[peer] = tunnel.changes, tunnel.failures, 0, 0
+            tunnel.close(0.0)  # there is nobody yet to say so to
         return tunnel

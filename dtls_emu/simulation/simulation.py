@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 
     from dtls_emu.events import WireEvent
     from dtls_emu.nic.card import Card, Engine
+    from dtls_emu.progress import Progress
     from dtls_emu.simulation.guests.traffic import Executor
     from dtls_emu.tunnel.tunnel import Tunnel
     from dtls_emu.vocabulary import FirstPacket
-
-    Progress = Callable[[int, int, str], object]
-    """``progress(done, total, what)``, as :mod:`dtls_emu.measure` has it."""
 
 
 __all__ = ["DEADLINE", "Outcome", "simulate"]

@@ -6,7 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.wire.memory import kernel, load_u8, load_u16_be
-from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
+from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, MAX_PACKET, UDP_HEADER
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ __all__ = [
     "MAX_PACKET",
     "MF_OR_OFFSET",
     "MORE_FRAGMENTS",
-    "NO_NEXT_HEADER",
     "ROUTING",
     "SUM_IN_FIELD",
     "TCP",
@@ -55,15 +54,11 @@ __all__ = [
     "transport_layout",
 ]
 
-MAX_PACKET: Final = 65535
-"""Most bytes of an IPv4 packet, and of the payload of an IPv6 one: the length fields have 16 bits."""
-
 # IP protocols, https://www.iana.org/assignments/protocol-numbers
 ICMP: Final = 1
 TCP: Final = 6
 UDP: Final = 17
 ICMPV6: Final = 58
-NO_NEXT_HEADER: Final = 59
 
 ICMP_ECHO: Final = 8  # RFC 792
 ICMP_ECHO_REPLY: Final = 0

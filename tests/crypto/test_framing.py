@@ -17,6 +17,7 @@ from dtls_emu.crypto.framing import (
     fill_salt,
     frame_rows,
     grow_to_records,
+    read_frame,
     read_frames,
     require_openable,
     require_sealable,
@@ -82,6 +83,7 @@ def test_frames_are_read_from_the_wire_bit_by_bit(prefixes):
     read_frames(burst.buffer, 0, burst.stride, 37, burst.count, 37, status, table)
     assert not status.any()
     for row, prefix in enumerate(prefixes):
+        assert (bytes(SALT), *read_frame(burst.row(row).data)) == cell(table, row)
         length = (int.from_bytes(prefix[11:13], "big") - 24) & 0xFFFF
         additional = prefix[3:11] + prefix[:3] + length.to_bytes(2, "big")
         assert cell(table, row) == (bytes(SALT), prefix[13:21], additional)
@@ -148,8 +150,10 @@ def test_what_cannot_be_sealed_is_refused(changes, first_sequence):
 
 def test_the_last_row_needs_no_more_room_than_its_own_tag():
     """A wire buffer may end right behind the last record."""
-    exact = burst_with(buffer=np.zeros(2 * 137 + 21 + 50 + 16, np.uint8))
-    require_sealable(exact, MAX_SEQUENCE - 2)
+    needed = 2 * 137 + 21 + 50 + 16
+    require_sealable(burst_with(buffer=np.zeros(needed, np.uint8)), MAX_SEQUENCE - 2)
+    with pytest.raises(LocalProtocolError):
+        require_sealable(burst_with(buffer=np.zeros(needed - 1, np.uint8)), MAX_SEQUENCE - 2)
 
 
 @pytest.mark.parametrize(

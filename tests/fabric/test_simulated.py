@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -286,7 +287,7 @@ def test_settings_can_change_at_run_time_and_only_that_direction(make_net):
 def test_a_tap_sees_every_datagram_as_it_was_sent(make_net):
     """Carried, corrupted and dropped ones, with time, ends, mark and fate; not after it has ended."""
     net = make_net(corrupt=1.0)
-    events = []
+    events: list[Any] = []
     untap = net.fabric.tap(events.append)
     net.clock.run_until(2.0)
     net.send(DATA + b"one", DATA + b"two", mark=3)
@@ -308,7 +309,7 @@ def test_a_tap_sees_every_datagram_as_it_was_sent(make_net):
 def test_a_tap_sees_a_burst_that_travels_whole(make_net):
     """The shortcut for clean links reports each row."""
     net = make_net()
-    events = []
+    events: list[Any] = []
     net.fabric.tap(events.append)
     net.send(*packets(3))
     assert [event.payload for event in events] == packets(3)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dtls_emu import paths
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric import udp
+from dtls_emu.machine import linux
 from dtls_emu.machine import probe as probing
+from dtls_emu.machine.keeper import KeeperFailedError
 from dtls_emu.machine.probe import Offer, OfferState, is_ready, probe
-from dtls_emu.wire import kernel_cache
+from dtls_emu.machine.unsharing import Step, UnshareError
 
 
 def by_name(offers):
@@ -103,8 +108,20 @@ def test_a_library_that_is_not_installed_says_what_is_used_instead(monkeypatch):
     monkeypatch.setattr(probing, "open_library", unavailable)
     (offer,) = probing._ipsec_mb()
     assert offer.state == OfferState.NO
-    assert offer.reason.endswith("is not installed; the cryptography backend is used")
+    assert offer.reason.endswith("is not installed; the libcrypto backend is used")
     assert offer.remedy == "apt install libipsec-mb1"
+
+
+def test_without_openssl_as_a_library_python_packages_do(monkeypatch):
+    """It says what is used instead, and what to install."""
+    monkeypatch.setattr(probing, "open_libcrypto", unavailable_openssl)
+    (offer,) = probing._libcrypto()
+    assert (offer.state, offer.remedy) == (OfferState.NO, "apt install libssl3")
+    assert offer.reason == "OpenSSL 3 is not installed as a library; the cryptography backend is used"
+
+
+def unavailable_openssl():
+    raise BackendUnavailableError("OpenSSL 3 is not installed as a library (Debian: apt install libssl3)")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +141,7 @@ def test_the_cpu_is_judged_by_what_aes_gcm_needs(monkeypatch, flags, state):
 
 def test_a_single_core_is_a_limit(monkeypatch):
     """Both ends of a benchmark share it."""
-    facts = {"cpu": {"model": None, "features": [], "usable_cores": 1}}
+    facts: dict[str, Any] = {"cpu": {"model": None, "features": [], "usable_cores": 1}}
     monkeypatch.setattr(probing, "environment", lambda: facts)
     assert by_name(probing._cpu())["cores"].state == OfferState.LIMITED
 
@@ -162,7 +179,7 @@ def cache_places(monkeypatch, tmp_path):
     """A temporary folder, and nothing that the user has said."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.tempfile.tempdir", str(tmp_path / "tmp"))
     return tmp_path
 
 
@@ -184,7 +201,7 @@ def test_numba_says_what_is_used_instead_and_why(monkeypatch, cache_places):
     assert f"compiled kernels are kept in {cache_places}/tmp/dtls-emu-kernels-" in offer.reason
     assert "NUMBA_CACHE_DIR: /proc/nowhere" in offer.reason
     assert "NUMBA_CACHE_DIR" in offer.remedy
-    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", "/proc/nowhere")
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.tempfile.tempdir", "/proc/nowhere")
     (offer,) = probing._numba()
     assert offer.state == OfferState.LIMITED
     assert "compiled anew at every start" in offer.reason
@@ -193,15 +210,15 @@ def test_numba_says_what_is_used_instead_and_why(monkeypatch, cache_places):
 def test_without_the_privilege_no_device_is_touched(monkeypatch):
     """TUN is reported as not tried, the privilege as missing."""
     monkeypatch.setattr(probing, "_has_net_admin", lambda: False)
-    monkeypatch.setattr(probing.Path, "exists", lambda _: True)
-    monkeypatch.setattr(probing.os, "open", pytest.fail)
+    monkeypatch.setattr("dtls_emu.machine.probe.Path.exists", lambda _: True)
+    monkeypatch.setattr("dtls_emu.machine.probe.os.open", pytest.fail)
     assert {offer.state for offer in [*probing._tun(), *probing._privileges()]} == {OfferState.NO}
     assert by_name(probing._tun())["TUN offloads"].reason == "not tried: needs CAP_NET_ADMIN"
 
 
 def test_a_machine_without_the_tun_device_says_how_to_get_it(monkeypatch):
     """On the machine and in a container."""
-    monkeypatch.setattr(probing.Path, "exists", lambda _: False)
+    monkeypatch.setattr("dtls_emu.machine.probe.Path.exists", lambda _: False)
     assert [offer.remedy for offer in probing._tun()] == [
         "modprobe tun; in a container also --device /dev/net/tun"
     ] * 2
@@ -212,10 +229,10 @@ def test_tun_offloads_tell_a_kernel_without_uso_from_one_without_any(monkeypatch
     """USO is newer than the rest."""
 
     def ioctl(_file, request, argument):
-        if request == probing._TUNSETOFFLOAD and argument & refused:
+        if request == linux.TUNSETOFFLOAD and argument & refused:
             raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(probing.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr("dtls_emu.machine.tun.fcntl.ioctl", ioctl)
     assert probing._tun_offloads(0).state == state
 
 
@@ -227,6 +244,47 @@ def test_a_namespace_that_is_refused_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     (offer,) = probing._network_namespaces()
     assert (offer.state, offer.reason) == (OfferState.NO, "Operation not permitted")
+
+
+def refused(step, number):
+    """A keeper that is refused a step."""
+
+    def try_namespaces(_user):
+        error = UnshareError(step, OSError(number, os.strerror(number)))
+        raise KeeperFailedError(str(error), error)
+
+    return try_namespaces
+
+
+def test_hosts_without_root_are_tried_and_a_refusal_comes_with_the_setting_that_is_behind_it(monkeypatch):
+    """The same words as those of `up`."""
+    monkeypatch.setattr(probing, "try_namespaces", refused(Step.USER, errno.ENOSPC))
+    (offer,) = probing._without_root()
+    assert offer.state == OfferState.NO
+    assert offer.reason.startswith("user namespace: the limit user.max_user_namespaces is ")
+    assert offer.remedy.startswith("sysctl -w user.max_user_namespaces=")
+
+
+def test_hosts_without_root_also_need_a_place_for_their_runs(monkeypatch):
+    """Namespaces may be had; without a runtime folder it is a limit, and what to do is said."""
+    monkeypatch.setattr(probing, "try_namespaces", lambda _user: None)
+    monkeypatch.setattr(paths, "is_root", lambda: False)
+    monkeypatch.setattr("dtls_emu.paths.os.geteuid", lambda: 1000)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    (offer,) = probing._without_root()
+    assert offer.state == OfferState.LIMITED
+    assert "; XDG_RUNTIME_DIR is not set" in offer.reason
+    assert "log in on a console or by ssh" in offer.remedy
+
+
+@pytest.mark.root
+def test_what_is_tried_without_root_leaves_nothing_behind():
+    """No process, no mount."""
+    before = set(Path("/proc").glob("[0-9]*/mountinfo"))
+    probing._without_root()
+    new = [path for path in Path("/proc").glob("[0-9]*/mountinfo") if path not in before]
+    texts = [path.read_text() for path in new if path.exists()]
+    assert not any(" dtls-emu-" in text for text in texts)
 
 
 @pytest.mark.root

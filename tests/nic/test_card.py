@@ -7,9 +7,11 @@ import pytest
 
 from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.packets import A2, SECRET, A, B, C, udp
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
+from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
@@ -56,6 +58,7 @@ def test_a_card_begins_its_own_ports_where_it_is_told_to():
         first_port=50_000,
     )
     (hello,) = card.from_guest("a", Burst.from_packets([udp()]), 0.0)
+    assert isinstance(hello, Transmit)
     assert hello.source_port == 50_000
     allocator = PortAllocator(65_535)
     assert [allocator.take() for _ in range(2)] == [65_535, DYNAMIC_PORTS.start]
@@ -324,6 +327,39 @@ def test_a_failed_tunnel_falls_back_or_drops_and_is_tried_again(make_wire, enfor
     assert wire.delivered["b"][-1] == udp(payload=SECRET * 2)
     assert (SECRET in on_the_fabric(wire)) is delivered
     assert wire.cards["h1"].tunnels["h2"].handshakes == 1
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "moment"),
+    [
+        (Enforcement.ALLOW_UNENCRYPTED, 100),  # what was known of the peer is old
+        (Enforcement.DROP_UNENCRYPTED, 100),
+        (
+            Enforcement.DROP_UNENCRYPTED,
+            20,
+        ),  # and where there is no clear to fall back to, waiting loses nothing
+    ],
+)
+def test_the_first_packet_after_an_outage_waits_for_the_attempt_that_it_begins(
+    make_wire, enforcement, moment
+):
+    """It is neither dropped nor in clear for a failure of before: the peer may be back, and is."""
+    wire = make_wire(enforcement=enforcement)
+    wire.cut = True
+    wire.send("a", udp())
+    wire.wait(until=moment)
+    tunnel = wire.cards["h1"].tunnels["h2"]
+    assert tunnel.failure
+    assert tunnel.state is TunnelState.BACKING_OFF
+    wire.cut = False
+    wire.datagrams.clear()
+    wire.drops.clear()
+    wire.delivered.clear()
+    wire.send("a", udp())
+    assert wire.delivered == {"b": [udp()]}
+    assert SECRET not in on_the_fabric(wire)
+    assert wire.drops == []
+    assert (tunnel.handshakes, tunnel.failure) == (1, "")
 
 
 def test_closing_overwrites_the_keys_and_tells_the_peer(make_wire):

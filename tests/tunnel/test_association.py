@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from dtls_emu.crypto.native import native_end
 from dtls_emu.crypto.registry import load
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.handshake import Finished
 from dtls_emu.tunnel.record_kernels import UNFIT, open_burst, seal_burst
 from dtls_emu.tunnel.settings import CONTROL_RECORDS, TunnelSettings
 from dtls_emu.wire.burst import MAX_ROWS, Burst, Shape
@@ -22,7 +23,12 @@ from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.protocol import MAX_PLAINTEXT
 
 
-BACKENDS = ["cryptography", pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"]
+BACKENDS = [
+    "cryptography",
+    pytest.param("libcrypto", marks=pytest.mark.libcrypto),
+    pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb),
+    "null",
+]
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ class Recorder:
 @pytest.mark.parametrize("backend", ["openssl", *BACKENDS])
 def test_raw_keys_are_overwritten_as_soon_as_the_backend_has_them(backend):
     """Invariant 6 of the design; the backend's own copies carry traffic all the same."""
-    recorder = Recorder(backend)
+    recorder: Any = Recorder(backend)
     pair = Pair(backend=recorder)
     pair.connect()
     pair.run(1.0)
@@ -77,19 +83,19 @@ def test_raw_keys_are_overwritten_as_soon_as_the_backend_has_them(backend):
 
 def test_raw_keys_are_overwritten_when_no_backend_takes_them():
     """A refusal is the caller's to handle; the keys are gone."""
-    recorder = Recorder("cryptography", refuses=True)
-    keys = [TrafficKeys(bytearray(secrets.token_bytes(32)), bytearray(4)) for _ in range(2)]
+    recorder: Any = Recorder("cryptography", refuses=True)
+    write, read = (TrafficKeys(bytearray(secrets.token_bytes(32)), bytearray(4)) for _ in range(2))
     with pytest.raises(LocalProtocolError, match="refused"):
         Association(
-            Established(*keys),
+            Established(write, read),
             recorder,
-            Finished(b"", 0),
+            None,
             TunnelSettings(),
             is_client=True,
             ends=(1, 2),
             now=0.0,
         )
-    assert [each.key for each in keys] == [bytes(32)] * 2
+    assert [write.key, read.key] == [bytes(32)] * 2
 
 
 @pytest.mark.parametrize("records", [8, 2**48 - 3, 2**60])
@@ -182,7 +188,8 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
     print(f"seed {seed}")
     rng = Random(seed)
     client, server = make_ends(backend)
-    sealer, opener = native_end(client.sealer), native_end(server.opener)
+    seal, seal_state = present(native_end(client.sealer))[:2]
+    open_, open_state = present(native_end(server.opener))[:2]
     done = [0, 0]
     for _ in range(3000):
         memory = np.full(4096, 0xA5, np.uint8)

@@ -1,10 +1,12 @@
 """The cookie exchange (RFC 6347 4.2.1): nothing is kept, and little is sent, for an address nobody has proven."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
@@ -16,6 +18,11 @@ from dtls_emu.wire.record import pull_handshake_header, pull_records_untrusted, 
 
 ADDRESS = ("10.255.0.1", 50_000)
 PORTS = (4433, 49_152)
+
+
+def keys_of(tunnel: Any) -> Any:
+    """Where a tunnel gets its keys: here, from handshakes."""
+    return tunnel.key_source
 
 
 def hello(parameters=b"parameters", cookie=b""):
@@ -90,7 +97,7 @@ def test_without_a_cookie_a_server_sends_no_more_than_it_gets():
         assert {len(datagram) for datagram in answers} == {60}
         assert len(first) >= max(size, 60)
     assert {kind for _, kind in plain_records(pair, "beta")} == {HELLO_VERIFY_REQUEST}
-    assert pair.server._attempts.running == {}
+    assert keys_of(pair.server).running == {}
     assert pair.server.state is TunnelState.IDLE
     pair.run(until=100)
     assert len(pair.wire) == 10, "something was retransmitted"
@@ -128,7 +135,8 @@ def test_an_invalid_cookie_is_as_good_as_none(change):
     pair = Pair()
     second = bytearray(hellos(pair)[1])
     pair = Pair()
-    cookie = pull_client_hello_untrusted(pull_records_untrusted(bytes(second))[0].fragment).cookie
+    (record,) = pull_records_untrusted(bytes(second))
+    cookie = present(pull_client_hello_untrusted(record.fragment)).cookie
     port = PORTS[1]
     if change == "cookie":
         second[second.index(cookie)] ^= 1
@@ -139,7 +147,7 @@ def test_an_invalid_cookie_is_as_good_as_none(change):
     else:
         pair.now = 130.0
     pair.inject("beta", PORTS[0], port, bytes(second))
-    assert pair.server._attempts.running == {}
+    assert keys_of(pair.server).running == {}
     assert [kind for _, kind in plain_records(pair, "beta")] == [HELLO_VERIFY_REQUEST]
 
 
@@ -148,14 +156,14 @@ def test_with_a_good_cookie_the_certificate_comes():
     second = hellos(Pair())[1]
     pair = Pair()
     pair.inject("beta", *PORTS, second)
-    assert len(pair.server._attempts.running) == 1
+    assert len(keys_of(pair.server).running) == 1
     assert next(kind for _, kind in plain_records(pair, "beta")) == SERVER_HELLO
 
 
 def pieces(hello, *cuts):
     """A hello's datagram as one for each of its fragments, numbered one after another."""
     (record,) = pull_records_untrusted(hello)
-    header = pull_handshake_header(record.fragment)
+    header = present(pull_handshake_header(record.fragment))
     datagrams = []
     for number, (start, end) in enumerate(pairwise((0, *cuts, header.length))):
         place = start.to_bytes(3, "big") + (end - start).to_bytes(3, "big")
@@ -175,7 +183,7 @@ def test_of_a_first_hello_in_fragments_nothing_is_kept():
     pair.inject("beta", *PORTS, pieces(first, 35)[0])
     assert [len(datagram) for *_, datagram in pair.wire] == [60]
     assert len(start) >= 60, "the answer would be larger than what it answers"
-    assert pair.server._attempts.running == {}
+    assert keys_of(pair.server).running == {}
     assert pair.server.state is TunnelState.IDLE
     assert pair.dropped["beta"] == {DropReason.HANDSHAKE_NOISE: 2}
 
@@ -187,7 +195,7 @@ def test_a_hello_in_fragments_is_put_together_once_it_has_a_good_cookie(order):
     datagrams = pieces(hellos(Pair())[1], 80, 130)
     for position, index in enumerate(order):
         assert plain_records(pair, "beta") == []
-        assert len(pair.server._attempts.running) == min(position, 1)
+        assert len(keys_of(pair.server).running) == min(position, 1)
         pair.inject("beta", *PORTS, datagrams[index])
     (answer, kind), *_ = plain_records(pair, "beta")
     assert (kind, answer.sequence) == (SERVER_HELLO, 1 + 2)
@@ -201,11 +209,11 @@ def test_a_hello_that_never_becomes_whole_is_given_up():
     pair.inject("beta", *PORTS, pieces(second, 100)[0])
     pair.inject("beta", PORTS[0], PORTS[1] + 1, second)  # a cookie is good for one port
     pair.run(until=14.9)
-    assert len(pair.server._attempts.running) == 1
-    assert pair.server._attempts._half_open.count == 1
+    assert len(keys_of(pair.server).running) == 1
+    assert keys_of(pair.server)._half_open.count == 1
     pair.run(until=15.1)
-    assert pair.server._attempts.running == {}
-    assert pair.server._attempts._half_open.count == 0
+    assert keys_of(pair.server).running == {}
+    assert keys_of(pair.server)._half_open.count == 0
     pair.inject("beta", *PORTS, second)
     assert plain_records(pair, "beta")[-1][1] != HELLO_VERIFY_REQUEST
 

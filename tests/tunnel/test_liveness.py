@@ -41,7 +41,7 @@ def want(pair, seconds, senders):
 
 def attempts(pair, name="alpha"):
     """When a host sent the first hello of an attempt."""
-    begun = {}
+    begun: dict[int, float] = {}
     for moment, who, local, _, datagram in pair.wire:
         if who == name and datagram[0] == 0x16 and datagram[13] == 1:
             begun.setdefault(local, moment)
@@ -123,13 +123,11 @@ def test_an_authentic_record_amid_an_attempt_ends_the_presumption_and_not_the_at
     pair = given_up()
     pair.run(until=pair.client.retry_at)
     pair.connect()
-    assert pair.client.state is TunnelState.HANDSHAKING
+    assert (pair.client.state, pair.client.active) == (TunnelState.HANDSHAKING, None)
     pair.inject("alpha", *pair.old.ends, pair.server.active.empty_record())
-    assert pair.client.state is TunnelState.REKEYING
-    assert pair.client.active is pair.old
+    assert (pair.client.state, pair.client.active) == (TunnelState.REKEYING, pair.old)
     pair.run(until=pair.now + 16)
-    assert pair.client.state is TunnelState.UP
-    assert pair.client.active is pair.old
+    assert (pair.client.state, pair.client.active) == (TunnelState.UP, pair.old)
 
 
 def test_replayed_and_forged_records_do_not_end_the_presumption():
@@ -142,7 +140,7 @@ def test_replayed_and_forged_records_do_not_end_the_presumption():
     pair.freeze("beta")
     pair.send("alpha", b"into the void")
     pair.run(until=pair.now + 35)
-    old = pair.client._associations.get((49152, 4433))
+    old = pair.client._succession.associations.get((49152, 4433))
     assert pair.client.active is None
     for datagram in (captured, genuine[:-1] + bytes((genuine[-1] ^ 1,)), genuine[:20]):
         pair.inject("alpha", *old.ends, datagram)
@@ -191,8 +189,7 @@ def test_a_peer_that_falls_silent_while_a_rekey_runs_is_presumed_dead_when_that_
     cut["on"] = True
     pair.send("alpha", b"into the void")
     pair.run(until=pair.now + 10)
-    pair.client.rekey(pair.now)
-    pair._flush("alpha")
+    pair.rekey("alpha")
     pair.run(until=pair.now + 14)
     assert pair.client.state is TunnelState.REKEYING
     assert pair.client.active is not None

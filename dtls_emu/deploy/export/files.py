@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextlib import suppress
@@ -14,12 +13,13 @@ import yaml
 
 from dtls_emu.assembly.cards import issue_credentials
 from dtls_emu.deploy.export.compose import HOSTS_FOLDER, compose_document
-from dtls_emu.deploy.export.handout import CONFIG, GROUP, IMAGE, USER, hand_out
+from dtls_emu.deploy.export.handout import GROUP, IMAGE, USER, hand_out
 from dtls_emu.deploy.export.kubernetes import POD_NETWORK_MTU, fit_to_pods, host_documents
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
-from dtls_emu.files.writing import MAX_BYTES
-from dtls_emu.lab.topology import compile_lab
+from dtls_emu.host.config import CONFIG
+from dtls_emu.lab.compiling import compile_lab
 
 
 if TYPE_CHECKING:
@@ -73,14 +73,13 @@ def export_compose(lab: Lab, folder: Path, *, image: str = IMAGE) -> list[Path]:
     files = [_File(folder / COMPOSE_FILE, yaml_text([document], COMPOSE_HEADER), PUBLIC)]
     for each in handouts:
         own = folder / HOSTS_FOLDER / each.host
-        config = json.dumps(each.config, indent=1) + "\n"
-        files.append(_File(own / CONFIG, config.encode(), PUBLIC))
+        files.append(_File(own / CONFIG, each.config.encode(), PUBLIC))
         files += [_File(own / name, pem, SECRET, owner) for name, pem in each.credentials.items()]
     return _write(files)
 
 
 def export_kubernetes(
-    lab: Lab, folder: Path, *, image: str = IMAGE, mtu: int = POD_NETWORK_MTU
+    lab: Lab, folder: Path, *, image: str = IMAGE, mtu: int = POD_NETWORK_MTU, metrics_port: int | None = None
 ) -> list[Path]:
     """Write a file for each host, with all of its objects. Each holds the host's key, so it has mode 0600.
 
@@ -89,6 +88,7 @@ def export_kubernetes(
         folder: made when it is not there.
         image: name of the container image.
         mtu: of the cluster's pod network, in bytes.
+        metrics_port: where each host serves metrics, and its pod says so; None: nowhere.
 
     Returns:
         The files.
@@ -101,7 +101,9 @@ def export_kubernetes(
         [
             _File(
                 folder / f"{each.host}.yaml",
-                yaml_text(host_documents(lab.name, each, image=image), _KUBERNETES_HEADER),
+                yaml_text(
+                    host_documents(lab.name, each, image=image, metrics_port=metrics_port), _KUBERNETES_HEADER
+                ),
                 SECRET,
             )
             for each in _hand_out(fit_to_pods(lab, mtu))
@@ -174,7 +176,7 @@ class _File:
             ExportError: with another.
         """
         try:
-            if read_file(self.path, MAX_BYTES) == self.content:
+            if read_file(self.path, MAX_DOCUMENT) == self.content:
                 return True
         except FileNotFoundError:
             if not self.path.is_symlink():

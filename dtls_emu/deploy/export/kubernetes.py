@@ -16,26 +16,27 @@ ports, which it would publish on the machine.
 from __future__ import annotations
 
 import base64
-import json
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.deploy.export.handout import (
-    CONFIG,
     CONFIG_FOLDER,
     GROUP,
+    METRICS,
     PING_GROUPS,
     RUN_FOLDER,
     SECRETS_FOLDER,
-    TUN,
     USER,
+    check_image,
     lab_labels,
 )
 from dtls_emu.errors import LabFileError
+from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
+from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, path_overhead
+from dtls_emu.wire.overhead import IPV4_MINIMUM, IPV6_MINIMUM_MTU, path_overhead
 
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ RESERVED_NAMESPACES: Final = frozenset({"default"})
 RESERVED_PREFIX: Final = "kube-"
 """Namespaces that a cluster keeps for itself, and the one that is for what has none."""
 
-MIN_MTU: Final = {4: 576, 6: IPV6_MINIMUM_MTU}
+MIN_MTU: Final = {4: IPV4_MINIMUM, 6: IPV6_MINIMUM_MTU}
 """What a VM's network must carry, by IP version (RFC 791 3.1, RFC 8200 5)."""
 
 
@@ -93,15 +94,19 @@ def fit_to_pods(lab: Lab, mtu: int) -> Lab:
     )
 
 
-def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, Any]]:
+def host_documents(
+    lab: str, handout: Handout, *, image: str, metrics_port: int | None = None
+) -> list[dict[str, Any]]:
     """The objects of one host, in the order in which they are to be made.
 
     Args:
         lab: its name, which is the namespace's.
         handout: of the host.
         image: name of the container image.
+        metrics_port: where it serves metrics, and its pod says so in the annotations that scrapers go by; None: nowhere.
 
     Raises:
+        DtlsEmuError: no runtime takes the image's name.
         LabFileError: the lab's name is a namespace of the cluster's own.
     """
     if lab in RESERVED_NAMESPACES or lab.startswith(RESERVED_PREFIX):
@@ -123,7 +128,7 @@ def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, 
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": _config_name(host), **place},
-            "data": {CONFIG: json.dumps(handout.config, indent=1) + "\n"},
+            "data": {CONFIG: handout.config},
         },
         {
             "apiVersion": "v1",
@@ -156,13 +161,29 @@ def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, 
                 # Two cards with one certificate and one address would be two hosts.
                 "strategy": {"type": "Recreate"},
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": _pod(lab, handout, image)},
+                "template": {
+                    "metadata": {"labels": labels, **_annotations(metrics_port)},
+                    "spec": _pod(lab, handout, check_image(image), metrics_port),
+                },
             },
         },
     ]
 
 
-def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
+def _annotations(metrics_port: int | None) -> dict[str, Any]:
+    """By which a Prometheus in the cluster finds the pod, where it goes by annotations. Values are text."""
+    if metrics_port is None:
+        return {}
+    return {
+        "annotations": {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": str(metrics_port),
+            "prometheus.io/path": "/metrics",
+        }
+    }
+
+
+def _pod(lab: str, handout: Handout, image: str, metrics_port: int | None) -> dict[str, Any]:
     host = handout.host
     name, value = PING_GROUPS
     return {
@@ -188,9 +209,9 @@ def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
                 "labelSelector": {"matchLabels": lab_labels(lab)},
             }
         ],
-        "containers": [_container(host, image)],
+        "containers": [_container(host, image, metrics_port)],
         "volumes": [
-            {"name": "tun", "hostPath": {"path": TUN, "type": "CharDevice"}},
+            {"name": "tun", "hostPath": {"path": TUN_PATH, "type": "CharDevice"}},
             {"name": "config", "configMap": {"name": _config_name(host)}},
             {
                 "name": "credentials",
@@ -201,11 +222,14 @@ def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
     }
 
 
-def _container(host: str, image: str) -> dict[str, Any]:
+def _container(host: str, image: str, metrics_port: int | None) -> dict[str, Any]:
+    # Where the pod is reached is known to the cluster alone, so it is served on all of its addresses.
+    metrics = [] if metrics_port is None else [{"name": METRICS, "value": f"0.0.0.0:{metrics_port}"}]
     return {
         "name": "card",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
+        **({"env": metrics} if metrics else {}),
         "securityContext": {
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
             # A user who is not root has the capability through the program's file.
@@ -217,7 +241,7 @@ def _container(host: str, image: str) -> dict[str, Any]:
         "readinessProbe": _probe("ready", period=5, failures=1),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
         "volumeMounts": [
-            {"name": "tun", "mountPath": TUN},
+            {"name": "tun", "mountPath": TUN_PATH},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "credentials", "mountPath": SECRETS_FOLDER, "readOnly": True},
             {"name": host, "mountPath": RUN_FOLDER},

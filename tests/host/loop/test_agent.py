@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dtls_emu.host.device.tun import READ_COST, DeviceDrop
+from dtls_emu.testing.present import present
 from dtls_emu.testing.rig import ADDRESSES, ping, with_link
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason, FirstPacket, Keying
@@ -315,7 +316,12 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
     rig.guests["a"].send(ping("a", "b"))
     rig.settle()
     agent = rig.agents["h1"]
-    agent._open_port = lambda port: (opened.append(port), rig.fabrics["h1"].open_port(port))
+
+    def open_port(port):
+        opened.append(port)
+        return rig.fabrics["h1"].open_port(port)
+
+    agent._open_port = open_port
     agent.rekey("h2")
     rig.settle()
     rig.guests["a"].send(ping("a", "b", 1))
@@ -332,7 +338,7 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
 @contextmanager
 def taken(rig, host, count=3):
     """Another program has the ports that a host would take next."""
-    first = rig.tunnel(host)._ports._next
+    first = rig.tunnel(host)._renewal._ports._allocator._next
     with ExitStack() as programs:
         for port in range(first, first + count):
             program = programs.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -362,7 +368,7 @@ def test_ports_that_other_programs_have_cost_no_time(make_rig):
 
 def test_a_program_with_all_ports_is_a_reason_that_is_said(make_rig, monkeypatch):
     """And the host tries others a second later."""
-    monkeypatch.setattr("dtls_emu.tunnel.tunnel.PORT_TRIES", 3)
+    monkeypatch.setattr("dtls_emu.tunnel.renewal.PORT_TRIES", 3)
     rig = make_rig()
     with taken(rig, "h1"):
         rig.guests["a"].send(ping("a", "b"))
@@ -462,8 +468,8 @@ def test_what_arrives_is_what_was_sent_for_many_flows_and_sizes(make_rig):
     rig.guests["a"].send(ping("a", "b"))
     rig.settle()
     rig.guests["b"].received()
-    sent = {"a": [], "b": []}
-    arrived = {"a": [], "b": []}
+    sent: dict[str, list[tuple[int, bytes]]] = {"a": [], "b": []}
+    arrived: dict[str, list[bytes]] = {"a": [], "b": []}
     for _ in range(100):
         for source, destination in (("a", "b"), ("b", "a")):
             for _ in range(int(random.integers(0, 8))):
@@ -477,7 +483,7 @@ def test_what_arrives_is_what_was_sent_for_many_flows_and_sizes(make_rig):
             arrived[name] += rig.guests[name].received()
     for name, packets in arrived.items():
         for port in range(1, 5):
-            parsed = [parse_packet_untrusted(packet) for packet in packets]
+            parsed = [present(parse_packet_untrusted(packet)) for packet in packets]
             found = b"".join(
                 packet[28:]
                 for packet, each in zip(packets, parsed, strict=True)
