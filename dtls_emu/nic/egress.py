@@ -20,7 +20,7 @@ import numpy as np
 
 from dtls_emu.nic.counters import EgressCounters, Sent
 from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
-from dtls_emu.nic.offload.entries import count_sent, send_burst
+from dtls_emu.nic.offload.entries import count_sent, judge_groups, send_burst
 from dtls_emu.nic.offload.verdicts import Out
 from dtls_emu.policy import in_clear_meanwhile, while_building
 from dtls_emu.vocabulary import DropReason, FirstPacket, Verdict
@@ -56,10 +56,11 @@ __all__ = ["VXLAN_PORT", "Egress"]
 # Compared with what kernels return, which are plain numbers: an enumeration's members are three times as slow.
 _SEND: Final = int(Out.SEND)
 _MISS: Final = int(Out.MISS)
+_DROP: Final = int(Out.DROP)
+_MALFORMED: Final = int(Out.MALFORMED)
 _NO_ROOM: Final = int(Out.NO_ROOM)
 
 _PADDED: Final = int(PacketClass.PADDED)
-_MALFORMED: Final = int(PacketClass.MALFORMED)
 _FLAGS_AT: Final = 6
 """Where an IPv4 header has its flags (RFC 791 3.1)."""
 
@@ -103,9 +104,8 @@ class Egress:
         self._arena = arena
         self._on_drop = on_drop
         self._on_packets = on_packets
-        self._groups = np.zeros(MAX_ROWS, np.uint8)
-        self._heads = np.zeros(MAX_ROWS, np.int64)
-        self._sizes = np.zeros(MAX_ROWS, np.int64)
+        self._verdicts = np.zeros(MAX_ROWS, np.int64)
+        self._numbers = np.zeros(MAX_ROWS, np.int64)
         self._error_limits: dict[tuple[str, int], ErrorLimit] = {}
 
     def forward(self, vm: str, burst: Burst, effects: list[Effect], now: float) -> None:
@@ -230,18 +230,34 @@ class Egress:
             boundaries = [0, *_edges(seen.classes[: burst.count]), burst.count]
             self._forward_padded(vm, burst, boundaries, effects, now)
             return
-        count = group_rows(seen.keys, seen.classes, burst.count, self._groups, self._heads, self._sizes)
-        groups = self._groups[: burst.count].copy()
+        groups = np.empty(burst.count, np.uint8)
+        heads, sizes = np.empty(burst.count, np.int64), np.empty(burst.count, np.int64)
+        count = group_rows(seen.keys, seen.classes, burst.count, groups, heads, sizes)
+        verdicts, numbers = self._verdicts, self._numbers
+        judge_groups(
+            self._datapath.addresses, self._datapath.numbers[vm], heads, count, now, verdicts, numbers
+        )
         services = seen.services[: burst.count].copy()
-        is_malformed = (seen.classes[self._heads[:count]] == _MALFORMED).tolist()
-        for group, rows in enumerate(self._sizes[:count].tolist()):
-            if is_malformed[group]:
+        all_services = services.tobytes()
+        is_uniform = all_services.count(all_services[0]) == burst.count
+        judged = list(
+            zip(sizes[:count].tolist(), verdicts[:count].tolist(), numbers[:count].tolist(), strict=True)
+        )
+        # Flows that are dropped, before another is decided: a number is good until then.
+        flows = [self.flows[number] if verdict == _DROP else None for _, verdict, number in judged]
+        self.flows.records["seen"][numbers[:count][verdicts[:count] == _DROP]] = now
+        for group, (rows, verdict, _) in enumerate(judged):
+            flow = flows[group]
+            if flow is not None:
+                self._drop_of(flow, flow.decision.reason or DropReason.FRAGMENT, rows, burst.mark)
+            elif verdict == _MALFORMED:
                 self.drop(DropReason.MALFORMED, rows, burst.mark)
-                continue
-            together = gather(burst, groups, group, rows, self._arena.take(rows * burst.size))
-            own = services[groups == group]
-            for start, stop in pairwise([0, *_edges(own), rows]):
-                self.forward(vm, together.slice(start, stop), effects, now)
+            else:
+                together = gather(burst, groups, group, rows, self._arena.take(rows * burst.size))
+                edges = [] if is_uniform else _edges(services[groups == group])
+                for start, stop in pairwise([0, *edges, rows]):
+                    part = together.slice(start, stop) if edges else together
+                    self.forward(vm, part, effects, now)
 
     def _forward_padded(
         self, vm: str, burst: Burst, boundaries: list[int], effects: list[Effect], now: float

@@ -16,6 +16,7 @@ from dtls_emu.nic.offload.kernels import (
     deliver_found,
     find_flows,
     judge_flow,
+    judge_out,
     mark_run,
     open_in,
     plan_out,
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["count_sent", "deliver_burst", "deliver_run", "judge", "receive_burst", "send_burst"]
+__all__ = [
+    "count_sent",
+    "deliver_burst",
+    "deliver_run",
+    "judge",
+    "judge_groups",
+    "receive_burst",
+    "send_burst",
+]
 
 _SEND: Final = int(Out.SEND)
 _MALFORMED: Final = int(Out.MALFORMED)
@@ -72,6 +81,22 @@ def send_burst(
         elif not seal_out(memory, plan, buffer, shape, gso_size, layout, wire, at, now):
             verdict = _MALFORMED
     return verdict, plan.flow, plan.path, plan.rows, plan.size, plan.last, plan.tos, plan.by_call
+
+
+@kernel
+def judge_groups(
+    addresses: Records,
+    vm: int,
+    heads: NDArray[np.int64],
+    count: int,
+    now: float,
+    verdicts: NDArray[np.int64],
+    flows: NDArray[np.int64],
+) -> None:
+    """Of the first rows of several flows in a burst that was inspected: an Admission each, in two arrays."""
+    memory = memory_at(addresses)
+    for group in range(count):
+        verdicts[group], flows[group] = judge_out(memory, heads[group], vm, now)
 
 
 @kernel

@@ -60,6 +60,7 @@ from dtls_emu.nic.offload.state import (
     LOCAL,
     NOT_OPENED,
     SEND,
+    Admission,
     CardMemory,
     Found,
     Opening,
@@ -93,6 +94,7 @@ __all__ = [
     "find_flows",
     "find_path",
     "judge_flow",
+    "judge_out",
     "judge_run",
     "mark_run",
     "open_in",
@@ -151,21 +153,12 @@ def plan_out(
     inspection = Inspection(seen.keys, seen.classes, seen.services, seen.runs)
     if inspect_packets(buffer, shape, vni, inspection) != 1:
         return _exception(_OUT_MIXED, -1)
-    if seen.classes[0] == _MALFORMED:
-        return _exception(_OUT_MALFORMED, -1)
-    if seen.classes[0] == _PADDED:
-        return _exception(_OUT_PADDED, -1)
-    number = find_key(memory.out.slots, memory.out.keys, seen.keys, 0)
-    if number < 0:
-        return _exception(_OUT_MISS, -1)
+    found = judge_out(memory, 0, vm, now)
+    number = found.flow
+    if found.verdict != _OUT_SEND:
+        return _exception(found.verdict, number)
     card = memory.card[0]
     flow = memory.out.flows[number]
-    if flow.generation != card.generation or now >= flow.expires:
-        return _exception(_OUT_MISS, number)
-    if flow.vm != vm:
-        return _exception(_OUT_FOREIGN_VM, number)
-    if flow.action == DROP:
-        return _exception(_OUT_DROP, number)
     rows, size, last = shape.rows, shape.size, shape.last
     if gso_size > 0:
         if layout == 0:
@@ -210,6 +203,25 @@ def plan_out(
         int(seen.services[0]) & card.tos_kept | card.tos_set,
         path.sealed != 0 and path.sealer == 0,
     )
+
+
+@kernel
+def judge_out(memory: CardMemory, row: int, vm: int, now: float) -> Admission:
+    """The flow of a row that was inspected, and whether its packets go on: then the verdict is SEND, of any action."""
+    seen = memory.rows
+    if seen.classes[row] == _MALFORMED:
+        return Admission(_OUT_MALFORMED, -1)
+    if seen.classes[row] == _PADDED:
+        return Admission(_OUT_PADDED, -1)
+    number = find_key(memory.out.slots, memory.out.keys, seen.keys, row)
+    if number < 0:
+        return Admission(_OUT_MISS, -1)
+    flow = memory.out.flows[number]
+    if flow.generation != memory.card[0].generation or now >= flow.expires:
+        return Admission(_OUT_MISS, number)
+    if flow.vm != vm:
+        return Admission(_OUT_FOREIGN_VM, number)
+    return Admission(_OUT_DROP if flow.action == DROP else _OUT_SEND, number)
 
 
 @kernel

@@ -35,6 +35,7 @@ __all__ = [
     "NOT_OPENED",
     "PATH",
     "SEND",
+    "Admission",
     "CardMemory",
     "FlowMemory",
     "Found",
@@ -244,6 +245,18 @@ class Plan(NamedTuple):
     last: int
     tos: int
     by_call: bool
+
+
+class Admission(NamedTuple):
+    """Whether packets of a VM go on.
+
+    Fields:
+        verdict: a :class:`~dtls_emu.nic.offload.verdicts.Out`.
+        flow: number of their flow, or -1 where it is not looked for, or not known.
+    """
+
+    verdict: int
+    flow: int
 
 
 class Found(NamedTuple):
