@@ -54,8 +54,8 @@ def describe(host: RunningHost) -> dict[str, Any]:
             **asdict(fabric),
             "balanced": fabric.balanced,
         },
-        "left_for_internet": agent.left,
-        "too_late": agent.late,
+        "left_for_internet": agent.edge.left,
+        "too_late": agent.edge.late,
         "privileges": host.privileges.as_dict(),
         "hints": [asdict(hint) for hint in hints_of(agent, host.topology)],
     }

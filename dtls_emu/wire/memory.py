@@ -28,6 +28,7 @@ from dtls_emu.wire.kernel_files import compile_kernel
 
 
 __all__ = [
+    "array_at",
     "bytes_at",
     "copy_bytes",
     "kernel",
@@ -133,9 +134,15 @@ def _store(name: str, *parts: int, swap: bool = True) -> Any:
     return _named(define, name)
 
 
-def _array_at(name: str, kind: Any) -> Any:
-    """An intrinsic that makes an array of so many elements of a kind of what is at an address."""
+def array_at(name: str, kind: Any) -> Any:
+    """An intrinsic ``name(address, count)`` that makes an array of so many elements of what is at an address.
+
+    Args:
+        name: under which it is kept, as compile errors print it.
+        kind: Numba's type of an element, a record (``numba.from_dtype``) included.
+    """
     array = types.Array(kind, 1, "C")
+    size = kind.size if isinstance(kind, types.Record) else kind.bitwidth // 8
 
     def define(_typing: Any, address: Any, count: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -143,7 +150,7 @@ def _array_at(name: str, kind: Any) -> Any:
                 context.cast(builder, value, given, types.intp)
                 for value, given in zip(args, signature.args, strict=True)
             )
-            width = context.get_constant(types.intp, kind.bitwidth // 8)
+            width = context.get_constant(types.intp, size)
             made = context.make_array(array)(context, builder)
             data = builder.inttoptr(place, made.data.type)
             populate_array(made, data, (length,), (width,), width, None)  # type: ignore[no-untyped-call]
@@ -211,11 +218,11 @@ store_u32_native: Store = _store("store_u32_native", 32, swap=False)
 store_u48_be: Store = _store("store_u48_be", 16, 32)
 store_u64_be: Store = _store("store_u64_be", 64)
 
-bytes_at: Maker = _array_at("bytes_at", types.uint8)
+bytes_at: Maker = array_at("bytes_at", types.uint8)
 """``bytes_at(address, count)``. Whoever calls it keeps what is there alive."""
 
-words_at: Maker = _array_at("words_at", types.int64)
+words_at: Maker = array_at("words_at", types.int64)
 """Likewise ``int64``."""
 
-times_at: Maker = _array_at("times_at", types.float64)
+times_at: Maker = array_at("times_at", types.float64)
 """Likewise ``float64``."""
