@@ -153,7 +153,7 @@ class UdpFabric:
         self._clock = clock
         self._calls = calls
         self._sockets: dict[int, socket.socket] = {}  # by port
-        self._unread = self._closed_drops = 0
+        self._unread = self._unread_reads = self._closed_drops = 0
         self._too_long: set[str] = set()
         self._is_refusal_said = False
         self._offloads = self._probe(gso)
@@ -185,10 +185,10 @@ class UdpFabric:
 
     def close_port(self, port: int) -> None:
         """Close a local port; what waits is sent, what has arrived there and was not read is counted. Idempotent."""
-        sock = self._sockets.pop(port, None)
-        if sock is not None:
+        if port in self._sockets:
             self.flush()
             self._waiting_for = None
+            sock = self._sockets.pop(port)
             self._count_unread(sock)
             self._closed_drops += kernel_drops(sock)
             self._epoll.unregister(sock.fileno())
@@ -244,7 +244,7 @@ class UdpFabric:
             rejected=rejected,
             unread=self._unread,
             sends=int(sent["sends"]),
-            reads=int(got["reads"]),
+            reads=int(got["reads"]) + self._unread_reads,
             gso_refusals=int(sent["gso_refusals"]),
             kernel_drops=self._closed_drops + sum(map(kernel_drops, self._sockets.values())),
             errors=errors_by_name((sent["failures"], got["failures"])),
@@ -367,7 +367,8 @@ class UdpFabric:
         own = Receiver(self._family, self._epoll.fileno(), calls=self._calls)
         drain(own.state, sock.fileno(), _LAST_READS)
         self._unread += int(own.state["received"][0] - own.state["rejected"][0])
-        for counter in ("received", "rejected", "reads", "failures"):
+        self._unread_reads += int(own.state["reads"][0])
+        for counter in ("received", "rejected", "failures"):
             self.receiver.state[counter] += own.state[counter]
 
     # ------------------------------------------------------------------------------------------ sockets

@@ -18,9 +18,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from dtls_emu.fabric.offload import read_control
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.rig import ADDRESSES, PORTS, Rig, on_one_cpu, with_link
+from dtls_emu.testing.system_calls import receive_merged
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.inspect import key_of
@@ -237,13 +237,13 @@ class Player:
         """Take what has arrived at a host from its sockets."""
         self.rig.arrive()
         caught = []
-        for port, entry in sorted(self.rig.fabrics[receiver]._ports.items()):
+        for port, sock in sorted(self.rig.fabrics[receiver]._sockets.items()):
             while True:
                 try:
-                    data, control, _, source = entry.sock.recvmsg(1 << 16, 64)
+                    data, segment, _, source = receive_merged(sock)
                 except BlockingIOError:
                     break
-                size = read_control(control)[0] or len(data)
+                size = segment or len(data)
                 caught += [(source[1], port, data[at : at + size]) for at in range(0, len(data), size)]
         for source, port, data in caught:
             if self.rig.engine.backend.protects and port != PORTS[1]:
