@@ -161,8 +161,14 @@ class UdpFabric:
         segments = self._offloads["udp_gso"]["state"] == "on"
         self.sender = Sender(self._family, segments=segments, calls=calls)
         self.receiver = Receiver(self._family, self._epoll.fileno(), calls=calls)
-        self._paths = make_paths(1)  # of what waits
-        self._waiting_for: tuple[int, UnderlayAddress] | None = None
+        self._paths = make_paths(1)  # that of what waits
+        self._attention = self.sender.state["attention"]
+        self._leads: tuple[int, UnderlayAddress] | None = None  # port and address that it leads from and to
+        self._waits = False
+        # Views, because looking a field up costs as much as reading it.
+        state = self.receiver.state
+        self._arrival, self._source, self._reads = state["arrival"], state["name"], state["reads"]
+        self._turn = READS_PER_PORT, 1
         self._merges = self._offloads["udp_gro"]["state"] == "on"
 
     def open_port(self, port: int) -> int:
@@ -187,7 +193,7 @@ class UdpFabric:
         """Close a local port; what waits is sent, what has arrived there and was not read is counted. Idempotent."""
         if port in self._sockets:
             self.flush()
-            self._waiting_for = None
+            self._leads = None
             sock = self._sockets.pop(port)
             self._count_unread(sock)
             self._closed_drops += kernel_drops(sock)
@@ -278,21 +284,25 @@ class UdpFabric:
         """Send the datagrams of an effect, at the latest when :meth:`flush` is called; they are copied where they wait."""
         burst = effect.burst
         target = effect.source_port, effect.destination
-        if target != self._waiting_for and not self._lead(target, burst.count):
+        if target != self._leads and not self._lead(target, burst.count):
             return
-        attention = put(self.sender.state, self._paths, burst.wire, burst.size, burst.tos, self._clock())
-        if attention:
+        self._waits = put(self.sender.state, self._paths, burst.wire, burst.size, burst.tos, self._clock())
+        if not self._waits:
             self.attend(self._paths)
 
     def flush(self) -> None:
         """Send what waits."""
-        if flush(self.sender.state, self._paths, self._clock()):
+        if self._waits:
+            self._waits = False
+            flush(self.sender.state, self._paths, self._clock())
             self.attend(self._paths)
 
     def attend(self, paths: NDArray[np.void]) -> None:
         """Look at what kernels have come upon while they sent over these paths, and left to Python."""
-        attention = int(self.sender.state["attention"][0])
-        self.sender.state["attention"] = 0
+        attention = self._attention.item()
+        if not attention:
+            return
+        self._attention[0] = 0
         if attention & REFUSED_SEGMENTS:
             self._say_refusal()
         if attention & TOO_LONG:
@@ -304,13 +314,13 @@ class UdpFabric:
     def _lead(self, target: tuple[int, UnderlayAddress], count: int) -> bool:
         """Send what waits, and have what follows go from another port, or to another address; False: it cannot."""
         self.flush()
-        self._waiting_for = None
+        self._leads = None
         source_port, destination = target
         sock = self._sockets.get(source_port) or self._open_quietly(source_port, count)
         if sock is None:
             return False
         lead_path(self._paths, 0, sock.fileno(), destination)
-        self._waiting_for = target
+        self._leads = target
         return True
 
     def _say_refusal(self) -> None:
@@ -341,19 +351,19 @@ class UdpFabric:
         """
         # Asking epoll again is a quarter of the price of a read that fails. A merged read is worth asking
         # before each; a single datagram is not, so without merging a port is read until nothing is left.
-        rounds, reads = (limit, 1) if self._merges else (1, limit)
-        state = self.receiver.state
-        before = state["reads"].item()
-        state["turn"] = rounds, reads, 0, 0, 0, 0, 0
+        turn = (limit, 1) if self._merges else (1, limit)
+        if turn != self._turn:
+            self._turn = turn
+            self.receiver.state["turn"] = *turn, 0, 0, 0, 0, 0
+        state, before = self.receiver.state, self._reads.item()
         while receive_next(state, self.port_of_file):
             self.take(deliver, now)
-        return int(state["reads"].item() - before)
+        return int(self._reads.item() - before)
 
     def take(self, deliver: Receive, now: float) -> None:
         """Hand in what the last read has brought, in bursts of at most 64 rows."""
-        state = self.receiver.state
-        port, count, size, last, tos = state["arrival"].item()
-        source = pull_socket_address(state["name"].tobytes())
+        port, count, size, last, tos = self._arrival.item()
+        source = pull_socket_address(self._source.tobytes())
         burst = Burst.from_datagrams(self.receiver.memory[: (count - 1) * size + last], size, 0, tos)
         if count <= MAX_ROWS:
             deliver(burst, source, port, now)

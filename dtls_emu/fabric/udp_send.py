@@ -197,20 +197,20 @@ def put(
     size: int,
     tos: int,
     now: float,
-) -> int:
-    """Send datagrams of `size` bytes over the first path, now or with those that follow. Returns the attention."""
+) -> bool:
+    """Send datagrams of `size` bytes over the first path. Whether any wait for those that follow."""
     sender = senders[0]
     length = len(rows)
     if length > MAX_COPY:
         flush(senders, paths, now)
         _send_rows(sender, paths, 0, rows.ctypes.data, length, size, tos, now)
-        return int(sender.attention)
+        return False
     count = (length + size - 1) // size
     datagrams = Datagrams(0, size, count, length - (count - 1) * size, tos)
     make_room(senders, paths, datagrams, now)
     copy_bytes(bytes_at(sender.wire, WIRE_BYTES), sender.used, rows, 0, length)
     note_waiting(senders, paths, datagrams, now)
-    return int(sender.attention)
+    return bool(sender.count > 0)
 
 
 @kernel
@@ -248,14 +248,13 @@ def note_waiting(
 
 
 @kernel
-def flush(senders: NDArray[np.void], paths: NDArray[np.void], now: float) -> int:
-    """Send what waits. Returns the attention."""
+def flush(senders: NDArray[np.void], paths: NDArray[np.void], now: float) -> None:
+    """Send what waits."""
     sender = senders[0]
     if sender.count:
         _send_rows(sender, paths, sender.path, sender.wire, sender.used, sender.size, sender.tos, now)
         sender.used = 0
         sender.count = 0
-    return int(sender.attention)
 
 
 # ------------------------------------------------------------------------------------------------ system calls

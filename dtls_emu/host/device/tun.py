@@ -46,6 +46,9 @@ from dtls_emu.wire.virtio import VNET_FIELDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dtls_emu.fabric.syscalls import SystemCalls
 
 
@@ -221,6 +224,7 @@ class TunDevice:
             descriptor, has_header=self._has_header, cuts_udp=self._cuts_udp, calls=calls
         )
         self._state = self.memory.state
+        self._found = self.memory.state["burst"]
         self._refused = 0  # packets that cannot be described to the device
 
     def fileno(self) -> int:
@@ -274,17 +278,17 @@ class TunDevice:
             deliver: called for each burst, in order; it is valid only during the call.
             limit: most bytes of one turn; what remains is there at the next.
         """
-        state = self._state
-        state["turn"] = limit, 0, 0, 0, 0, 0
-        while read_burst(state) == BURST:
-            deliver(self._burst("burst"))
+        state, found = self._state, self._found
+        while read_burst(state, limit) == BURST:
+            limit = 0
+            deliver(self._burst(found))
 
     def take(self, deliver: Callable[[Burst], object]) -> None:
         """Hand over the packet that compiled code has read last."""
-        deliver(self._burst("packet"))
+        deliver(self._burst(self._state["packet"]))
 
-    def _burst(self, which: str) -> Burst:
-        row, count, size, last, gso_size, layout, packets = self._state[which].item()
+    def _burst(self, found: NDArray[np.void]) -> Burst:
+        row, count, size, last, gso_size, layout, packets = found.item()
         return Burst(
             self.memory.rows[row * ROW_STRIDE : (row + count) * ROW_STRIDE],
             stride=ROW_STRIDE,

@@ -240,13 +240,23 @@ def _describe(device: Any, row: int, length: int) -> None:
 
 
 @kernel
-def read_burst(devices: NDArray[np.void]) -> int:
+def read_burst(devices: NDArray[np.void], budget: int) -> int:
     """Read packets until they are a burst: :data:`BURST`, which `burst` describes, or what the last read came to.
 
     A burst is valid until the next call. A turn is over when there is none.
+
+    Args:
+        devices: one.
+        budget: above 0, a turn begins, in which so many bytes may be read.
     """
     device = devices[0]
     turn, packet = device.turn, device.packet
+    if budget > 0:
+        turn.budget = budget
+        turn.start = 0
+        turn.row = 0
+        turn.is_held = 0
+        turn.ends_with = 0
     if turn.ends_with:
         return int(turn.ends_with - 1)
     while True:

@@ -116,8 +116,7 @@ class FastLoop:
         if state is not self._state.card:
             self._state = self._state._replace(card=state)
         code = run_loop(self._state, now, until, forever)
-        if self._state.sender["attention"][0]:
-            self._fabric.attend(self._paths)
+        self._fabric.attend(self._paths)
         return code
 
     @property
