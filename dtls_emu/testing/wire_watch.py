@@ -123,7 +123,7 @@ class WireWatch:
     def follow(self, cards: Iterable[Card]) -> None:
         """Look at whatever goes through these cards from now on."""
         for card in cards:
-            self._cards[card._topology.hosts[card.host].underlay] = card  # noqa: SLF001  # the watch over cards
+            self._cards[card.topology.hosts[card.host].underlay] = card  # the watch over cards
             for name in (
                 "from_guest",
                 "from_fabric",
@@ -199,7 +199,7 @@ class WireWatch:
         if seen is PacketClass.MALFORMED:
             return "a malformed packet"
         key = unpack_key(words)
-        topology = card._topology  # noqa: SLF001  # see judge
+        topology = card.topology  # see judge
         owners = [vm for vm in topology.vms_on(card.host) if vm.mac == frame.source_mac]
         if not owners or key.source not in owners[0].addresses:
             return f"a packet from {key.source}, which is no VM of this host"

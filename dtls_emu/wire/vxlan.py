@@ -29,12 +29,16 @@ __all__ = [
     "ETHERTYPE_IPV6",
     "MAX_VNI",
     "VNI_FLAG",
+    "VXLAN_PORT",
     "Encapsulation",
     "encapsulate",
     "encapsulate_rows",
     "encapsulation_header",
     "pull_encapsulation_untrusted",
 ]
+
+VXLAN_PORT: Final = 4789
+"""UDP port of VXLAN (RFC 7348 8)."""
 
 VNI_FLAG: Final = 0x08  # the I flag: the VNI is valid, RFC 7348 5
 ETHERTYPE_IPV4: Final = 0x0800

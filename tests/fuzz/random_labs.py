@@ -142,8 +142,8 @@ class Witness:
 
     def _look_for_waiting(self, cloud: Cloud, card: Card) -> None:
         """After each call of a card: what waits has a timer that ends it."""
-        for peer, room in card._waiting.items():
-            tunnel = card.tunnels[peer]
+        for peer, tunnel in card.tunnels.items():
+            room = card.tunnels.waiting(peer)
             if len(room) and tunnel.timeout() == inf:
                 place = f"{card.host} to {peer}"
                 words = (

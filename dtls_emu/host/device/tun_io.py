@@ -18,7 +18,6 @@ import errno
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numba import from_dtype
 
 from dtls_emu.fabric.failures import FAILURES, count_failure
 from dtls_emu.fabric.syscalls import ADDRESS, IOVEC, call, error_number
@@ -145,7 +144,7 @@ DEVICE: Final = np.dtype(
 )
 """All that the kernels read and write, but the rows."""
 
-device_at: Callable[[int, int], Any] = array_at("device_at", from_dtype(DEVICE))
+device_at: Callable[[int, int], NDArray[Any]] = array_at("device_at", DEVICE)
 """``device_at(address, 1)``: the array of one :data:`DEVICE` that begins at an address."""
 
 

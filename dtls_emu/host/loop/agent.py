@@ -278,7 +278,6 @@ class Agent:
             wait = (
                 False  # first the rest of this pass: a timer may close a port at which something has arrived
             )
-        loop.settle()
         if loop.take_attention():
             for fileno, _ in self._epoll.poll(0):
                 if fileno not in self._loops_files:

@@ -17,7 +17,6 @@ from dtls_emu.fabric.syscalls import EVENT, POLLFD, TIMESPEC
 from dtls_emu.fabric.udp_send import NO_SOCKET, WIRE_BYTES, lead_path, make_paths
 from dtls_emu.host.loop.state import DEVICE, FABRIC, FILE, GUEST, LOOP, MAX_EVENTS, OTHER, LoopState
 from dtls_emu.host.loop.turn import run_loop
-from dtls_emu.nic.offload.kernels import OPENED_ROWS, PLAN_WAY
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.merge import GROUP_WORDS
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX
@@ -44,6 +43,9 @@ def why_not(card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], top
     encrypts = any(network.encrypted for network in topology.networks.values())
     if encrypts and not card.engine.is_native:
         return f"backend {backend.name} has no native functions"
+    for vm in topology.vms_on(card.host):
+        if vm.name not in devices:
+            return f"{vm.name} has no device"
     for name, device in devices.items():
         if not device.merges:
             return f"the device of {name} has no virtio header"
@@ -67,20 +69,20 @@ class FastLoop:
     def __init__(
         self, card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology, epoll: int
     ) -> None:
-        self._card = card
         self._fabric = fabric
         self._devices = list(devices.values())
         self._vms = list(devices)
-        self._fast_path = card.offload(self._vms)
-        self._fast_path.on_way = self._lead
+        self._datapath = card.offload(self._vms)
+        self._card_paths = self._datapath.paths
+        self._card_paths.on_path = self._lead
         self._impaired: Collection[str] = ()
         self._files: Mapping[int, int] = {}  # of the fabric's ports, by their numbers
         self._ports_seen = -1
-        self._paths = make_paths(max(self._fast_path.ways, 1))
+        self._paths = make_paths(len(self._card_paths.table))
         self._loop: NDArray[np.void] = np.zeros(1, LOOP)
         self._loop["epoll"] = epoll
         self._state = LoopState(
-            card=self._fast_path.state,
+            card=self._datapath.memory,
             loop=self._loop,
             files=self._kinds_of_files(),
             guests=np.array(
@@ -112,9 +114,9 @@ class FastLoop:
         """Work; see :func:`~dtls_emu.host.loop.turn.run_loop` for what is returned, and when."""
         if self._ports_seen != self._fabric.ports_changed:
             self._look_at_ports()
-        state = self._fast_path.state
-        if state is not self._state.card:
-            self._state = self._state._replace(card=state)
+        memory = self._datapath.memory
+        if memory is not self._state.card:
+            self._state = self._state._replace(card=memory)
         code = run_loop(self._state, now, until, forever)
         self._fabric.attend(self._paths)
         return code
@@ -133,23 +135,20 @@ class FastLoop:
     # ------------------------------------------------------------------------------------ exceptions
 
     def guest_packet(self, deliver: Callable[[str, Burst], object]) -> None:
-        """Hand on the guest's packet that is an exception, then offload its flow if that can be."""
+        """Hand on the guest's packet that is an exception."""
         vm = self._vms[self._guest]
         self._devices[self._guest].take(lambda burst: deliver(vm, burst))
-        self._fast_path.offload_out()
 
     def device(self) -> TunDevice:
         """The device of an exception: the one with the packet, or the one that is broken."""
         return self._devices[self._guest]
 
     def datagrams(self, deliver: Receive, now: float) -> None:
-        """Hand on datagrams that are an exception, as they came; then offload their flows if that can be."""
+        """Hand on datagrams that are an exception, as they came."""
         self._fabric.take(deliver, now)
-        self._fast_path.offload_in()
 
     def opened(self, deliver: Callable[[str, Burst, NDArray[np.uint8], int], object]) -> None:
         """Likewise datagrams that have been opened."""
-        card = self._state.card
         _, count, size, last, tos = self._state.receiver["arrival"].item()
         burst = Burst(
             self._state.arrived[: (count - 1) * size + last],
@@ -160,19 +159,14 @@ class FastLoop:
             last=last - RECORD_OVERHEAD,
             tos=tos,
         )
-        peer = self._fast_path.peers[int(card.numbers[PLAN_WAY])]
-        deliver(peer, burst, card.status[:count], int(card.numbers[OPENED_ROWS]))
-        self._fast_path.offload_in()
+        peer = self._card_paths.peer(int(self._loop["path"][0])).name
+        deliver(peer, burst, self._datapath.rows.status[:count], int(self._loop["opened"][0]))
 
     @property
     def _guest(self) -> int:
         return int(self._loop["guest"][0])
 
     # ------------------------------------------------------------------------------------ in step
-
-    def settle(self) -> None:
-        """Enter in the card's counters what was carried."""
-        self._card.settle()
 
     def forget(self, device: TunDevice) -> None:
         """A device is gone: what is for it is the slow path's."""
@@ -190,12 +184,12 @@ class FastLoop:
         self._ports_seen = self._fabric.ports_changed
         self._files = self._fabric.ports
         self._state = self._state._replace(ports=self._fabric.port_of_file)
-        for way in range(self._fast_path.ways):
-            self._lead(way)
+        for path in range(self._card_paths.count):
+            self._lead(path)
 
-    def _lead(self, way: int) -> None:
-        """Find the socket and the address of a way that has changed."""
-        address = self._fast_path.addresses[way]
-        port = self._fast_path.local_port(way)
+    def _lead(self, path: int) -> None:
+        """Find the socket and the address of a path that has changed."""
+        address = self._card_paths.destination(path)
+        port = self._card_paths.local_port(path)
         is_ours = address[0] not in self._impaired
-        lead_path(self._paths, way, self._files.get(port, NO_SOCKET) if is_ours else NO_SOCKET, address)
+        lead_path(self._paths, path, self._files.get(port, NO_SOCKET) if is_ours else NO_SOCKET, address)

@@ -10,15 +10,9 @@ import numpy as np
 from dtls_emu.fabric.udp_receive import receive_next
 from dtls_emu.host.device.tun_io import device_at, write_rows, write_super_packet
 from dtls_emu.host.loop.state import DATAGRAMS, DONE, OPENED, LoopState
-from dtls_emu.nic.egress import VXLAN_PORT
-from dtls_emu.nic.offload.kernels import (
-    EXCEPTION,
-    NOT_OPENED,
-    PLAN_WAY,
-    WAY_SEALED,
-    count_delivery,
-    open_in,
-)
+from dtls_emu.nic.offload.kernels import find_path, open_in
+from dtls_emu.nic.offload.state import LEFT, NOT_OPENED
+from dtls_emu.wire.burst import Shape
 from dtls_emu.wire.headers import TCP
 from dtls_emu.wire.inspect import MAPPED
 from dtls_emu.wire.memory import kernel, load_u16_be, load_u16_native, load_u32_be, load_u64_be
@@ -32,6 +26,7 @@ from dtls_emu.wire.merge import (
     merge_rows,
 )
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 __all__ = ["from_fabric"]
@@ -57,19 +52,24 @@ def _take_arrival(state: LoopState, now: float) -> int:
     arrival = receiver.arrival
     if not _name_key(state, receiver, arrival.port):
         return DATAGRAMS
-    runs = open_in(state.card, state.arrived, arrival.size, arrival.count, arrival.last, now, arrival.tos)
-    if runs == NOT_OPENED:
+    card = state.card
+    path = find_path(card.peers, card.rows.keys)
+    shape = Shape(arrival.size, 0, arrival.size, arrival.count, arrival.last)
+    opening = open_in(card, path, state.arrived, shape, arrival.tos, now)
+    if opening.runs == NOT_OPENED:
         return DATAGRAMS
-    if runs == EXCEPTION:
+    if opening.runs == LEFT:
+        state.loop[0].path = path
+        state.loop[0].opened = opening.opened
         return OPENED
-    _deliver(state, arrival.size, arrival.count, arrival.last, runs, now)
+    _deliver(state, card.paths[path].sealed != 0, shape, opening.runs)
     return DONE
 
 
 @kernel
 def _name_key(state: LoopState, receiver: Any, local_port: int) -> bool:
     """Make the key of a datagram's ports and sender; a sender's port does not matter in clear."""
-    name, keys = receiver.name, state.card.keys
+    name, keys = receiver.name, state.card.rows.keys
     family = load_u16_native(name, 0)
     remote_port = 0 if local_port == VXLAN_PORT else load_u16_be(name, 2)
     if family == _INET:
@@ -86,26 +86,23 @@ def _name_key(state: LoopState, receiver: Any, local_port: int) -> bool:
 
 
 @kernel
-def _deliver(state: LoopState, stride: int, count: int, last: int, runs: int, now: float) -> None:
+def _deliver(state: LoopState, is_sealed: bool, wire: Shape, runs: int) -> None:
     """Write opened packets to their VMs' devices, run by run."""
-    card = state.card
-    sealed = card.ways[card.numbers[PLAN_WAY], WAY_SEALED]
-    offset = ENCAPSULATION + (RECORD_PREFIX if sealed else 0)
-    overhead = ENCAPSULATION + (RECORD_OVERHEAD if sealed else 0)
+    found, flows = state.card.rows, state.card.into.flows
+    offset = ENCAPSULATION + (RECORD_PREFIX if is_sealed else 0)
+    overhead = ENCAPSULATION + (RECORD_OVERHEAD if is_sealed else 0)
     for run in range(runs):
-        start = card.runs[run]
-        rows = card.runs[run + 1] - start
-        shortest = (last if start + rows == count else stride) - overhead
-        size = stride - overhead if rows > 1 else shortest
-        nbytes = (rows - 1) * size + shortest
-        number = count_delivery(card, card.flows[run], rows, nbytes, now)
-        device = device_at(state.guests[number].device, 1)
-        first = start * stride + offset
-        is_tcp = card.keys[start, 0] >> np.uint64(32) & np.uint64(0xFF) == np.uint64(TCP)
+        start = found.runs[run]
+        rows = found.runs[run + 1] - start
+        last = (wire.last if start + rows == wire.rows else wire.size) - overhead
+        size = wire.size - overhead if rows > 1 else last
+        device = device_at(state.guests[flows[found.flows[run]].vm].device, 1)
+        first = start * wire.stride + offset
+        is_tcp = found.keys[start, 0] >> np.uint64(32) & np.uint64(0xFF) == np.uint64(TCP)
         if rows > 1 and (is_tcp or device[0].cuts_udp):
-            _write_joined(state, device, first, stride, size, rows, shortest)
+            _write_joined(state, device, first, wire.stride, size, rows, last)
         else:
-            write_rows(device, state.arrived, first, stride, size, rows, shortest)
+            write_rows(device, state.arrived, first, wire.stride, size, rows, last)
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from dtls_emu.fabric.offload import MAX_SEND_BYTES
 from dtls_emu.fabric.udp_send import Datagrams, make_room, note_waiting
@@ -16,19 +16,15 @@ from dtls_emu.host.device.tun_io import (
     read_packet,
 )
 from dtls_emu.host.loop.state import BROKEN_DEVICE, DONE, GUEST_PACKET, LoopState
-from dtls_emu.nic.offload.kernels import (
-    PLAN_LAST,
-    PLAN_ROWS,
-    PLAN_SIZE,
-    PLAN_TOS,
-    PLAN_WAY,
-    plan_out,
-    seal_out,
-)
+from dtls_emu.nic.offload.kernels import count_offered, plan_out, seal_out
+from dtls_emu.nic.offload.verdicts import Out
+from dtls_emu.wire.burst import Shape
 from dtls_emu.wire.memory import bytes_at, kernel
 
 
 __all__ = ["from_guest"]
+
+_SEND: Final = int(Out.SEND)
 
 
 @kernel
@@ -52,15 +48,16 @@ def _take_packet(state: LoopState, device: Any, number: int, now: float) -> bool
     packet, sender = device.packet, state.sender[0]
     length, gso_size, layout = packet.size, packet.gso_size, packet.layout
     vni = state.guests[number].vni
-    if not plan_out(state.card, number, vni, memory, HEADROOM, length, gso_size, layout):
+    shape = Shape(length, HEADROOM, length, 1, length)
+    plan = plan_out(state.card, number, vni, memory, shape, gso_size, layout, now)
+    if plan.verdict != _SEND or plan.by_call:
         return False
-    plan = state.card.numbers
-    way, rows, size, last = plan[PLAN_WAY], plan[PLAN_ROWS], plan[PLAN_SIZE], plan[PLAN_LAST]
-    if state.paths[way].socket < 0 or (rows - 1) * size + last > MAX_SEND_BYTES:
+    if state.paths[plan.path].socket < 0 or (plan.rows - 1) * plan.size + plan.last > MAX_SEND_BYTES:
         return False
-    datagrams = Datagrams(way, size, rows, last, plan[PLAN_TOS])
+    datagrams = Datagrams(plan.path, plan.size, plan.rows, plan.last, plan.tos)
     make_room(state.sender, state.paths, datagrams, now)
-    if not seal_out(state.card, memory, HEADROOM, length, gso_size, state.wire, sender.used, now, layout):
+    if not seal_out(state.card, plan, memory, shape, gso_size, layout, state.wire, sender.used, now):
         return False
+    count_offered(state.card, plan.rows, length)
     note_waiting(state.sender, state.paths, datagrams, now)
     return True

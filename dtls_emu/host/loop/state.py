@@ -12,7 +12,7 @@ from dtls_emu.fabric.syscalls import ADDRESS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dtls_emu.nic.offload.kernels import FastState
+    from dtls_emu.nic.offload.state import CardMemory
 
 
 __all__ = [
@@ -74,7 +74,10 @@ LOOP: Final = np.dtype(
         ("ready", np.int64),
         ("next", np.int64),
         ("seen_other", np.int64),  # a file that is not the loop's own was readable
-        ("guest", np.int64),  # number of the VM of an exception
+        # Of an exception: number of the VM; of opened datagrams the path, and how many of them verified.
+        ("guest", np.int64),
+        ("path", np.int64),
+        ("opened", np.int64),
     ]
 )
 
@@ -83,20 +86,20 @@ class LoopState(NamedTuple):
     """All that the loop reads and writes.
 
     Fields:
-        card: of the card's fast path.
+        card: what the card's own kernels work on.
         loop: one :data:`LOOP`.
         files: a :data:`FILE` by file number.
         guests: a :data:`GUEST` by the number of the VM.
         sender, receiver, ports: of the fabric, as :mod:`dtls_emu.fabric.udp_send` and
             :mod:`dtls_emu.fabric.udp_receive` have them.
-        paths: where each way of the card leads, by its number.
+        paths: where each path of the card leads, by its number.
         arrived, wire, joined: memory for what comes in, goes out, and is joined for a guest.
         groups: scratch of the merge.
         events: scratch of epoll.
         time, poll: scratch of sleeping: one ``timespec``, one ``pollfd``.
     """
 
-    card: FastState
+    card: CardMemory
     loop: NDArray[np.void]
     files: NDArray[np.void]
     guests: NDArray[np.void]

@@ -52,7 +52,7 @@ def run_loop(state: LoopState, now: float, until: float, forever: bool) -> int:
     loop = state.loop[0]
     while True:
         moment = _monotonic(state) if forever else now
-        due = min(until, state.card.due[0])
+        due = min(until, state.card.card[0].due)
         if loop.next >= loop.ready:
             ready = epoll_wait(loop.epoll, state.events.ctypes.data, MAX_EVENTS, 0)
             if ready < 0:

@@ -225,7 +225,7 @@ def test_a_loop_that_sleeps_wakes_for_a_timer(make_compiled_rig, who):
     loop = rig.agents["h1"]._fast_loop
     due = time.monotonic() + 0.002
     if who == "compiled code":
-        loop._fast_path.state.due[0] = due
+        loop._datapath.card["due"] = due
     code = loop.run(time.monotonic(), due if who == "the caller" else inf, forever=True)
     assert code == state.TIMERS
     assert time.monotonic() >= due
@@ -321,7 +321,7 @@ def test_a_killed_peer_that_comes_back_gets_a_way_of_its_own(make_compiled_rig):
     assert rig.guests["b"].received() == [ping("a", "b")]
     assert calls == {}
     loop = rig.agents["h1"]._fast_loop
-    (way,) = [way for way in range(loop._fast_path.ways // 2) if loop._fast_path.local_port(way)]
+    (way,) = [way for way in range(0, loop._card_paths.count, 2) if loop._card_paths.local_port(way)]
     assert loop._paths["socket"][way] == rig.fabrics["h1"].ports[rig.tunnel("h1").active.local_port]
 
 

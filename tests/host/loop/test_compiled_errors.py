@@ -286,7 +286,7 @@ def test_a_receive_of_more_rows_than_a_burst_is_taken_apart(make_compiled_rig, r
     rig = make_compiled_rig()
     rig.warm()
     association = rig.tunnel("h2").active
-    header = rig.agents["h2"].card.egress.flows._entries[0].header.tobytes()
+    header = rig.agents["h2"].card.egress.flows[0].header.tobytes()
     packets = [ping("b", "a", number, size=100) for number in range(rows)]
     records = b"".join(association._seal_control(23, header + packet) for packet in packets)
     control = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", len(records) // rows))]

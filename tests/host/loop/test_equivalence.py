@@ -311,7 +311,7 @@ class Player:
             told[f"timer of {host}"] = agent.card.next_timeout()
             for number, association in enumerate(tunnel.associations):
                 window = association.window.state.tolist()
-                told[f"association {number} of {host}"] = association.words.tolist(), window
+                told[f"association {number} of {host}"] = association.records.tolist(), window
         return told
 
 
