@@ -227,9 +227,9 @@ class RunningHost:
         return asked
 
     def _require_peer(self, peer: str) -> None:
-        tunnels = self.agent.card.tunnels
-        if peer not in tunnels:
-            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, tunnels)}")
+        peers = self.agent.card.peers
+        if peer not in peers:
+            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, peers)}")
 
     # -------------------------------------------------------------------------------------------- parts
 

@@ -43,7 +43,7 @@ from dtls_emu.wire.burst import MAX_ROWS, Shape
 from dtls_emu.wire.ecn import ECN
 from dtls_emu.wire.ecn_kernels import NOT_CAPABLE, combine, mark_rows
 from dtls_emu.wire.headers import transport_layout
-from dtls_emu.wire.inspect import PacketClass, inspect_frames, inspect_packets
+from dtls_emu.wire.inspect import Inspection, PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import bytes_at, kernel, words_at
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
 from dtls_emu.wire.segment import segment_packet
@@ -118,20 +118,8 @@ def plan_out(
     ``shape``, ``gso_size`` and ``layout`` are those of a :class:`~dtls_emu.wire.burst.Burst`.
     """
     seen = memory.rows
-    runs = inspect_packets(
-        buffer,
-        shape.stride,
-        shape.offset,
-        shape.size,
-        shape.rows,
-        shape.last,
-        vni,
-        seen.keys,
-        seen.classes,
-        seen.runs,
-        seen.services,
-    )
-    if runs != 1:
+    inspection = Inspection(seen.keys, seen.classes, seen.services, seen.runs)
+    if inspect_packets(buffer, shape, vni, inspection) != 1:
         return _exception(_OUT_MIXED, -1)
     if seen.classes[0] == _MALFORMED:
         return _exception(_OUT_MALFORMED, -1)
@@ -228,19 +216,7 @@ def seal_out(
         if segment_packet(packet, shape.size, gso_size, target, stride, headroom, header, layout) != rows:
             return False
     else:
-        encapsulate_rows(
-            buffer,
-            shape.stride,
-            shape.offset,
-            shape.size,
-            rows,
-            shape.last,
-            0,
-            target,
-            stride,
-            headroom,
-            header,
-        )
+        encapsulate_rows(buffer, shape, target, stride, headroom, header)
     size, last = stride - overhead, plan.last - overhead
     card = memory.card[0]
     if not path.sealed:
@@ -385,19 +361,8 @@ def find_flows(
 ) -> Found:
     """Find the flow of each run of frames whose ``status`` is OK, VXLAN in front: :func:`judge_run` for each."""
     seen = memory.rows
-    runs = inspect_frames(
-        buffer,
-        shape.stride,
-        shape.offset,
-        shape.size,
-        shape.rows,
-        shape.last,
-        status,
-        seen.keys,
-        seen.classes,
-        seen.runs,
-        seen.services,
-    )
+    inspection = Inspection(seen.keys, seen.classes, seen.services, seen.runs)
+    runs = inspect_frames(buffer, shape, status, inspection)
     left = 0
     for run in range(runs):
         flow = judge_run(memory, run, peer, in_clear, tos)
