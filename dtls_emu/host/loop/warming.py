@@ -77,11 +77,13 @@ def _rehearse(engine: Engine, *, encrypted: bool) -> bool:
 
 
 def _load_sockets() -> None:
-    """Send a datagram to ourselves, and receive it."""
+    """Send datagrams to ourselves, and receive them."""
     address = "127.0.0.1"
     with suppress(FabricUnavailableError), UdpFabric(address) as fabric:
         port = fabric.open_port(0)
-        fabric.transmit(Transmit(Burst.from_packets([b"rehearsal"]), port, (address, port)))
+        handshake = np.frombuffer(b"rehearsal", np.uint8)  # may not be written to, which is another type to a kernel
+        for datagram in (handshake, handshake.copy()):
+            fabric.transmit(Transmit(Burst.from_datagrams(datagram), port, (address, port)))
         fabric.receive(lambda *_: None, 0.0)
 
 
