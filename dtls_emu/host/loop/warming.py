@@ -81,7 +81,9 @@ def _load_sockets() -> None:
     address = "127.0.0.1"
     with suppress(FabricUnavailableError), UdpFabric(address) as fabric:
         port = fabric.open_port(0)
-        handshake = np.frombuffer(b"rehearsal", np.uint8)  # may not be written to, which is another type to a kernel
+        handshake = np.frombuffer(
+            b"rehearsal", np.uint8
+        )  # may not be written to, which is another type to a kernel
         for datagram in (handshake, handshake.copy()):
             fabric.transmit(Transmit(Burst.from_datagrams(datagram), port, (address, port)))
         fabric.receive(lambda *_: None, 0.0)
