@@ -30,6 +30,7 @@ from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.inspect import key_of
 from dtls_emu.wire.kernel_cache import kernel_cache
+from dtls_emu.wire.overhead import RECORD_HEADER
 from dtls_emu.wire.packet import fragments, icmp_echo, tcp_packet, udp_packet
 from dtls_emu.wire.protocol import APPLICATION_DATA
 from dtls_emu.wire.segment import segment
@@ -146,11 +147,24 @@ def is_data(datagram):
     return datagram[2][0] in {APPLICATION_DATA, VNI_FLAG}
 
 
+def records_in(data):
+    """Where whoever reads a datagram takes records to begin: where one is shortened that may be in ciphertext.
+
+    That is another each time, and now and then looks like a record.
+    """
+    begins, at = set(), 0
+    while data[0] != VNI_FLAG and at < len(data):
+        begins.add(at)
+        at += RECORD_HEADER + int.from_bytes(data[at + RECORD_HEADER - 2 : at + RECORD_HEADER], "big")
+    return begins
+
+
 def mangle(rng, datagrams, history, *, spares_numbers):
     """What becomes of the datagrams of a step: each a source port, a destination port and bytes."""
     if not all(map(is_data, datagrams)):
         return datagrams  # a handshake is never the same twice
     repeated = []
+    begins = {data: {0} for *_, data in datagrams}  # of records, in datagrams as they become
     out = [each for each in datagrams if rng.random() > 0.05]
     for _ in range(rng.choice((0, 0, 1, 2, 4))):
         if not out:
@@ -169,15 +183,22 @@ def mangle(rng, datagrams, history, *, spares_numbers):
                 where = 0
             damaged[where] ^= 1 << rng.randrange(8)
             out.insert(at, (source, port, bytes(damaged)))
+            begins[bytes(damaged)] = begins[data]
         elif kind == 3:
-            out[at] = source, port, bytes(damaged)[: rng.randrange(1, len(data) + 1)]
+            part = data[: rng.randrange(1, len(data) + 1)]
+            out[at] = source, port, part
+            begins[part] = begins[data]
         elif kind == 4:
-            out[at] = source, port, data + rng.choice(out)[2]
+            other = rng.choice(out)[2]
+            out[at] = source, port, data + other
+            begins[data + other] = begins[data] | {len(data) + begin for begin in begins[other]}
         elif history:
             repeated.append(rng.choice(history))
     if rng.random() < 0.1:
         source, port, _ = rng.choice([*datagrams, (4433, 4433, b"")])
         out.append((source, port, rng.choice((b"\x17", b"\x16", b"\x00")) + rng.randbytes(rng.randrange(80))))
+    if not spares_numbers:
+        out = [each for each in out if records_in(each[2]) <= begins.get(each[2], records_in(each[2]))]
     # Last, and as they are: some are of a handshake.
     for each in repeated:
         out.insert(rng.randrange(len(out) + 1), each)
