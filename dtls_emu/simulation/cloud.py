@@ -22,7 +22,7 @@ from dtls_emu.assembly.broker_keys import issue_session_keys
 from dtls_emu.assembly.cards import build_cards
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
-from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
+from dtls_emu.nic.effects import Driver, carry_out
 from dtls_emu.simulation.accounts import NOBODY, AccountingError, Accounts
 from dtls_emu.simulation.guests.guest import Guest
 from dtls_emu.tunnel.states import TunnelState
@@ -35,7 +35,14 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.clock import Timer
     from dtls_emu.lab.topology import Host, Topology
     from dtls_emu.nic.card import Card, Engine
-    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.nic.effects import (
+        Deliver,
+        Effect,
+        LeaveFabric,
+        RequestKeys,
+        Transmit,
+        UnderlayAddress,
+    )
     from dtls_emu.simulation.accounts import Account
 
 
@@ -128,15 +135,7 @@ class Cloud:
 
     def _carry_out(self, card: Card, effects: list[Effect], about: int = NOBODY) -> None:
         """Carry out effects; ``about`` is the mark of the packets that led to them, if a guest sent them."""
-        for effect in effects:
-            if isinstance(effect, Transmit):
-                self.fabric.transmit(self.topology.hosts[card.host].underlay, effect)
-            elif isinstance(effect, Deliver):
-                self._deliver(effect.vm, effect.burst, about)
-            elif isinstance(effect, LeaveFabric):
-                self._leave(effect.vm, effect.burst)
-            elif isinstance(effect, RequestKeys):
-                self.clock.call_later(CONTROL_DELAY, partial(self._hand_out_keys, card, effect))
+        carry_out(effects, _HostDriver(self, card, about))
         self._watch_card(card)
 
     def _deliver(self, vm: str, burst: Burst, about: int) -> None:
@@ -279,3 +278,25 @@ class Cloud:
 
     def _card_of(self, vm: str) -> Card:
         return self.cards[self.topology.vms[vm].host]
+
+
+class _HostDriver(Driver):
+    """Does in a cloud what the card of one host asks for; ``about`` as in :meth:`Cloud._carry_out`."""
+
+    def __init__(self, cloud: Cloud, card: Card, about: int) -> None:
+        self._cloud = cloud
+        self._card = card
+        self._about = about
+
+    def transmit(self, effect: Transmit) -> None:
+        self._cloud.fabric.transmit(self._cloud.topology.hosts[self._card.host].underlay, effect)
+
+    def deliver(self, effect: Deliver) -> None:
+        self._cloud._deliver(effect.vm, effect.burst, self._about)  # noqa: SLF001  # its own driver
+
+    def leave_fabric(self, effect: LeaveFabric) -> None:
+        self._cloud._leave(effect.vm, effect.burst)  # noqa: SLF001  # as above
+
+    def request_keys(self, effect: RequestKeys) -> None:
+        hand_out = partial(self._cloud._hand_out_keys, self._card, effect)  # noqa: SLF001  # as above
+        self._cloud.clock.call_later(CONTROL_DELAY, hand_out)

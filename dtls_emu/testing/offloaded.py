@@ -1,7 +1,7 @@
 """A card whose known flows compiled code carries, without sockets and devices: the bench for the fast path.
 
 It is called as a :class:`~dtls_emu.nic.card.Card` is, and does with each packet and each receive what a host's
-loop does (:mod:`dtls_emu.host.loop.kernels`): first the kernels; with what they leave, the card itself::
+loop does (:mod:`dtls_emu.host.loop.turn`): first the kernels; with what they leave, the card itself::
 
     card = OffloadedCard(cards["h1"])
     effects = card.from_guest("a", burst, now)

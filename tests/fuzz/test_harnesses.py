@@ -11,6 +11,7 @@ import sys
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,8 @@ def delivers_without_counting(memory, path, buffer, shape, *arguments):
 
 def array_at(address, count, dtype):
     """What kernels are told of by its address."""
-    return np.frombuffer((ctypes.c_char * int(count * dtype.itemsize)).from_address(int(address)), dtype)
+    memory: Any = (ctypes.c_char * int(count * dtype.itemsize)).from_address(int(address))
+    return np.frombuffer(memory, dtype)
 
 
 def sends_in_clear(egress, number, burst, effects, now):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -288,7 +289,7 @@ def test_what_leaves_a_table_is_told_with_its_exact_counts(make_offloaded_wire):
     """Decided anew, swept, or let go of with the rest: every packet is in exactly one account, whoever counted it."""
     wire = make_offloaded_wire("null", flow_table=3)
     card = wire.cards["h1"]
-    ended = []
+    ended: list[Any] = []
     card.egress.flows.on_end = ended.append
     for sport, packets in ((1, 4), (2, 7), (3, 1)):
         wire.now = float(sport)
@@ -321,7 +322,7 @@ def test_a_flow_that_finds_no_place_is_delivered_and_told_of(make_offloaded_wire
     """On the way in a full table costs the decision again, not the packets; and their counts are handed on."""
     wire = make_offloaded_wire("null", flow_table=2)
     receiver = wire.cards["h2"]
-    ended = []
+    ended: list[Any] = []
     receiver.ingress.flows.on_end = ended.append
     for vm, address, sport in (("a", A, 1), ("c", C, 1), ("a", A, 2), ("c", C, 2), ("a", A, 2)):
         wire.send(vm, udp(address, B, sport=sport))
