@@ -64,7 +64,7 @@ def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation(make_compi
     """
     packet = tcp_packet("10.0.0.4", "10.0.0.6", 1000, 2000, bytes(4100))
     header = VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 40, 1000, 20, 16)
-    refused: Counter[int] = Counter()
+    refused: Counter[str] = Counter()
     kernel, room = Kernel(), 65_507
 
     def answer(send):
