@@ -245,7 +245,6 @@ class Egress:
         )
         # Flows that are dropped, before another is decided: a number is good until then.
         flows = [self.flows[number] if verdict == _DROP else None for _, verdict, number in judged]
-        self.flows.records["seen"][numbers[:count][verdicts[:count] == _DROP]] = now
         for group, (rows, verdict, _) in enumerate(judged):
             flow = flows[group]
             if flow is not None:

@@ -46,6 +46,7 @@ __all__ = [
 _SEND: Final = int(Out.SEND)
 _MALFORMED: Final = int(Out.MALFORMED)
 _NO_ROOM: Final = int(Out.NO_ROOM)
+_DROP: Final = int(Out.DROP)
 
 
 @kernel
@@ -93,10 +94,16 @@ def judge_groups(
     verdicts: NDArray[np.int64],
     flows: NDArray[np.int64],
 ) -> None:
-    """Of the first rows of several flows in a burst that was inspected: an Admission each, in two arrays."""
+    """Of the first rows of several flows in a burst that was inspected: an Admission each, in two arrays.
+
+    Of known flows that are dropped it is noted that they were seen.
+    """
     memory = memory_at(addresses)
     for group in range(count):
-        verdicts[group], flows[group] = judge_out(memory, heads[group], vm, now)
+        admission = judge_out(memory, heads[group], vm, now)
+        verdicts[group], flows[group] = admission.verdict, admission.flow
+        if admission.verdict == _DROP:
+            memory.out.flows[admission.flow].seen = now
 
 
 @kernel
