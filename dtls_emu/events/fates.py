@@ -1,4 +1,4 @@
-"""What happened to a datagram on the fabric, as whoever watches a run is told."""
+"""What becomes of a datagram on a link."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    from dtls_emu.events.base import UnderlayAddress
     from dtls_emu.vocabulary import DropReason
 
 
-__all__ = ["Fate", "UnderlayAddress", "WireEvent"]
-
-UnderlayAddress = tuple[str, int]
-"""IP address of a host on the fabric, and UDP port."""
+__all__ = ["Fate", "WireEvent"]
 
 
 @dataclass(frozen=True, slots=True)
