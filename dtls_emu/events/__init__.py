@@ -9,6 +9,7 @@ from dtls_emu.events.base import (
     Event,
     FlowId,
     How,
+    LabChanged,
     PacketEvent,
     UnderlayAddress,
 )
@@ -20,7 +21,6 @@ from dtls_emu.events.encoding import (
     to_json,
     to_line,
 )
-from dtls_emu.events.fates import Fate, WireEvent
 from dtls_emu.events.flows import (
     FlowContinued,
     FlowCounters,
@@ -31,7 +31,7 @@ from dtls_emu.events.observing import (
     Observer,
     fan_out,
     mark_of,
-    observer,
+    observer_of,
     packet_of,
     tagged,
 )
@@ -57,7 +57,6 @@ from dtls_emu.events.packets import (
     Sent,
 )
 from dtls_emu.events.tunnels import (
-    AssociationClosed,
     AssociationOpened,
     Flight,
     FlightReceived,
@@ -75,7 +74,6 @@ __all__ = [
     "EVENTS",
     "Answered",
     "Association",
-    "AssociationClosed",
     "AssociationOpened",
     "Classified",
     "Damaged",
@@ -86,7 +84,6 @@ __all__ = [
     "Duplicated",
     "Event",
     "EventError",
-    "Fate",
     "Flight",
     "FlightReceived",
     "FlightRetransmitted",
@@ -99,6 +96,7 @@ __all__ = [
     "Forwarded",
     "How",
     "KeysRequested",
+    "LabChanged",
     "Lost",
     "Marked",
     "Missed",
@@ -117,12 +115,11 @@ __all__ = [
     "Sent",
     "StateChanged",
     "UnderlayAddress",
-    "WireEvent",
     "fan_out",
     "from_json",
     "from_line",
     "mark_of",
-    "observer",
+    "observer_of",
     "packet_of",
     "tagged",
     "to_json",

@@ -24,6 +24,7 @@ __all__ = [
     "Event",
     "FlowId",
     "How",
+    "LabChanged",
     "PacketEvent",
     "UnderlayAddress",
 ]
@@ -79,7 +80,7 @@ class Event:
 
     Fields:
         time: seconds on the clock of the run.
-        host: name of the host where it happened; "" on the internet beyond the gateway.
+        host: name of the host where it happened.
     """
 
     time: float
@@ -96,3 +97,16 @@ class PacketEvent(Event):
 
     mark: int
     packet: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabChanged(Event):
+    """The lab was changed while it runs, for all its hosts; ``host`` is "".
+
+    Fields:
+        path: of what was changed in the lab's document.
+        value: what was merged into it, as JSON text.
+    """
+
+    path: tuple[str, ...]
+    value: str

@@ -66,15 +66,15 @@ EVENTS: Final[dict[str, type[Event]]] = {
         tunnels.FlightRetransmitted,
         tunnels.FlightReceived,
         tunnels.StateChanged,
-        tunnels.Rekeyed,
         tunnels.AssociationOpened,
-        tunnels.AssociationClosed,
+        tunnels.Rekeyed,
         tunnels.KeysRequested,
         tunnels.PortOpened,
         tunnels.PortClosed,
         flows.FlowStarted,
         flows.FlowContinued,
         flows.FlowEnded,
+        base.LabChanged,
     )
 }
 """Every kind of event by its name, in the order of a packet's path, then tunnels, then flows."""

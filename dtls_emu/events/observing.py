@@ -16,7 +16,7 @@ __all__ = [
     "Observer",
     "fan_out",
     "mark_of",
-    "observer",
+    "observer_of",
     "packet_of",
     "tagged",
 ]
@@ -65,7 +65,7 @@ class _Calling:
         return self.callback(event)
 
 
-def observer(callback: Callable[[Event], object], *, wants_bytes: bool = False) -> Observer:
+def observer_of(callback: Callable[[Event], object], *, wants_bytes: bool = False) -> Observer:
     """An observer from any function, such as the ``append`` of a list."""
     return _Calling(callback, wants_bytes)
 

@@ -220,7 +220,7 @@ class Damaged(PacketEvent):
 
 @dataclass(frozen=True, slots=True)
 class Reordered(PacketEvent):
-    """A datagram waits at the end of its link until the next one has passed it, so its arrival is not yet known."""
+    """A datagram steps aside at the end of its link until the next one has passed it, unless another one has already."""
 
     datagram: int
 
@@ -257,16 +257,14 @@ class Received(PacketEvent):
 
 @dataclass(frozen=True, slots=True)
 class Refused(PacketEvent):
-    """A card dropped records or datagrams on their way in.
+    """A card dropped records or datagrams on their way in, or packets from the internet.
 
     Fields:
-        peer: name of the host from which they came; "" when it is unknown.
         reason: why.
         count: how many.
-        payloads: as far as they were opened, on request.
+        payloads: as they came in, on request, where all that came in together are refused.
     """
 
-    peer: str
     reason: DropReason
     count: int
     payloads: tuple[bytes, ...] = ()
@@ -310,15 +308,15 @@ class Delivered(PacketEvent):
 
 @dataclass(frozen=True, slots=True)
 class Dropped(PacketEvent):
-    """A card dropped packets of its own VMs, or for them from the internet.
+    """A card dropped packets of its own VMs.
 
     Fields:
-        vm: name of the VM that sent them, or was to get them.
+        vm: name of the VM that sent them.
         reason: why.
         count: how many.
         row: of the decision table, when their flow was decided; else 0.
         verdict, code: of that decision, which need not be the cause.
-        packets: on request.
+        packets: on request, where all of a burst are dropped; what was offered has them in any case.
     """
 
     vm: str

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "AssociationClosed",
     "AssociationOpened",
     "Flight",
     "FlightReceived",
@@ -34,14 +33,12 @@ class Flight(Event):
     Fields:
         peer: name of the other host.
         association: ports of the attempt.
-        messages: names of the handshake messages, as far as they are in clear, and "encrypted" for one that is not.
         datagrams, nbytes: how many, of how many bytes of payload together. Bytes vary by some from run to run: an ECDSA
             signature is DER (RFC 3279 2.2.3).
     """
 
     peer: str
     association: Association
-    messages: tuple[str, ...]
     datagrams: int
     nbytes: int
 
@@ -53,7 +50,13 @@ class FlightSent(Flight):
 
 @dataclass(frozen=True, slots=True)
 class FlightRetransmitted(Flight):
-    """A host sent a flight again: nothing has answered it in time, or the peer has not got the last one."""
+    """A host sent a flight again: nothing has answered it in time, or the peer has not got the last one.
+
+    Fields:
+        retransmission: 1 for the first time that it is sent again, then 2, 3, ...
+    """
+
+    retransmission: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,62 +71,47 @@ class StateChanged(Event):
     Fields:
         peer: name of the host that it leads to.
         before, after: in words of :class:`~dtls_emu.tunnel.states.TunnelState`.
-        cause: in words of :class:`~dtls_emu.tunnel.states.TunnelEvent`.
+        cause: in words of :class:`~dtls_emu.tunnel.states.TunnelEvent`; "" where it is not told.
         failure: why the last attempt failed, or "".
     """
 
     peer: str
     before: str
     after: str
-    cause: str
+    cause: str = ""
     failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Rekeyed(Event):
-    """Another association seals from now on.
-
-    Fields:
-        peer: name of the other host.
-        association: the new one.
-        replaces: the one that sealed before.
-    """
-
-    peer: str
-    association: Association
-    replaces: Association
-
-
-@dataclass(frozen=True, slots=True)
 class AssociationOpened(Event):
-    """Keys of an association stand.
+    """An association stands: this end has its keys.
 
     Fields:
         peer: name of the other host.
         association: its ports.
-        client: this end was the client of the handshake, or asked the broker.
-        keying: "handshake" or "broker".
-        seconds: how long it took.
+        client: this end was the client of the handshake, or has asked the broker.
+        number: how many there have been in this tunnel, with this one.
     """
 
     peer: str
     association: Association
     client: bool
-    keying: str
-    seconds: float
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
-class AssociationClosed(Event):
-    """Keys of an association were overwritten.
+class Rekeyed(Event):
+    """What is sealed from now on, is sealed under other keys.
 
     Fields:
         peer: name of the other host.
-        association: its ports.
+        association: whose keys are in force; None when none are.
+        replaces: whose keys were in force before; None when none were. A rekey in the narrower sense has both.
     """
 
     peer: str
-    association: Association
+    association: Association | None
+    replaces: Association | None
 
 
 @dataclass(frozen=True, slots=True)

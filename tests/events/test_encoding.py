@@ -89,8 +89,8 @@ def test_names_are_stable():
         *("sent", "lost", "duplicated", "damaged", "reordered", "marked"),
         *("received", "refused", "opened", "delivered", "dropped", "answered"),
         *("flight_sent", "flight_retransmitted", "flight_received", "state_changed", "rekeyed"),
-        *("association_opened", "association_closed", "keys_requested", "port_opened", "port_closed"),
-        *("flow_started", "flow_continued", "flow_ended"),
+        *("association_opened", "keys_requested", "port_opened", "port_closed"),
+        *("flow_started", "flow_continued", "flow_ended", "lab_changed"),
     }
 
 
