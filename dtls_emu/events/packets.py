@@ -335,9 +335,9 @@ class Answered(PacketEvent):
     Fields:
         vm: name of the VM.
         mtu: what would fit, in bytes.
-        packet_sent: the ICMP message with its IP header; on request.
+        answer: the ICMP message with its IP header; on request.
     """
 
     vm: str
     mtu: int
-    packet_sent: bytes = b""
+    answer: bytes = b""

@@ -347,12 +347,12 @@ class Card:
             self._after_tunnel(tunnel, effects, now)
         return self._finish(effects, now)
 
-    def abort(self) -> None:
-        """Overwrite every key now."""
+    def abort(self, now: float | None = None) -> None:
+        """Overwrite every key now; for an observer every flow ends at this time."""
         for tunnel in self.tunnels.values():
             tunnel.abort()
         if self._watcher is not None:
-            self._watcher.close()
+            self._watcher.close(now)
 
     def update(self, topology: Topology) -> None:
         """Go on under a changed lab: policy, VMs' facts, links. Tunnels stay up; every flow is decided again.

@@ -6,7 +6,7 @@ watcher, and looks for one at most once for each burst and stage.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -41,7 +41,7 @@ from dtls_emu.events import (
 from dtls_emu.nic.flow_ledger import FlowLedger, flow_id
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.inspect import key_of, unpack_key
-from dtls_emu.wire.protocol import is_handshake
+from dtls_emu.wire.protocol import CHANGE_CIPHER_SPEC, HANDSHAKE
 
 
 if TYPE_CHECKING:
@@ -62,10 +62,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Watcher"]
 
-_EPOCH_AT = 3
-_NUMBER_AT = 5
-_NUMBER_END = 11
+_EPOCH_AT: Final = 3
+_NUMBER_AT: Final = 5
+_NUMBER_END: Final = 11
 """Of a record's header (RFC 6347 4.1)."""
+
+_FLIGHTS: Final = frozenset({CHANGE_CIPHER_SPEC, HANDSHAKE})
+"""What datagrams of a flight begin with; those of alerts are no part of one."""
 
 
 class Watcher:
@@ -229,7 +232,7 @@ class Watcher:
 
     def flight_received(self, peer: str, association: Association, burst: Burst) -> None:
         """Datagrams came in; those of a handshake are told of."""
-        if is_handshake(burst.buffer[burst.offset]):
+        if int(burst.buffer[burst.offset]) in _FLIGHTS:
             where = self.now, self._host, peer, association
             self._observer(FlightReceived(*where, burst.count, burst.nbytes))
 
@@ -276,7 +279,7 @@ class Watcher:
         flights: dict[Association, list[int]] = {}
         for out in outgoing:
             self._open_port(out.local_port)
-            if is_handshake(out.datagram[0]):
+            if out.datagram[0] in _FLIGHTS:
                 flights.setdefault((out.local_port, out.remote_port), []).append(len(out.datagram))
         for ends, lengths in flights.items():
             flight = *where, ends, len(lengths), sum(lengths)
@@ -293,9 +296,9 @@ class Watcher:
         """A flow has left a table, or is decided anew."""
         self.flows.ended(direction, key, entry.packets, entry.nbytes)
 
-    def close(self) -> None:
-        """The card is done: its flows end."""
-        self.flows.close(self.now)
+    def close(self, now: float | None) -> None:
+        """The card is done: its flows end, now, or when it was called last. Idempotent."""
+        self.flows.close(self.now if now is None else now)
 
 
 def _epoch_and_number(buffer: NDArray[np.uint8], at: int) -> tuple[int, int]:

@@ -299,7 +299,7 @@ class Cloud:
     def close(self) -> None:
         """Overwrite all keys; nobody says goodbye."""
         for card in self.cards.values():
-            card.abort()
+            card.abort(self.clock.now)
 
     def _attach(self, host: Host) -> None:
         card = self.cards[host.name]
