@@ -18,6 +18,7 @@ from dtls_emu.events.encoding import (
     EventError,
     from_json,
     from_line,
+    name_of,
     to_json,
     to_line,
 )
@@ -119,6 +120,7 @@ __all__ = [
     "from_json",
     "from_line",
     "mark_of",
+    "name_of",
     "observer_of",
     "packet_of",
     "tagged",

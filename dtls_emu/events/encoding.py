@@ -31,6 +31,7 @@ __all__ = [
     "EventError",
     "from_json",
     "from_line",
+    "name_of",
     "to_json",
     "to_line",
 ]
@@ -82,10 +83,19 @@ EVENTS: Final[dict[str, type[Event]]] = {
 _NAMES: Final = {kind: name for name, kind in EVENTS.items()}
 
 
+def name_of(event: Event) -> str:
+    """The name of an event's kind, as in :data:`EVENTS`."""
+    return _NAMES[type(event)]
+
+
 def to_json(event: Event) -> dict[str, Any]:
     """An event in JSON's types, as the module says."""
     kind = type(event)
-    return {"event": _NAMES[kind]} | {name: _plain(getattr(event, name)) for name in _converters(kind)}
+    data: dict[str, Any] = {"event": _NAMES[kind]}
+    for name, is_plain in _fields(kind):
+        value = getattr(event, name)
+        data[name] = value if is_plain else _plain(value)
+    return data
 
 
 def from_json(data: Any) -> Event:
@@ -104,7 +114,7 @@ def from_json(data: Any) -> Event:
 
 def to_line(event: Event) -> str:
     """An event as one line of a newline-delimited JSON file, without its end."""
-    return json.dumps(to_json(event), separators=(",", ":"))
+    return _ENCODER.encode(to_json(event))
 
 
 def from_line(line: str | bytes) -> Event:
@@ -120,13 +130,16 @@ def from_line(line: str | bytes) -> Event:
     return from_json(data)
 
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     if isinstance(value, FlowId):
-        return {field.name: getattr(value, field.name) for field in fields(FlowId)}
+        return {name: getattr(value, name) for name in FlowId.__slots__}
     return str(value) if isinstance(value, StrEnum) else value
 
 
@@ -134,7 +147,18 @@ _WORDS: Final = vars(base) | {each.__name__: each for each in (DropReason, FlowE
 """What the annotations of fields are made of."""
 
 _CONVERTERS: Final[dict[type[Any], dict[str, Callable[[Any], Any]]]] = {}
-"""Made on first use."""
+_FIELDS: Final[dict[type[Any], tuple[tuple[str, bool], ...]]] = {}
+"""Both are made on first use."""
+
+
+def _fields(kind: type[Event]) -> tuple[tuple[str, bool], ...]:
+    """The names of an event's fields, and whether JSON has their values as they are."""
+    known = _FIELDS.get(kind)
+    if known is None:
+        hints = get_type_hints(kind, localns=_WORDS)
+        known = tuple((field.name, hints[field.name] in {int, float, str, bool}) for field in fields(kind))
+        _FIELDS[kind] = known
+    return known
 
 
 def _converters(kind: type[Any]) -> dict[str, Callable[[Any], Any]]:

@@ -155,15 +155,25 @@ class Card:
         self.egress = Egress(
             topology, self._slow_path, self._waiting, self._arena, tell_drop, self._after_tunnel, on_packets
         )
-        self._watcher = self.egress.watcher = None if observer is None else Watcher(self.host, observer)
         self.merges_for: set[str] = set()
         self.ingress = Ingress(
             topology, self._slow_path, self.tunnels, self._arena, self.merges_for, tell_drop
         )
-        self.ingress.watcher = self._watcher
-        if self._watcher is not None:
-            self.egress.flows.on_end = partial(self._watcher.flow_ended, Direction.EGRESS)
-            self.ingress.flows.on_end = partial(self._watcher.flow_ended, Direction.INGRESS)
+        self.observe(observer)
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer from now on of everything that happens here; None, the default, costs nothing.
+
+        A flow that is going on already is told of when it is decided again, and counts from there.
+        """
+        self._watcher = None if observer is None else Watcher(self.host, observer)
+        self.egress.watcher = self.ingress.watcher = self._watcher
+        for direction, flows in (
+            (Direction.EGRESS, self.egress.flows),
+            (Direction.INGRESS, self.ingress.flows),
+        ):
+            ended = None if self._watcher is None else partial(self._watcher.flow_ended, direction)
+            flows.on_end = ended
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.

@@ -37,6 +37,7 @@ from dtls_emu.events import (
     StateChanged,
     mark_of,
     packet_of,
+    tagged,
 )
 from dtls_emu.nic.flow_ledger import FlowLedger, flow_id
 from dtls_emu.tunnel.states import TunnelState
@@ -94,6 +95,7 @@ class Watcher:
         self._tunnels: dict[str, tuple[str, int, Association | None]] = {}
         self._retransmissions: dict[tuple[str, Association], int] = {}  # of the flight that was sent last
         self._ports: set[int] = set()
+        self._numbered = 0  # packets so far, where nobody else numbers them
 
     def _about(self, tag: int) -> tuple[float, str, int, int]:
         return self.now, self._host, mark_of(tag), packet_of(tag)
@@ -104,7 +106,10 @@ class Watcher:
     # -------------------------------------------------------------------------------------------- from a VM
 
     def offered(self, vm: str, burst: Burst) -> None:
-        """A VM, or the internet, whose name is "", handed packets to the card."""
+        """A VM, or the internet, whose name is "", handed packets to the card. They get a number, unless they have one."""
+        if not packet_of(burst.mark):
+            burst.mark = tagged(burst.mark, self._numbered + 1)
+            self._numbered += burst.packets
         self._observer(Offered(*self._about(burst.mark), vm, burst.packets, burst.nbytes, self._bytes(burst)))
 
     def sending(self, vm: str, burst: Burst) -> None:
