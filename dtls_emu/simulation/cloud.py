@@ -127,14 +127,13 @@ class Cloud:
             vm, burst = self._outbox.popleft()
             mark = burst.mark
             self.accounts.offer(mark, burst.count, burst.nbytes)
-            burst.mark = self._tag(mark, burst.packets)
+            if self._is_observed:
+                burst.mark = self._tag(mark, burst.packets)
             card = self._card_of(vm)
             self._carry_out(card, card.from_guest(vm, burst, self.clock.now), about=mark)
 
     def _tag(self, mark: int, packets: int) -> int:
         """What goes with so many packets that are offered now: their mark, and the first one's number."""
-        if not self._is_observed:
-            return mark
         number = self._numbered + 1
         self._numbered += packets
         return tagged(mark, number)
@@ -157,7 +156,8 @@ class Cloud:
         self._watch_card(card)
 
     def _deliver(self, vm: str, burst: Burst, about: int) -> None:
-        burst.mark = mark_of(burst.mark)
+        if self._is_observed:
+            burst.mark = mark_of(burst.mark)
         self.accounts.deliver(burst.mark, burst.count, burst.nbytes)
         if burst.mark not in self.onlookers:
             answers = self.guests[vm].receive(burst, self.clock.now, about=about)
@@ -199,7 +199,7 @@ class Cloud:
         self._beyond_gateway -= len(replies)
         for packet, mark in replies:
             self.accounts.offer(mark, 1, len(packet))
-            tag = self._tag(mark, 1)
+            tag = self._tag(mark, 1) if self._is_observed else mark
             self._carry_out(card, card.from_gateway(network, packet, self.clock.now, tag))
         self._empty_outbox()
 
