@@ -14,11 +14,13 @@ from dtls_emu.files.writing import is_folder
 
 
 __all__ = [
+    "EVENTS_SUFFIX",
     "MAX_SOCKET_PATH",
     "RUNS",
     "SOCKET_SUFFIX",
     "control_socket",
     "control_sockets",
+    "event_socket",
     "hidden_runs",
     "run_directory",
     "runs_directory",
@@ -31,6 +33,9 @@ MAX_SOCKET_PATH: Final = 107
 """Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
 
 SOCKET_SUFFIX: Final = ".sock"
+
+EVENTS_SUFFIX: Final = ".evt"
+"""Of a host's event socket, beside its control socket. It is no longer than the other's: so there is room for it, too."""
 
 
 def runs_directory() -> Path:
@@ -60,6 +65,11 @@ def run_directory(run: str) -> Path:
 def control_socket(run: str, host: str) -> Path:
     """The control socket of a host of a run."""
     return run_directory(run) / f"{host}{SOCKET_SUFFIX}"
+
+
+def event_socket(control: Path) -> Path:
+    """The event socket of the host that has a control socket."""
+    return control.with_name(control.name.removesuffix(SOCKET_SUFFIX) + EVENTS_SUFFIX)
 
 
 def control_sockets(run: str = "*") -> list[Path]:
