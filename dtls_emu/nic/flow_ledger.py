@@ -8,7 +8,7 @@ themselves, in compiled code too; the ledger reads them when it tells of a flow,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from dtls_emu.events import Direction, FlowContinued, FlowEnded, FlowId, FlowStarted, mark_of, packet_of
 
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Counts", "FlowLedger", "flow_id"]
+
+
+_IDLE: Final = 240.0
+"""Seconds without a packet after which a flow without an entry ends: as long as flow tables keep an idle one."""
+
+_MOST_BESIDE: Final = 65_536
+"""Flows without an entry that are remembered: a VM that scans another one of its host cannot fill the memory. The oldest
+ends before its time, and its counters are told."""
 
 
 class Counts(Protocol):
@@ -106,6 +114,9 @@ class FlowLedger:
         self._tell = tell
         self._flows: dict[_Conversation, _Flow] = {}
         self._orphans: dict[_Conversation, None] = {}  # an entry has gone, and no other came yet
+        self._beside: dict[
+            _Conversation, float
+        ] = {}  # counted without an entry, and when last; the oldest first
 
     def __len__(self) -> int:
         """How many flows are going on."""
@@ -166,6 +177,14 @@ class FlowLedger:
         counted = flow.counted(direction)
         counted.packets += packets
         counted.nbytes += nbytes
+        self._beside.pop(conversation, None)
+        self._beside[conversation] = now
+        while True:  # no table sweeps these
+            oldest, seen = next(iter(self._beside.items()))
+            if now - seen < _IDLE and len(self._beside) <= _MOST_BESIDE:
+                break
+            del self._beside[oldest]
+            self._end_idle(oldest, now)
 
     def report(self, now: float) -> None:
         """Tell how every flow stands."""
@@ -178,6 +197,7 @@ class FlowLedger:
         self._end_orphans(now)
         flows = list(self._flows.values())
         self._flows.clear()
+        self._beside.clear()
         for flow in flows:
             self._tell(self._standing(FlowEnded, flow, now))
 
@@ -200,10 +220,14 @@ class FlowLedger:
         """A flow ends with the last of its entries: tables let them go when they are idle."""
         orphans, self._orphans = self._orphans, {}
         for conversation in orphans:
-            flow = self._flows[conversation]
-            if flow.leaving.live is None and flow.coming.live is None:
-                del self._flows[conversation]
-                self._tell(self._standing(FlowEnded, flow, now, why="idle"))
+            if conversation not in self._beside:
+                self._end_idle(conversation, now)
+
+    def _end_idle(self, conversation: _Conversation, now: float) -> None:
+        flow = self._flows.get(conversation)
+        if flow is not None and flow.leaving.live is None and flow.coming.live is None:
+            del self._flows[conversation]
+            self._tell(self._standing(FlowEnded, flow, now, why="idle"))
 
     def _standing(self, kind: type[FlowCounters], flow: _Flow, now: float, **more: Any) -> FlowCounters:
         counters = *flow.leaving.totals, *flow.coming.totals
