@@ -181,7 +181,8 @@ class SimulatedFabric:
         path = self._path(host, effect.destination[0])
         if path is None:
             self._strays.offered += burst.count
-            self._tell(flow, burst.rows(), Fate(DropReason.NO_LINK))
+            if self._observer is not None:
+                self._tell(self._observer, flow, burst.rows(), Fate(DropReason.NO_LINK))
             self._drop(self._strays, DropReason.NO_LINK, burst.count, burst.mark)
             return
         path.direction.ledger.offered += burst.count
@@ -202,7 +203,8 @@ class SimulatedFabric:
 
     def _carry_whole(self, path: _Path, flow: _Flow, burst: Burst) -> None:
         arrival_ns = path.direction.arrival(self._clock.now_ns)
-        self._tell(flow, burst.rows(), Fate(arrival_ns=arrival_ns))
+        if self._observer is not None:
+            self._tell(self._observer, flow, burst.rows(), Fate(arrival_ns=arrival_ns))
         path.direction.ledger.in_flight += burst.count
         self._send(path, flow, arrival_ns, burst.wire.copy(), burst.size)
 
@@ -212,7 +214,8 @@ class SimulatedFabric:
         for row in burst.rows():
             handshake = is_handshake(row[0])
             fate = path.direction.judge(len(row), now_ns, handshake=handshake, tos=flow.tos)
-            self._tell(flow, (row,), fate)
+            if self._observer is not None:
+                self._tell(self._observer, flow, (row,), fate)
             if fate.dropped is not None:
                 self._drop(path.direction.ledger, fate.dropped, 1, flow.mark)
                 continue
@@ -293,11 +296,8 @@ class SimulatedFabric:
         if self.on_drop is not None:
             self.on_drop(reason, count, mark)
 
-    def _tell(self, flow: _Flow, rows: Iterable[NDArray[np.uint8]], fate: Fate) -> None:
-        """Tell whoever observes that datagrams are put on the wire, and what their link does to each."""
-        observer = self._observer
-        if observer is None:
-            return
+    def _tell(self, observer: Observer, flow: _Flow, rows: Iterable[NDArray[np.uint8]], fate: Fate) -> None:
+        """Tell an observer that datagrams are put on the wire, and what their link does to each."""
         where = self._clock.now, self._name_of(flow.source[0]), mark_of(flow.mark), packet_of(flow.mark)
         arrival = fate.arrival_ns if fate.dropped is None else -1
         for row in rows:

@@ -153,6 +153,7 @@ class Simulation:
         self._executors = [
             make_executor(self.cloud, item, index) for index, item in enumerate(self.lab.traffic)
         ]
+        self._running = self._executors[::-1]  # at least those that have not ended
         for executor in self._executors:
             self.cloud.clock.call_at(executor.item.start, executor.start)
 
@@ -172,7 +173,9 @@ class Simulation:
     @property
     def has_ended(self) -> bool:
         """Whether every traffic item is done. Packets and handshakes may still be under way."""
-        return all(executor.ended_at is not None for executor in self._executors)
+        while self._running and self._running[-1].ended_at is not None:
+            self._running.pop()
+        return not self._running
 
     def step(self) -> bool:
         """Run the next event of the clock. False when the run is over, and there was nothing to do."""
