@@ -13,7 +13,7 @@ DEBIAN_RUN := iproute2
 DEBIAN_CONTAINERS := aardvark-dns catatonit debootstrap iptables netavark podman runc
 DEBIAN_TEST := curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
 
-.PHONY: run test setup setup-test lint types tests bench bench-peers containers-test fuzz random-labs clean help
+.PHONY: run test setup setup-test lint types tests docs bench bench-peers containers-test fuzz random-labs clean help
 
 run: setup
 	$(BIN)/dtls-emu bench --quick
@@ -36,6 +36,14 @@ types: setup-test
 
 tests: setup-test
 	$(BIN)/pytest
+
+# The site, into build/docs: any warning, and any link within it that leads nowhere, is an error.
+docs: setup
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group docs
+	@rm -rf build/docs build/doctrees
+	$(BIN)/sphinx-build --quiet --fail-on-warning --nitpicky --keep-going --doctree-dir build/doctrees docs build/docs
+	$(BIN)/python docs/check_site.py build/docs
+	@echo "The site is in build/docs/index.html"
 
 bench: setup-test
 	$(BIN)/pytest bench --benchmark-enable --benchmark-columns=min,median,iqr,ops

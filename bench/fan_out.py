@@ -29,6 +29,7 @@ from dtls_emu.host.control.client import ask
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.machine.environment import environment
 from dtls_emu.paths import control_socket
+from dtls_emu.testing.waiting import await_line
 
 
 if TYPE_CHECKING:
@@ -146,8 +147,7 @@ def lab_up(spokes: int, backend: str) -> Iterator[str]:
             undo.callback(server.kill)
             assert server.stdout is not None
             undo.callback(server.stdout.close)
-            while "listening" not in server.stdout.readline():
-                assert server.poll() is None, "iperf3 -s has ended"
+            await_line(server, server.stdout, "listening")
         status = ask(control_socket(RUN, "hub"), "status")
         yield f"{spokes} hosts around one; {status['card']['backend_detail']}; {status['io_path']}"
 

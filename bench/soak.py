@@ -42,6 +42,7 @@ from dtls_emu.lab import load_lab
 from dtls_emu.machine.environment import environment
 from dtls_emu.machine.netns import entered
 from dtls_emu.machine.processes import is_alive
+from dtls_emu.testing.waiting import eventually
 
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ def soak(seconds: float, *, seed: int = 1, say: Callable[[str], object] = lambda
             disturb(run, load, seconds, report, say)
         load.stop()
         account(run, load, report)
-        settle(run, report)
+        await_release(run, report)
         report.failures += [line for host in HOSTS for line in wrong_books(status(run, host))]
         clean_stretch(run, report)
     return report
@@ -407,8 +408,7 @@ def kill_card(run: str, report: Report) -> None:
     process = process_of(card_of(run, HOSTS[1]))
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
-    while is_alive(process):
-        time.sleep(0.01)
+    eventually(lambda: not is_alive(process), "the killed card is gone")
     restart_card(run, HOSTS[1])
 
 
@@ -452,7 +452,7 @@ def account(run: str, load: Load, report: Report) -> None:
         report.failures.append(f"{report.received} datagrams were received, but only {report.sent} sent")
 
 
-def settle(run: str, report: Report) -> None:
+def await_release(run: str, report: Report) -> None:
     """Wait until what is kept for a while has been let go: old keys, silent clients."""
     deadline = time.monotonic() + SETTLED_IN
     while True:
@@ -529,7 +529,8 @@ def wrong_books(report: dict[str, Any]) -> list[str]:
 def card_of(run: str, host: str) -> CardProcess:
     state = read_state(RUNS / run)
     assert state is not None
-    return next(card for card in state.of(CardProcess) if card.host == host)
+    cards: list[CardProcess] = [card for card in state.of(CardProcess) if card.host == host]
+    return cards[0]
 
 
 def pid_of(run: str, host: str) -> int:

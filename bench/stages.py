@@ -24,10 +24,11 @@ from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.lab.loader import parse_lab
-from dtls_emu.lab.topology import compile_lab
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.rig import rebuilt
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet
 from dtls_emu.wire.segment import segment
@@ -135,9 +136,9 @@ def packets(near: Side, far: Side) -> tuple[bytes, bytes]:
     answer = NO_OFFLOAD + tcp_packet("10.0.0.5", "10.0.0.4", 2, 1, b"", options=OPTIONS)
     for _ in range(3):
         near.guest.send(data)
-        settle(near, far)
+        run_until_idle(near, far)
         far.guest.send(answer)
-        settle(near, far)
+        run_until_idle(near, far)
     return data, answer
 
 
@@ -153,7 +154,11 @@ def turns(near: Side, far: Side) -> dict[str, float]:
         return lambda: side.agent.turn(wait=False)
 
     def take(side: Side) -> Callable[[], object]:
-        return lambda: (side.agent.turn(wait=False), drain(side.guest))
+        def turn_and_drain() -> None:
+            side.agent.turn(wait=False)
+            drain(side.guest)
+
+        return turn_and_drain
 
     return {
         "super-packet: its sender": timed(turn(near), before=lambda: near.guest.send(data), after=take(far)),
@@ -242,13 +247,11 @@ def timed(
     return sorted(times)[RUNS // 10] * 1e6
 
 
-def settle(*sides: Side) -> None:
+def run_until_idle(*sides: Side) -> None:
     """Turns until nobody has anything to do."""
-    busy = True
-    while busy:
-        busy = False
-        for side in sides:
-            busy |= side.agent.turn(wait=False)
+    for _ in rounds(100_000, "nobody has anything to do"):
+        if not sum(side.agent.turn(wait=False) for side in sides):
+            break
     for side in sides:
         drain(side.guest)
 

@@ -12,6 +12,8 @@ from OpenSSL import SSL
 
 from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
 
@@ -34,7 +36,9 @@ def test_tunnel(benchmark, pair):
     def talk():
         sender, receiver = ends
         silent = 0
-        while silent < 2:
+        for _ in rounds(1000, "both ends are silent"):
+            if silent == 2:
+                break
             outgoing = sender.take_outgoing()
             silent = 0 if outgoing else silent + 1
             for out in outgoing:
@@ -63,13 +67,16 @@ def test_pyopenssl_alone(benchmark, pair):
 
     def handshake():
         ends = [SSL.Connection(client_context), SSL.Connection(server_context)]
+        assert SSL.OP_COOKIE_EXCHANGE is not None
         ends[1].set_options(SSL.OP_COOKIE_EXCHANGE)
         ends[0].set_connect_state()
         ends[1].set_accept_state()
         finished = 0
         for end in ends:
             end.set_ciphertext_mtu(1472)
-        while finished < 2:
+        for _ in rounds(1000, "both ends are up"):
+            if finished == 2:
+                break
             try:
                 ends[0].do_handshake()
                 finished += 1
@@ -79,6 +86,8 @@ def test_pyopenssl_alone(benchmark, pair):
                 ends[1].bio_write(ends[0].bio_read(65_536))
             ends.reverse()
         for end in ends:
-            traffic_keys(end.master_key(), end.client_random(), end.server_random(), is_client=True)
+            secrets = end.master_key(), end.client_random(), end.server_random()
+            master, client, server = (present(secret) for secret in secrets)
+            traffic_keys(master, client, server, is_client=True)
 
     benchmark.pedantic(handshake, rounds=ROUNDS, warmup_rounds=10)

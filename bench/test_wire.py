@@ -6,6 +6,8 @@ includes one call from Python for each burst.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -60,7 +62,7 @@ def burst_of(packet, **room):
 def super_packet(version, udp=False):
     body = np.random.default_rng(1).integers(0, 256, SUPER_PAYLOAD, dtype=np.uint8).tobytes()
     build = udp_packet if udp else tcp_packet
-    options = {} if udp else {"options": STAMP}
+    options: dict[str, Any] = {} if udp else {"options": STAMP}
     return np.frombuffer(bytearray(build(*ENDS[version], 1, 2, body, **options)), np.uint8)
 
 

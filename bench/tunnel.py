@@ -29,6 +29,7 @@ from dtls_emu.files.results import ResultFile
 from dtls_emu.host.control.client import ask
 from dtls_emu.machine.environment import environment
 from dtls_emu.paths import control_socket
+from dtls_emu.testing.waiting import await_line
 
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def arm_up(name: str, folder: Path) -> Iterator[Arm]:
 @contextmanager
 def relay_up() -> Iterator[Arm]:
     """Two namespaces and the relay between them."""
-    names = [f"bench-relay-{os.getpid()}-{end}" for end in ("client", "server")]
+    client, server = names = [f"bench-relay-{os.getpid()}-{end}" for end in ("client", "server")]
     with ExitStack() as undo:
         for each in names:
             run("ip", "netns", "add", each)
@@ -158,12 +159,11 @@ def relay_up() -> Iterator[Arm]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         undo.callback(process.wait)
         undo.callback(process.kill)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        await_line(process, process.stdout, "ready")
         for each, address in zip(names, (CLIENT, SERVER), strict=True):
             run("ip", "-n", each, "addr", "add", f"{address}/24", "dev", "tun0")
             run("ip", "-n", each, "link", "set", "tun0", "mtu", str(MTU), "up")
-        yield Arm("relay", *names, (process.pid,), "TUN to TUN in Python, nothing in between")
+        yield Arm("relay", client, server, (process.pid,), "TUN to TUN in Python, nothing in between")
 
 
 @contextmanager
@@ -195,8 +195,7 @@ def measure(arm: Arm, flows: int, seconds: int, number: int) -> Sample:
         inside(arm.server, "iperf3", "-s", "-1", "--forceflush"), stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
-    while "listening" not in server.stdout.readline():
-        assert server.poll() is None, "iperf3 -s has ended"
+    await_line(server, server.stdout, "listening")
     before = cpu_seconds(arm.processes)
     command = inside(arm.client, "iperf3", "-c", SERVER, "-t", str(seconds), "-P", str(flows), "-J")
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -257,8 +256,9 @@ def print_table(samples: list[Sample], arms: list[str]) -> None:
                 )
             )
     for arm in arms:
-        own = [each.ping_us for each in pick(samples, arm, 0)]
-        print(f"ping p50 {arm:14} {median(own):8.0f} us (rounds: {', '.join(f'{each:.0f}' for each in own)})")
+        pings = [each.ping_us for each in pick(samples, arm, 0)]
+        rounds = ", ".join(f"{each:.0f}" for each in pings)
+        print(f"ping p50 {arm:14} {median(pings):8.0f} us (rounds: {rounds})")
 
 
 def pick(samples: list[Sample], arm: str, flows: int) -> list[Sample]:

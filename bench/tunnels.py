@@ -26,13 +26,14 @@ from dtls_emu.cli.streams import run_command
 from dtls_emu.measure.machine import one_core, undisturbed
 from dtls_emu.nic.effects import Deliver, Transmit
 from dtls_emu.testing.star import HUB, Star
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
 from dtls_emu.wire.protocol import APPLICATION_DATA
 
 
 SPOKE = "spoke-1"
-TUNNEL_PORT = 4433
+TUNNEL_PORT = TunnelSettings().port
 PACKETS, SIZE = 45, 1400
 """Of a burst: a 64 KB super-packet, cut."""
 

@@ -22,9 +22,12 @@ __all__ = [
     "ETHERNET_HEADER",
     "EXPLICIT_NONCE",
     "IPV4_HEADER",
+    "IPV4_MINIMUM",
     "IPV6_HEADER",
     "IPV6_MINIMUM_MTU",
+    "MAX_PACKET",
     "MAX_PLAINTEXT",
+    "MAX_UDP_PAYLOAD",
     "OUTER_HEADERS",
     "RECORD_HEADER",
     "RECORD_OVERHEAD",
@@ -52,11 +55,20 @@ IPV6_HEADER: Final = 40
 OUTER_HEADERS: Final = {4: IPV4_HEADER + UDP_HEADER, 6: IPV6_HEADER + UDP_HEADER}
 """What stands around a UDP payload on the fabric, by IP version of the underlay."""
 
+MAX_PACKET: Final = 65_535
+"""Most bytes of an IPv4 packet, and of the payload of an IPv6 one: the length fields have 16 bits."""
+
+MAX_UDP_PAYLOAD: Final = MAX_PACKET - IPV4_HEADER - UDP_HEADER  # 65,507
+"""Most bytes of a UDP datagram over IPv4, and so of what one send or receive with segmentation offload holds."""
+
 MAX_PLAINTEXT: Final = 2**14
 """Most plaintext of a record, in bytes (RFC 5246 6.2.1)."""
 
 SMALLEST_HANDSHAKE: Final = 256
 """Bytes of UDP payload. OpenSSL refuses to handshake when datagrams may not be as long."""
+
+IPV4_MINIMUM: Final = 576
+"""Bytes of a packet that every IPv4 host must be able to receive (RFC 791 3.1); what is longer may be too long."""
 
 IPV6_MINIMUM_MTU: Final = 1280
 """What every link that carries IPv6 must carry; no sender need go below (RFC 8200 5)."""

@@ -19,6 +19,7 @@ __all__ = [
     "RUNS",
     "SOCKET_SUFFIX",
     "control_socket",
+    "control_socket_in",
     "control_sockets",
     "event_socket",
     "hidden_runs",
@@ -49,7 +50,7 @@ def runs_directory() -> Path:
     own = os.environ.get("XDG_RUNTIME_DIR")
     if not own:
         raise DtlsEmuError("XDG_RUNTIME_DIR is not set, so there is no place for sockets; name one")
-    return Path(own) / "dtls-emu"
+    return Path(own) / RUNS.name
 
 
 def hidden_runs() -> bool:
@@ -64,7 +65,12 @@ def run_directory(run: str) -> Path:
 
 def control_socket(run: str, host: str) -> Path:
     """The control socket of a host of a run."""
-    return run_directory(run) / f"{host}{SOCKET_SUFFIX}"
+    return control_socket_in(run_directory(run), host)
+
+
+def control_socket_in(folder: Path, host: str) -> Path:
+    """The control socket of a host of the run whose folder this is."""
+    return folder / f"{host}{SOCKET_SUFFIX}"
 
 
 def event_socket(control: Path) -> Path:

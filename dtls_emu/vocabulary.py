@@ -69,10 +69,10 @@ class DropReason(StrEnum):
     """Why a packet, record or datagram was dropped. Each counter and each `expect` uses these words."""
 
     # From the guest, on its way out
-    MALFORMED = "malformed"  # truncated or lying headers
+    MALFORMED = "malformed"  # truncated headers, or lengths that contradict each other
     FRAGMENT = "fragment"  # an IP fragment on an encrypted flow
     TOO_BIG = "too_big"  # does not fit the path with its overhead
-    TOO_BIG_NO_DF = "too_big_no_df"  # likewise, IPv4 without DF: no fragment is made, and no ICMP may be sent
+    TOO_BIG_NO_DF = "too_big_no_df"  # does not fit, IPv4 without DF: not cut, and no ICMP may be sent
     SPOOFED_SOURCE = "spoofed_source"  # a VM sends from an address that is not its own
     NO_ROUTE = "no_route"  # no private route between the ends
     NOT_ACCEPTED = "not_accepted"  # cannot be encrypted, and an end has DropUnencrypted
@@ -91,7 +91,7 @@ class DropReason(StrEnum):
     NO_LINK = "no_link"  # nobody has that underlay address
 
     # From the fabric, on its way in
-    BAD_DATAGRAM = "bad_datagram"  # not a DTLS record, not VXLAN, runt, lying length
+    BAD_DATAGRAM = "bad_datagram"  # neither a DTLS record nor VXLAN: too short, or a wrong length
     BAD_VERSION = "bad_version"  # a record of another protocol version
     OVERSIZE_RECORD = "oversize_record"  # larger than 2^14 + 2048 bytes
     UNKNOWN_PEER = "unknown_peer"  # from an address that is no host of the lab

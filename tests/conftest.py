@@ -9,6 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+
+# No test is judged by its speed: a busy machine may stall an example, or the making of many.
+settings.register_profile(
+    "ours", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ours")
 
 
 def _backend(name):
@@ -26,10 +34,12 @@ def _backend(name):
 
 
 def _udp_offload():
+    from dtls_emu.fabric.offload import SOL_UDP, UDP_GRO, UDP_SEGMENT
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.setsockopt(17, 103, 1400)  # SOL_UDP, UDP_SEGMENT
-            probe.setsockopt(17, 104, 1)  # UDP_GRO
+            probe.setsockopt(SOL_UDP, UDP_SEGMENT, 1400)
+            probe.setsockopt(SOL_UDP, UDP_GRO, 1)
         except OSError as error:
             return f"no UDP_SEGMENT or UDP_GRO: {error}"
     return None
@@ -53,16 +63,21 @@ def _wolfssl():
 
 @cache
 def _root():
-    """What namespaces, devices and raw sockets need. A sandbox may refuse what capabilities allow, so it is tried."""
+    """What namespaces, devices and raw sockets need. A sandbox may refuse what capabilities allow, so it is tried.
+
+    With the capabilities that are named here and no other, every test that needs root passes.
+    """
+    from dtls_emu.machine.linux import TUN_PATH, Capability
+
     if os.geteuid() != 0:
         return "needs root"
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (effective,) = (int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-    missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
+    missing = [each.name for each in Capability if not each.is_in(effective)]
     if missing:
         return f"root has not the capabilities {', '.join(missing)}"
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        return "there is no /dev/net/tun (modprobe tun; for a container --device /dev/net/tun)"
+    if not os.access(TUN_PATH, os.R_OK | os.W_OK):
+        return f"there is no {TUN_PATH} (modprobe tun; for a container --device {TUN_PATH})"
     if os.statvfs("/proc/sys").f_flag & os.ST_RDONLY:
         return (
             "/proc/sys is read-only (for a container --security-opt systempaths=unconfined, or --privileged)"
@@ -76,16 +91,6 @@ def _root():
         ["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False
     )
     return f"root may make no namespace: {tried.stderr.strip()}" if tried.returncode else None
-
-
-_CAPABILITIES = {
-    "CAP_SETPCAP": 8,
-    "CAP_NET_ADMIN": 12,
-    "CAP_NET_RAW": 13,
-    "CAP_SYS_CHROOT": 18,
-    "CAP_SYS_ADMIN": 21,
-}
-"""Bits of linux/capability.h: with these and no other, every test that needs root passes."""
 
 
 @cache
@@ -127,8 +132,11 @@ NEEDS = {
 }
 
 
-UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"}
-"""Folders whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
+UNWATCHED = {"containers", "crypto", "files", "fuzz", "lab", "policy", "testing", "wire"} | {
+    "test_architecture.py",
+    "test_habits.py",
+}
+"""Folders and files whose tests put nothing on a fabric, and need not wait for all floors to be imported; those of
 tests that have a watch of their own; and that of containers, whose fabric is in another process."""
 
 
@@ -168,18 +176,25 @@ def make_lab(tmp_path_factory):
     """Make a lab: VMs a and c on host h1, b on h2, one network; traffic items as flow mappings of YAML."""
     from dtls_emu.lab.loader import parse_lab
 
-    folder = tmp_path_factory.mktemp("lab")
+    class Maker:
+        folder = tmp_path_factory.mktemp("lab")
 
-    def make(
-        *traffic, link="", mtu=1500, overrides="", enabled="true", enforcement="AllowUnencrypted", seed=1
-    ):
-        items = "\n".join(f"  - {{{item}}}" for item in traffic)
-        settings = {"link": link, "mtu": mtu, "overrides": overrides}
-        head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
-        return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", folder / "test.yaml")
+        def __call__(
+            self,
+            *traffic,
+            link="",
+            mtu=1500,
+            overrides="",
+            enabled="true",
+            enforcement="AllowUnencrypted",
+            seed=1,
+        ):
+            items = "\n".join(f"  - {{{item}}}" for item in traffic)
+            settings = {"link": link, "mtu": mtu, "overrides": overrides}
+            head = HEAD.format(enabled=enabled, enforcement=enforcement, **settings)
+            return parse_lab(f"{head}\nseed: {seed}\ntraffic:\n{items}\n", self.folder / "test.yaml")
 
-    make.folder = folder
-    return make
+    return Maker()
 
 
 def pytest_runtest_setup(item):

@@ -1,4 +1,8 @@
-"""The floors of the package: an import goes down, never up, also one that only type checkers see; no circles."""
+"""The floors of the package: an import goes down, never up, also one that only type checkers see; no circles.
+
+One test a rule, which names every place that breaks it. What is said of files is read from their text; nothing of the
+package runs.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,11 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 import dtls_emu
 
 
 PACKAGE = Path(dtls_emu.__file__).parent
+TESTS = Path(__file__).parent
 
 FLOORS = (
     {"__main__", "__init__"},
@@ -31,7 +34,7 @@ FLOORS = (
     {"wire"},
     {"policy"},
     {"lab"},
-    {"errors", "events", "files", "overhead", "paths", "vocabulary"},
+    {"errors", "events", "files", "overhead", "paths", "progress", "vocabulary"},
 )
 """From the top; those of one floor do not import each other, but for the ground's."""
 
@@ -41,10 +44,48 @@ GROUND = 1
 MAX_LINES = 600
 MAX_WORDS_OF_A_JOB = 80
 
+TESTS_OF_NO_FOLDER = {
+    "attacks": "what an attacker sends, against cards and tunnels as a whole",
+    "bench": "the benchmarks outside the package",
+    "containers": "the image and the exported files, started",
+    "fuzz": "harnesses, and random labs",
+    "interop": "other implementations of DTLS at the other end",
+}
+"""Folders of tests that mirror none of the package, and what they are about."""
+
+HOMES = {
+    0x400454CA: "dtls_emu.machine.linux",  # TUNSETIFF
+    0x400454D0: "dtls_emu.machine.linux",  # TUNSETOFFLOAD
+    0x400454D8: "dtls_emu.machine.linux",  # TUNSETVNETHDRSZ
+    0x1000_0000: "dtls_emu.machine.linux",  # CLONE_NEWUSER
+    0x4000_0000: "dtls_emu.machine.linux",  # CLONE_NEWNET
+    "/dev/net/tun": "dtls_emu.machine.linux",
+    107: "dtls_emu.paths",  # bytes of a socket's path
+    ".sock": "dtls_emu.paths",
+    "/run/dtls-emu": "dtls_emu.paths",
+    1280: "dtls_emu.overhead",  # the minimum MTU of IPv6
+    65_507: "dtls_emu.overhead",  # the largest UDP payload; written as a difference
+    4433: "dtls_emu.tunnel.settings",  # DTLS
+    4789: "dtls_emu.nic.egress",  # VXLAN
+    "host.json": "dtls_emu.host.config",
+    "host.pem": "dtls_emu.host.credentials",
+    "host.key": "dtls_emu.host.credentials",
+}
+"""Constants that several places need, and the module that everybody else has them from."""
+
+OTHER_MEANINGS = {
+    ("dtls_emu.capture.shipped", 0x1000_0000): "a sequence number of TCP",
+    ("dtls_emu.capture.shipped", 1280): "an identification of IPv4, 0x0500",
+}
+
+REACHING_INSIDE = {"dtls_emu.testing.offloaded", "dtls_emu.testing.wire_watch"}
+"""Modules of ``testing`` that know private attributes of what they watch. No others may."""
+
 SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+TREES = {module: ast.parse(path.read_text()) for module, path in SOURCES.items()}
 
 
 def floor_of(module: str) -> str:
@@ -54,11 +95,11 @@ def floor_of(module: str) -> str:
 
 def imports_of(module: str) -> set[str]:
     """Every module of the package that a module imports, wherever in its file."""
-    found = set()
-    for node in ast.walk(ast.parse(SOURCES[module].read_text())):
+    found: set[str] = set()
+    for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in SOURCES}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "") in SOURCES:
+        elif isinstance(node, ast.ImportFrom) and node.module in SOURCES:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {each for each in inside if each in SOURCES}
             if not inside <= set(SOURCES):
@@ -69,9 +110,34 @@ def imports_of(module: str) -> set[str]:
 IMPORTS = {module: imports_of(module) for module in SOURCES}
 
 
+def constants_of(module: str) -> list[str | int]:
+    """Numbers and texts of a module's code; what documents it is left out, and so are parts of formatted text."""
+    documentation = {
+        id(node.value)
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    return [
+        node.value
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str | int)
+        and id(node) not in documentation
+    ]
+
+
 def test_every_folder_stands_on_a_floor():
-    """A new one is put into DESIGN's list first, with its job."""
+    """A new one is put into the list above first, and its job is said."""
     assert {floor_of(module) for module in SOURCES} - set(HEIGHT) == set()
+
+
+def test_no_import_is_relative():
+    """So that a file says where it is, and the rules below see it."""
+    assert [
+        module
+        for module, tree in TREES.items()
+        if any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+    ] == []
 
 
 def test_an_import_goes_down():
@@ -89,17 +155,13 @@ def test_an_import_goes_down():
 
 
 def test_no_module_imports_itself_by_a_detour():
-    """A package's ``__init__`` may name what is in it, and what is in it may import the package's other parts."""
-    graph = {
-        module: {each for each in imports if SOURCES[each].name != "__init__.py"}
-        for module, imports in IMPORTS.items()
-        if SOURCES[module].name != "__init__.py"
-    }
+    """Nor does a package by what is in it: a part imports the parts that it needs, not the whole."""
+    graph = {module: imports - {"dtls_emu"} for module, imports in IMPORTS.items()}
     assert [module for module in graph if module in reachable(graph, module)] == []
 
 
 def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
-    """Every module that one leads to; itself only if there is a way back."""
+    """Every module that one leads to; itself only if there is a path back."""
     found: set[str] = set()
     wanted = [start]
     while wanted:
@@ -119,35 +181,91 @@ def test_the_product_needs_no_tests():
     assert users == []
 
 
-@pytest.mark.parametrize("module", sorted(SOURCES))
-def test_nothing_names_a_higher_floor(module):
-    """Not in a string that code uses, either. A docstring may say who calls."""
-    tree = ast.parse(SOURCES[module].read_text())
-    docstrings = {
-        id(node.value)
+def test_fakes_and_suites_use_what_is_public():
+    """So that the product can change inside, and so that a plug-in's tests may do the same.
+
+    Python's own names of named tuples are public whatever their underscore.
+    """
+    own = {"self", "cls"}
+    public = {"_asdict", "_fields", "_make", "_replace"}
+    reaching = [
+        f"{module}:{node.lineno}: {ast.unparse(node)}"
+        for module, tree in TREES.items()
+        if floor_of(module) == "testing" and module not in REACHING_INSIDE
         for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    names = [
-        name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
-        for name in re.findall(r"\bdtls_emu[./]([a-z_]+)", node.value)
-        if name in HEIGHT
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[^_]", node.attr)
+        and node.attr not in public
+        and not (isinstance(node.value, ast.Name) and node.value.id in own)
     ]
-    assert [name for name in names if HEIGHT[name] > HEIGHT[floor_of(module)]] == []
+    assert reaching == []
 
 
-@pytest.mark.parametrize("module", sorted(SOURCES))
-def test_a_file_has_one_job(module):
+def test_nothing_names_a_higher_floor():
+    """Not in a string that code uses, either. A docstring may say who calls."""
+    named = [
+        f"{module} names {name}"
+        for module in SOURCES
+        for text in constants_of(module)
+        if isinstance(text, str)
+        for name in re.findall(r"\bdtls_emu[./]([a-z_]+)", text)
+        if name in HEIGHT and HEIGHT[name] > HEIGHT[floor_of(module)]
+    ]
+    assert named == []
+
+
+def test_what_several_places_need_has_one_home():
+    """A number or name of the outside world is written once, and imported from there."""
+    written = [
+        f"{module} has {value!r} of {HOMES[value]}"
+        for module in SOURCES
+        for value in constants_of(module)
+        if value in HOMES and module != HOMES[value] and (module, value) not in OTHER_MEANINGS
+    ]
+    assert written == []
+
+
+def test_a_file_has_one_job():
     """What is longer than this has two."""
-    assert len(SOURCES[module].read_text().splitlines()) <= MAX_LINES
+    lines = {module: len(path.read_text().splitlines()) for module, path in SOURCES.items()}
+    assert {module: count for module, count in lines.items() if count > MAX_LINES} == {}
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES.values() if path.name == "__init__.py"], ids=str)
-def test_a_folder_says_its_job(path):
-    """In a few lines, at the top of its ``__init__``."""
-    said = ast.get_docstring(ast.parse(path.read_text()))
-    assert said
-    if path.parent != PACKAGE:
-        assert len(said.split()) <= MAX_WORDS_OF_A_JOB
+def test_a_module_says_its_job():
+    """At its top; a folder in a few words, in its ``__init__``."""
+    said = {module: ast.get_docstring(tree) or "" for module, tree in TREES.items()}
+    assert [module for module, text in said.items() if not text] == []
+    folders = [path.parent for path in SOURCES.values()]
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+    wordy = [
+        module
+        for module, path in SOURCES.items()
+        if path.name == "__init__.py"
+        and path.parent != PACKAGE
+        and len(said[module].split()) > MAX_WORDS_OF_A_JOB
+    ]
+    assert wordy == []
+
+
+def test_tests_mirror_the_package():
+    """A folder of tests is about the folder of the same name, and each folder has one."""
+    tested = {
+        str(path.parent.relative_to(TESTS)) for path in TESTS.rglob("test_*.py") if path.parent != TESTS
+    }
+    there = {str(path.parent.relative_to(PACKAGE)) for path in SOURCES.values()} - {"."}
+    assert {
+        folder for folder in tested - there if folder.partition("/")[0] not in TESTS_OF_NO_FOLDER
+    } == set()
+    assert there - tested == set()
+    assert [folder for folder in TESTS_OF_NO_FOLDER if folder in there or folder not in tested] == []
+
+
+def test_a_test_says_what_it_proves():
+    """In its docstring."""
+    silent = [
+        f"{path.relative_to(TESTS)}::{node.name}"
+        for path in sorted(TESTS.rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node)
+    ]
+    assert silent == []

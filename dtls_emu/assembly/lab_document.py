@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import check_lab
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.lab.explaining import explain
 from dtls_emu.lab.problems import Problem, dotted
 from dtls_emu.lab.profiles import Profile
 from dtls_emu.lab.schema import Lab
-from dtls_emu.lab.topology import compile_lab
 
 
 if TYPE_CHECKING:

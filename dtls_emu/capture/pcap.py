@@ -1,6 +1,6 @@
 """The classic pcap file, written.
 
-Source: "PCAP Capture File Format", draft-ietf-opsawg-pcap. What a lab replays is read by :mod:`dtls_emu.lab.pcap`.
+Source: "PCAP Capture File Format", draft-ietf-opsawg-pcap. Captures that a lab sends are read by :mod:`dtls_emu.lab.pcap`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Who plays which packet of a capture, with whose addresses.
+"""The packets of a capture as VMs of a lab send them: who sends which, with whose addresses.
 
-The side that speaks first in a conversation (a pair of addresses) is played by one VM, the other side by the
-other. New addresses change three checksums by as much as they change themselves (RFC 1624), so a checksum
+The packets of the side that speaks first in a conversation (a pair of addresses) are sent by one VM, those of the
+other side by the other. New addresses change three checksums by as much as they change themselves (RFC 1624), so a checksum
 that was wrong in the capture stays wrong. Addresses inside a payload, such as those that an ICMP error
 quotes, stay as they are.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Vm
 
 
-__all__ = ["ReplayedPacket", "replay"]
+__all__ = ["RewrittenPacket", "rewrite"]
 
 _TCP: Final = 6
 _UDP: Final = 17
@@ -33,11 +33,11 @@ _EXTENSIONS: Final = frozenset({0, 43, _FRAGMENT_HEADER, _AUTHENTICATION_HEADER,
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayedPacket:
+class RewrittenPacket:
     """A packet to send.
 
     Fields:
-        time: seconds after the start of the replay.
+        time: seconds after the start of the capture.
         sender: name of the VM that sends it.
         data: the IP packet.
     """
@@ -47,25 +47,25 @@ class ReplayedPacket:
     data: bytes
 
 
-def replay(packets: Iterable[CapturedPacket], first: Vm, other: Vm | None) -> list[ReplayedPacket]:
-    """Cast the packets of a capture.
+def rewrite(packets: Iterable[CapturedPacket], first: Vm, other: Vm | None) -> list[RewrittenPacket]:
+    """Give the packets of a capture to VMs.
 
     Args:
         packets: in time order.
-        first: plays the sides that speak first.
-        other: plays the other sides; None sends every packet from ``first`` as it is.
+        first: sends for the sides that speak first.
+        other: sends for the other sides; None sends every packet from ``first`` as it is.
 
     Raises:
         ValueError: an IPv6 packet, but a VM has no IPv6 address; says which frame.
     """
     if other is None:
-        return [ReplayedPacket(packet.time, first.name, packet.data) for packet in packets]
+        return [RewrittenPacket(packet.time, first.name, packet.data) for packet in packets]
     speaks_first: dict[frozenset[bytes], bytes] = {}
     result = []
     for packet in packets:
         bounds = _address_bounds(packet.data)
         if bounds is None:  # too short for its addresses: nothing to rewrite
-            result.append(ReplayedPacket(packet.time, first.name, packet.data))
+            result.append(RewrittenPacket(packet.time, first.name, packet.data))
             continue
         start, middle, end = bounds
         source, destination = packet.data[start:middle], packet.data[middle:end]
@@ -73,7 +73,7 @@ def replay(packets: Iterable[CapturedPacket], first: Vm, other: Vm | None) -> li
         sender, receiver = (first, other) if source == opener else (other, first)
         addresses = b"".join(_packed_address(vm, packet) for vm in (sender, receiver))
         result.append(
-            ReplayedPacket(packet.time, sender.name, _with_addresses(packet.data, start, addresses))
+            RewrittenPacket(packet.time, sender.name, _with_addresses(packet.data, start, addresses))
         )
     return result
 

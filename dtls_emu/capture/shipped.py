@@ -1,4 +1,4 @@
-"""The captures that the shipped labs replay, made with scapy: real packets, the same bytes every time.
+"""The captures whose packets the shipped labs send, made with scapy: real packets, the same bytes every time.
 
 ``python -m dtls_emu.capture.shipped`` writes them beside the labs. Every field that scapy would choose by itself
 is given, time stamps included, so that a capture changes only when this file does.

@@ -8,6 +8,7 @@ import typer
 
 from dtls_emu.cli.output import JsonOption, print_json, print_table, print_text
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
+from dtls_emu.overhead import MAX_PACKET
 from dtls_emu.teach.mtu import DEFAULT_INNER, explain_mtu, remarks
 
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
-LONGEST: Final = 65_535
+LONGEST: Final = MAX_PACKET
 """Bytes of the longest IP packet (RFC 791 3.1)."""
 
 explain = typer.Typer(no_args_is_help=True, help="Explain what fits a path, and who is encrypted and why.")

@@ -11,10 +11,9 @@ from dtls_emu.cli.streams import say
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    Progress = Callable[[int, int, str], None]
-    """``progress(done, total, what)``."""
+    from dtls_emu.progress import Progress
 
 
 __all__ = ["progress"]
@@ -29,12 +28,19 @@ def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield _Lines()
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn())
-    with Progress(
-        *columns, TextColumn("{task.description}", markup=False), console=Console(stderr=True), transient=True
+    columns = (
+        rich.BarColumn(),
+        rich.TextColumn("{task.percentage:>3.0f} %"),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(
+        *columns,
+        rich.TextColumn("{task.description}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
     ) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -6,24 +6,23 @@ it. What it says goes to ``card.log`` in its host's folder.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dtls_emu.deploy.errors import explained
-from dtls_emu.deploy.plan import CONFIG, NIC, namespace_name
-from dtls_emu.deploy.records import control_socket_in
+from dtls_emu.deploy.plan import NIC, namespace_name
 from dtls_emu.errors import RunError
 from dtls_emu.files.writing import is_folder, is_socket, replace_file
-from dtls_emu.host.config import parse_host_config
+from dtls_emu.host import credentials as host_credentials
+from dtls_emu.host.config import CONFIG, HostConfig, VmDevice, parse_host_config
 from dtls_emu.host.control.client import ControlError, ask, is_served
-from dtls_emu.host.pem_files import credential_paths, pem_files
 from dtls_emu.machine.netns import entered
 from dtls_emu.machine.processes import ProcessId, end_processes, is_alive
+from dtls_emu.paths import control_socket_in
 
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ def write_credentials(
         RunError: one cannot be written.
     """
     with explained(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, pem in pem_files(credentials, authorities).items():
-        _write(folder / name, pem)
+        host_credentials.write_credentials(folder, credentials, authorities)
 
 
 def write_config(
@@ -97,23 +94,23 @@ def write_config(
         RunError: it cannot be written; that of before is there still.
         LabFileError: no card would take it.
     """
-    document: dict[str, Any] = {
-        "version": 1,
-        "run": state.run,
-        "host": host,
-        "lab": state.lab,
-        "encryption": state.encryption,
-        "backend": state.backend,
-        "fast_path": state.fast_path,
-        "credentials": credential_paths(each.region for each in topology.hosts.values()),
-        "control_socket": str(control_socket_in(folder.parent, host)),
-        "vms": [
-            {"vm": vm.name, "netns": namespace_name(state.run, vm.name), "device": NIC, "create": False}
+    config = HostConfig(
+        version=1,
+        run=state.run,
+        host=host,
+        lab=state.lab,
+        encryption=state.encryption,
+        backend=state.backend,
+        fast_path=state.fast_path,
+        credentials=host_credentials.credential_paths(each.region for each in topology.hosts.values()),
+        control_socket=control_socket_in(folder.parent, host),
+        vms=tuple(
+            VmDevice(vm=vm.name, netns=namespace_name(state.run, vm.name), device=NIC, create=False)
             for vm in topology.vms_on(host)
-        ],
-    }
+        ),
+    )
     path = folder / CONFIG
-    text = json.dumps(document, indent=1)
+    text = config.to_json()
     if check:
         parse_host_config(text, path)
     _write(path, text.encode())

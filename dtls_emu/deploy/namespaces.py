@@ -18,6 +18,7 @@ from pyroute2 import IPRoute, netns
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dtls_emu.errors import RunError
+from dtls_emu.machine.linux import CLONE_NEWNET
 from dtls_emu.machine.netns import NamespaceError, entered, namespace_path
 
 
@@ -39,7 +40,6 @@ __all__ = [
     "set_mtu",
 ]
 
-_CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 _LOOPBACK: Final = 1  # the first interface of every namespace
 _SCOPE_LINK: Final = 253  # linux/rtnetlink.h
 _PROTO_BOOT: Final = 3  # as `ip` has it when nothing is said
@@ -56,10 +56,10 @@ def make_namespace(step: MakeNamespace) -> int:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             # Only this thread goes into the new one; pyroute2's own `create` forks, threads of libraries or not.
-            _check(_LIBC.unshare(_CLONE_NEWNET))
+            _check(_LIBC.unshare(CLONE_NEWNET))
             netns.attach(step.name, "thread-self")
         finally:
-            _check(_LIBC.setns(home, _CLONE_NEWNET))
+            _check(_LIBC.setns(home, CLONE_NEWNET))
             os.close(home)
         inode = namespace_path(step.name).stat().st_ino
         with entered(step.name), IPRoute() as kernel:

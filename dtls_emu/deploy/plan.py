@@ -19,9 +19,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import RunError
+from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.kernel_names import cable_device, name_clashes, namespace_name, socket_trouble
 from dtls_emu.lab.problems import dotted
 from dtls_emu.overhead import IPV6_MINIMUM_MTU
+from dtls_emu.paths import control_socket_in
 
 
 if TYPE_CHECKING:
@@ -48,8 +50,6 @@ __all__ = [
 
 NIC: Final = "eth0"
 """Name of a VM's NIC in its namespace."""
-
-CONFIG: Final = "host.json"
 
 
 IPV6_OFF: Final = {"disable_ipv6": 1}
@@ -317,7 +317,7 @@ def _make_nic(topology: Topology, run: str, vm: Vm) -> MakeNic:
 
 
 def _start_card(run: str, folder: Path, host: str) -> StartCard:
-    return StartCard(host, namespace_name(run, host), folder / host / CONFIG, folder / f"{host}.sock")
+    return StartCard(host, namespace_name(run, host), folder / host / CONFIG, control_socket_in(folder, host))
 
 
 def _underlay(topology: Topology, host: str) -> Address:

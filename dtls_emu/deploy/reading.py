@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from dtls_emu.assembly.lab_document import check_document
 from dtls_emu.deploy.records import RECORDS, Made, first_problem, parse_made, read_records, record_key
 from dtls_emu.errors import RunError
+from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
-from dtls_emu.files.writing import MAX_BYTES
 from dtls_emu.lab.model import LabModel, Name
 from dtls_emu.lab.problems import dotted
 
@@ -158,7 +158,7 @@ def _said(error: Exception) -> str:
 def _read_header(path: Path) -> tuple[RunState | None, dict[str, Any] | None, list[str]]:
     """The state without what was made, the plain data of its file, and what is wrong with it."""
     try:
-        document = json.loads(read_file(path, MAX_BYTES, follow=False))
+        document = json.loads(read_file(path, MAX_DOCUMENT, follow=False))
     except FileNotFoundError:
         return None, None, [f"{path}: is not there"]
     except OSError as error:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dtls_emu.files.reading import read_file
 from dtls_emu.lab.model import LabModel, check_name
-from dtls_emu.paths import SOCKET_SUFFIX
+from dtls_emu.paths import control_socket_in
 
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "Made",
     "Namespace",
     "Record",
-    "control_socket_in",
     "encode_record",
     "first_problem",
     "is_record",
@@ -242,11 +241,6 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))
     return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-def control_socket_in(folder: Path, host: str) -> Path:
-    """The control socket of a host in the folder of its run."""
-    return folder / f"{host}{SOCKET_SUFFIX}"
 
 
 def _by_name(kind: str, name: str, folder: Path) -> Made | None:

@@ -65,7 +65,8 @@ from dtls_emu.deploy.state import (
 )
 from dtls_emu.errors import RunError
 from dtls_emu.host.loop.cached import loop_is_compiled
-from dtls_emu.lab.topology import compile_lab
+from dtls_emu.lab.compiling import compile_lab
+from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.machine.netns import namespace_path
 from dtls_emu.machine.processes import end_processes, identify, processes_inside
 
@@ -84,7 +85,7 @@ __all__ = ["restart_card", "start_run", "stop_run"]
 
 FIRST_START: Final = ": for the first time, so kernels are compiled, which takes half a minute"
 
-_TUN: Final = Path("/dev/net/tun")
+_TUN: Final = Path(TUN_PATH)
 
 
 def start_run(

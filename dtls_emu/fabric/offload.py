@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.wire.overhead import MAX_UDP_PAYLOAD
 
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ UDP_GRO: Final = 104
 MAX_SEND_SEGMENTS: Final = MAX_ROWS
 """Of one send (``UDP_MAX_SEGMENTS``). Newer kernels take 128, so a receive may hold twice as many."""
 
-MAX_SEND_BYTES: Final = 65_507
-"""Of one send: what fits an IPv4 packet of 65,535 bytes after 20 + 8 bytes of headers."""
+MAX_SEND_BYTES: Final = MAX_UDP_PAYLOAD
+"""Of one send, which the kernel takes as one datagram and cuts."""
 
 SOCKET_BUFFER_BYTES: Final = 7 << 20
 """Wanted for each direction: as wireguard-go, ample for 100 bursts of 64 KB."""

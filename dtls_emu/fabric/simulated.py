@@ -36,6 +36,7 @@ from dtls_emu.fabric.underlay import Ledger, total
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.ecn import CE
+from dtls_emu.wire.overhead import MAX_UDP_PAYLOAD
 from dtls_emu.wire.protocol import is_handshake
 
 
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimulatedFabric"]
 
-MAX_BURST_BYTES: Final = 65_507
+MAX_BURST_BYTES: Final = MAX_UDP_PAYLOAD
 """Most bytes that are handed in as one burst: the same as one receive of ``UDP_GRO``."""
 
 

@@ -1,1 +1,4 @@
-"""Files that somebody names, read and written so that nothing half done is left and nothing is waited for."""
+"""Files: read ones that somebody else names, write the product's own, write results where a user wants them.
+
+Nothing half written is left, nothing is waited for, nothing is read or written through what others put in the way.
+"""

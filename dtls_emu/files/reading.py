@@ -1,8 +1,9 @@
-"""Reading a file that somebody else names: a regular one, no larger than its use needs, and never waited for.
+"""Reading a file that somebody else names: a regular one, no larger than its use needs, without waiting.
 
 A path in a lab file, or on a command line, may lead to a device that never ends, a FIFO that nobody writes to or
 a disk image. What it leads to is looked at before a byte is read, and again once it is open, so that nothing
-put in its place in between is read either.
+put in its place in between is read either. How large a file may be is for its reader to say
+(:mod:`dtls_emu.files.limits`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from dtls_emu.files.limits import in_bytes
 
-__all__ = ["in_bytes", "read_file"]
+
+__all__ = ["read_file"]
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -58,14 +61,6 @@ def read_file(path: Path | str, limit: int, *, private: bool = False, follow: bo
     if not left:
         raise _too_large(path, limit)
     return b"".join(parts)
-
-
-def in_bytes(count: int) -> str:
-    """A limit as people write it: `64 KiB`, `16 MiB`."""
-    for size, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= size and count % size == 0:
-            return f"{count // size} {unit}"
-    return f"{count} bytes"
 
 
 def _check(found: os.stat_result, path: Path | str, limit: int, *, private: bool) -> None:

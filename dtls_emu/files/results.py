@@ -1,4 +1,4 @@
-"""Where a result goes: the place is tried before the work, so that nothing is lost when the work is done.
+"""Writing what a user asked for: the place is tried before the work, so that nothing is lost when the work is done.
 
 1. :class:`ResultFile` tries the place: is it a file that may be made or written over, in a folder that takes one?
 2. The work is done.
@@ -25,7 +25,7 @@ from typing import Final
 from dtls_emu.errors import DtlsEmuError
 
 
-__all__ = ["SECRET", "ResultFile", "ResultFileError", "Saved", "why"]
+__all__ = ["READABLE", "SECRET", "ResultFile", "ResultFileError", "Saved", "why"]
 
 READABLE: Final = 0o666
 SECRET: Final = 0o600

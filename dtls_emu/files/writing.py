@@ -1,6 +1,7 @@
-"""Small files of ours: written so that the old content or the new one is there, and told from what others put there.
+"""Writing the small files that the product keeps for itself: state, configuration, keys.
 
-They are read by :func:`dtls_emu.files.reading.read_file`.
+Afterwards the old content is there or the new one, never a part, and only the owner can use it. What others put in
+the place of a folder or socket is told from it. Files that a user asks for are :mod:`dtls_emu.files.results`.
 """
 
 from __future__ import annotations
@@ -8,38 +9,50 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["MAX_BYTES", "commit", "is_folder", "is_socket", "replace_file", "stage"]
-
-MAX_BYTES: Final = 16 << 20
-"""Of a file that describes a lab. One with a thousand VMs is a hundredth of it."""
+__all__ = ["commit", "is_folder", "is_socket", "replace_file", "stage"]
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 as a whole, or leave what is there as it is.
 
+    Whoever has the old one open does not see what is written, nor does whoever has made a file beside it.
+
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written. ``filename`` is the path.
     """
     new = path.with_name(f"{path.name}.new")
-    stage(new, data)
-    commit(new, path)
+    try:
+        new.unlink(missing_ok=True)
+        stage(new, data, exclusive=True)
+        commit(new, path)
+    except OSError as error:
+        error.filename, error.filename2 = (
+            os.fspath(path),
+            None,
+        )  # a failed write or rename names others, or none
+        raise
 
 
-def stage(new: Path, data: bytes) -> None:
-    """Write a file that is to get its name by :func:`commit`. What it has already of room it keeps and uses again.
+def stage(new: Path, data: bytes, *, exclusive: bool = False) -> None:
+    """Write a file of mode 0600 that is to get its name by :func:`commit`.
+
+    Args:
+        new: path of the file. One that is there already keeps its room on the disk, and its mode.
+        data: all of it.
+        exclusive: no file may be there.
 
     Raises:
         OSError: it cannot be written; it is gone then.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(new, flags, 0o600)
+    descriptor = os.open(new, flags | (os.O_EXCL if exclusive else 0), 0o600)
     try:
         rest = memoryview(data)
         while rest:

@@ -1,5 +1,7 @@
 """``host.json``: all that one host needs to know to be brought up, made by ``up`` or by an export.
 
+:meth:`HostConfig.to_json` writes it, :func:`load_host_config` reads it.
+
 ::
 
     {"version": 1, "run": "demo", "host": "host-1", "lab": {...},
@@ -10,6 +12,7 @@ Paths are relative to the file's folder. The file holds no secret; the private k
 may be able to read it.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -23,19 +26,22 @@ from pydantic_core import ErrorDetails
 
 from dtls_emu.assembly.lab_document import check_document, compile_document
 from dtls_emu.errors import LabFileError
+from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
-from dtls_emu.files.writing import MAX_BYTES
 from dtls_emu.lab.checks import BACKENDS
 from dtls_emu.lab.kernel_names import check_device
 from dtls_emu.lab.model import LabModel, Name, Switch
-from dtls_emu.lab.problems import Problem, dotted, shown, suggest
-from dtls_emu.lab.reading import Document, read_yaml
+from dtls_emu.lab.problems import Problem, shown, suggest
+from dtls_emu.lab.reading import read_yaml
 from dtls_emu.lab.topology import Topology
 from dtls_emu.paths import control_socket
 from dtls_emu.vocabulary import Keying
 
 
-__all__ = ["CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
+__all__ = ["CONFIG", "CredentialPaths", "HostConfig", "VmDevice", "load_host_config", "parse_host_config"]
+
+CONFIG: Final = "host.json"
+"""Name of the file, in a folder of the host's own."""
 
 MAX_DNS_NAME: Final = 253
 """Characters (RFC 1035 2.3.4: 255 octets on the wire)."""
@@ -76,7 +82,7 @@ FilePath = Annotated[Path, AfterValidator(_check_path)]
 
 
 class CredentialPaths(LabModel):
-    """Where certificates and the key lie.
+    """Where certificates and the key are.
 
     Fields:
         certificate, private_key: PEM files of this host.
@@ -153,6 +159,14 @@ class HostConfig(LabModel):
         """Where the control socket is."""
         return self.control_socket or control_socket(self.run, self.host)
 
+    def to_json(self) -> str:
+        """The text of the file, with what was given and without what was left to its default.
+
+        Paths are as they are: relative ones hold from the file's folder.
+        """
+        # In ASCII: the reader's YAML takes U+2028 and U+0085 in a text for the ends of lines.
+        return json.dumps(self.model_dump(mode="json", exclude_unset=True), indent=1) + "\n"
+
 
 def load_host_config(path: Path) -> HostConfig:
     """Read and validate a host's file.
@@ -161,7 +175,7 @@ def load_host_config(path: Path) -> HostConfig:
         LabFileError: everything that is wrong with it, each with file, line and remedy.
     """
     try:
-        text = read_file(path, MAX_BYTES).decode()
+        text = read_file(path, MAX_DOCUMENT).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise LabFileError([f"{path}: cannot be read: {reason}"]) from None
@@ -188,7 +202,7 @@ def parse_host_config(text: str, path: Path) -> HostConfig:
     else:
         problems += _check_lab(config)
     if problems or config is None:
-        raise LabFileError(_lines(problems, document, path))
+        raise LabFileError(document.report(problems, path))
     return _with_paths(config, path.parent)
 
 
@@ -257,17 +271,6 @@ def _explained(details: ErrorDetails) -> Problem:
         return Problem(path, "is no object; write one: `{...}`")
     message = details["msg"]
     return Problem(path, message[0].lower() + message[1:])
-
-
-def _lines(problems: list[Problem], document: Document, path: Path) -> list[str]:
-    located = [(each.line or document.line(each.path), each) for each in problems]
-    located.sort(key=lambda pair: pair[0])
-    return [
-        f"{path}:{line}: {dotted(each.path)}: {each.message}"
-        if each.path
-        else f"{path}:{line}: {each.message}"
-        for line, each in located
-    ]
 
 
 def _with_paths(config: HostConfig, folder: Path) -> HostConfig:

@@ -22,7 +22,7 @@ __all__ = ["Hint", "hints_of"]
 
 
 UNHEARD: Final = 1000
-"""Errors that a VM was due and not sent, before anybody is told: a window of TCP that was under way when a path became
+"""Errors that a VM was due and not sent, before anybody is told: a window of TCP that was in flight when a path became
 smaller is no reason to worry, a program that does not listen is."""
 
 
@@ -70,11 +70,12 @@ def _unanswered(agent: Agent, encrypted: bool) -> Iterator[Hint]:
     counters = card.egress.counters
     silent = counters.dropped[DropReason.TOO_BIG_NO_DF]
     if silent:
-        ways = [card.inner_mtu(peer, encrypted=encrypted) for peer in card.tunnels]
+        fitting = [card.inner_mtu(peer, encrypted=encrypted) for peer in card.tunnels]
         yield Hint(
             "VMs",
             f"{silent} IPv4 packets without DF were too big; no fragments are made, and their senders may not be told",
-            "have them set DF" + (f", or give the NICs of the VMs an MTU of {min(ways)}" if ways else ""),
+            "have them set DF"
+            + (f", or give the NICs of the VMs an MTU of {min(fitting)}" if fitting else ""),
         )
     if counters.icmp_limited > UNHEARD:
         yield Hint(

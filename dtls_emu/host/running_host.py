@@ -172,7 +172,7 @@ class RunningHost:
 
     def run(self) -> None:
         """Run until a client says ``close``, or until SIGTERM or SIGINT when this is the main thread."""
-        _log_offloads(self)
+        _log_offloads(self.agent)
         logger.info("%s is ready; control socket %s", self.config.host, self.control.path)
         with _ended_by_signals(self.agent.stop, self.agent.alarm):
             self.agent.run()
@@ -191,7 +191,14 @@ class RunningHost:
             case Ready():
                 return {"ready": not self.agent.trouble, "reason": self.agent.trouble}
             case Status():
-                return describe(self)
+                return describe(
+                    self.agent,
+                    self.config,
+                    self.topology,
+                    privileges=self.privileges,
+                    super_packets=self.super_packets,
+                    uptime=time.monotonic() - self.started_at,
+                )
             case SetValue():
                 self._change([Change(request.path, request.value)])
             case ChangeTarget():
@@ -275,20 +282,20 @@ def _make_card(config: HostConfig, topology: Topology) -> Card:
 
 
 def _neighbours(config: HostConfig, topology: Topology) -> list[Vm]:
-    """The VMs whose devices are in the host's own namespace, beside its way to the fabric."""
+    """The VMs whose devices are in the host's own namespace, beside its interface to the fabric."""
     return [topology.vms[each.vm] for each in config.vms if each.netns is None]
 
 
 def _smallest_inner_mtu(host: str, topology: Topology) -> int:
-    """Of the sealed ways to all other hosts; what a lone host sends is not cut by any."""
+    """Of the encrypted paths to all other hosts; what a lone host sends is not cut by any."""
     version = ip_address(topology.hosts[host].underlay).version
     overhead = path_overhead(encrypted=True, underlay_version=version)
-    ways = (topology.link(host, other).mtu for other in topology.hosts if other != host)
-    return min(map(overhead.inner_mtu, ways), default=MAX_PACKET)
+    mtus = (topology.link(host, other).mtu for other in topology.hosts if other != host)
+    return min(map(overhead.inner_mtu, mtus), default=MAX_PACKET)
 
 
-def _log_offloads(host: RunningHost) -> None:
-    for place, offloads in offloads_of(host).items():
+def _log_offloads(agent: Agent) -> None:
+    for place, offloads in offloads_of(agent).items():
         for name, offload in offloads.items():
             reason = f": {offload['reason']}" if offload["reason"] else ""
             logger.info("%s: %s %s%s", place, name, offload["state"], reason)

@@ -1,9 +1,8 @@
-"""What a running host says of itself: JSON types only, and nothing that is secret."""
+"""What a host says of itself: JSON types only, and nothing that is secret."""
 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +11,13 @@ from dtls_emu.lab.topology import DEFAULT_DELAY
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dtls_emu.fabric.offload import Offload
-    from dtls_emu.host.running_host import RunningHost
-    from dtls_emu.lab.topology import Link
+    from dtls_emu.host.config import HostConfig
+    from dtls_emu.host.loop.agent import Agent
+    from dtls_emu.lab.topology import Link, Topology
+    from dtls_emu.machine.privileges import Privileges
 
 
 __all__ = ["STATUS_VERSION", "describe", "offloads_of"]
@@ -25,9 +28,25 @@ CIPHER: Final = "AES-256-GCM"
 NO_CIPHER: Final = "none"
 
 
-def describe(host: RunningHost) -> dict[str, Any]:
-    """Everything that ``dtls-emu status`` prints of one host."""
-    agent, config = host.agent, host.config
+def describe(
+    agent: Agent,
+    config: HostConfig,
+    topology: Topology,
+    *,
+    privileges: Privileges,
+    super_packets: Mapping[str, str],
+    uptime: float,
+) -> dict[str, Any]:
+    """Everything that ``dtls-emu status`` prints of one host.
+
+    Args:
+        agent: its loop.
+        config: what it was made from.
+        topology: the lab as it is now.
+        privileges: what is left of root's.
+        super_packets: by VM, why the size of super-packets could not be set; "" where it could.
+        uptime: seconds since it was started.
+    """
     agent.look_at_paths()
     times = os.times()
     fabric = agent.fabric.statistics()
@@ -36,71 +55,69 @@ def describe(host: RunningHost) -> dict[str, Any]:
         "run": config.run,
         "host": config.host,
         "pid": os.getpid(),
-        "uptime_seconds": time.monotonic() - host.started_at,
+        "uptime_seconds": uptime,
         "cpu_seconds": {"user": times.user, "system": times.system},
         "ready": not agent.trouble,
         "trouble": agent.trouble,
         "encryption": config.encryption,
-        "io_path": _io_path(host),
+        "io_path": _io_path(agent),
         "card": {
             **agent.card.status(),
-            "offloads": {"fast_path": _fast_path(host)},
-            "tunnels": _tunnels(host),
+            "offloads": {"fast_path": _fast_path(agent)},
+            "tunnels": _tunnels(agent, topology, encrypts=config.encryption == "on"),
         },
-        "devices": _devices(host),
+        "devices": _devices(agent, config, super_packets),
         "fabric": {
-            "address": host.topology.hosts[config.host].underlay,
+            "address": topology.hosts[config.host].underlay,
             "offloads": agent.fabric.offloads(),
             **asdict(fabric),
             "balanced": fabric.balanced,
         },
         "left_for_internet": agent.left,
         "too_late": agent.late,
-        "privileges": host.privileges.as_dict(),
-        "hints": [asdict(hint) for hint in hints_of(agent, host.topology)],
+        "privileges": privileges.as_dict(),
+        "hints": [asdict(hint) for hint in hints_of(agent, topology)],
     }
 
 
-def offloads_of(host: RunningHost) -> dict[str, dict[str, Offload]]:
-    """Every offload, by where it is: a VM's device, or the fabric."""
-    agent = host.agent
+def offloads_of(agent: Agent) -> dict[str, dict[str, Offload]]:
+    """Every offload of a host, by where it is: a VM's device, or the fabric."""
     places = {f"{device.name} of {vm}": device.offloads() for vm, device in agent.devices.items()}
-    return {"card": {"fast_path": _fast_path(host)}, "fabric": agent.fabric.offloads(), **places}
+    return {"card": {"fast_path": _fast_path(agent)}, "fabric": agent.fabric.offloads(), **places}
 
 
-def _io_path(host: RunningHost) -> str:
+def _io_path(agent: Agent) -> str:
     """How packets get in and out, in a few words: two runs are comparable only when these are the same."""
-    fabric = host.agent.fabric.offloads()
-    merges = all(device.merges for device in host.agent.devices.values())
+    fabric = agent.fabric.offloads()
+    merges = all(device.merges for device in agent.devices.values())
     on = [name for name, key in (("GSO", "udp_gso"), ("GRO", "udp_gro")) if fabric[key]["state"] == "on"]
-    way = "interpreted" if host.agent.interpreted else "compiled"
-    return f"TUN {'super-packets' if merges else 'packets'}, UDP {'+'.join(on) or 'datagrams'}, {way}"
+    loop = "interpreted" if agent.interpreted else "compiled"
+    return f"TUN {'super-packets' if merges else 'packets'}, UDP {'+'.join(on) or 'datagrams'}, {loop}"
 
 
-def _fast_path(host: RunningHost) -> Offload:
+def _fast_path(agent: Agent) -> Offload:
     """Whether compiled code carries the packets of known flows."""
-    reason = host.agent.interpreted
+    reason = agent.interpreted
     return {"state": "off" if reason else "on", "reason": reason}
 
 
-def _tunnels(host: RunningHost) -> dict[str, Any]:
-    card = host.agent.card
-    books = host.agent.links.statistics()
+def _tunnels(agent: Agent, topology: Topology, *, encrypts: bool) -> dict[str, Any]:
+    card = agent.card
+    counters = agent.links.statistics()
     tunnels: dict[str, Any] = card.status()["tunnels"]
     for peer, tunnel in tunnels.items():
-        link = host.topology.link(card.host, peer)
-        encrypts = host.config.encryption == "on" and card.engine.backend.protects
-        tunnel["cipher"] = CIPHER if encrypts else NO_CIPHER
+        link = topology.link(card.host, peer)
+        tunnel["cipher"] = CIPHER if encrypts and card.engine.backend.protects else NO_CIPHER
         tunnel["mtu"] = {
             "fabric": link.mtu,
-            "path": host.agent.paths.known.get(peer),
+            "path": agent.paths.known.get(peer),
             "inner_encrypted": card.inner_mtu(peer, encrypted=True),
             "inner_clear": card.inner_mtu(peer, encrypted=False),
         }
         tunnel["impairments"] = _impairments(link)
         tunnel["link"] = None
-        if peer in books:
-            tunnel["link"] = {**asdict(books[peer]), "balanced": books[peer].balanced}
+        if peer in counters:
+            tunnel["link"] = {**asdict(counters[peer]), "balanced": counters[peer].balanced}
     return tunnels
 
 
@@ -114,17 +131,17 @@ def _impairments(link: Link) -> dict[str, float]:
     return {"delay": link.delay, **found} if found or link.delay > DEFAULT_DELAY else {}
 
 
-def _devices(host: RunningHost) -> dict[str, Any]:
-    places = {each.vm: each.netns for each in host.config.vms}
+def _devices(agent: Agent, config: HostConfig, super_packets: Mapping[str, str]) -> dict[str, Any]:
+    places = {each.vm: each.netns for each in config.vms}
     return {
         vm: {
             "device": device.name,
             "netns": places[vm],
             "gone": device.gone,
             "offloads": device.offloads(),
-            "super_packet_limit": host.super_packets[vm] or "set",
+            "super_packet_limit": super_packets[vm] or "set",
             **asdict(device.statistics()),
             "balanced": device.statistics().balanced,
         }
-        for vm, device in host.agent.devices.items()
+        for vm, device in agent.devices.items()
     }

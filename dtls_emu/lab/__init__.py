@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
+    from dtls_emu.lab.compiling import compile_lab
     from dtls_emu.lab.loader import load_lab, shipped_labs
     from dtls_emu.lab.schema import Lab
-    from dtls_emu.lab.topology import Topology, compile_lab
+    from dtls_emu.lab.topology import Topology
 
 
 __all__ = ["Lab", "Topology", "compile_lab", "load_lab", "shipped_labs"]
@@ -21,7 +22,7 @@ __all__ = ["Lab", "Topology", "compile_lab", "load_lab", "shipped_labs"]
 _HOMES = {
     "Lab": "schema",
     "Topology": "topology",
-    "compile_lab": "topology",
+    "compile_lab": "compiling",
     "load_lab": "loader",
     "shipped_labs": "loader",
 }

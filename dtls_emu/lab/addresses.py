@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from dtls_emu.lab.prefixes import Address, Prefix
 from dtls_emu.lab.problems import shown
-from dtls_emu.lab.topology import Address, Prefix
 
 
 __all__ = ["AddressPrefix", "MacAddress", "UnderlayAddress", "VmAddress4", "VmAddress6"]

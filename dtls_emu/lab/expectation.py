@@ -94,7 +94,7 @@ class Expect(LabModel):
     )
     encryption: FlowEncryption | None = Field(
         default=None,
-        description="Flow-log code of every packet and answer, likewise. A dropped fragment has none.",
+        description="Flow-log code of every packet, and of every answer to one, at the time when it is sent. A dropped fragment has none.",
     )
     delivered: AmountField | None = Field(
         default=None,

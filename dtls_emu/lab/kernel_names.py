@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.problems import Problem, shown
-from dtls_emu.paths import MAX_SOCKET_PATH, RUNS
+from dtls_emu.paths import MAX_SOCKET_PATH, RUNS, control_socket_in
 
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "MAX_DEVICE",
     "cable_device",
     "check_device",
     "name_clashes",
@@ -81,7 +82,7 @@ def name_clashes(hosts: Iterable[str], vms: Container[str]) -> Iterator[Problem]
 def socket_trouble(run: str, hosts: Iterable[str], runs: Path = RUNS) -> str | None:
     """What keeps the hosts' control sockets from being made under a name of a run; None if nothing does."""
     for host in hosts:
-        size = len(str(runs / run / f"{host}.sock").encode())
+        size = len(bytes(control_socket_in(runs / run, host)))
         if size > MAX_SOCKET_PATH:
             return (
                 f"the path of the control socket of `{host}` has {size} bytes, {MAX_SOCKET_PATH} are possible; "

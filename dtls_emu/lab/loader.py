@@ -12,14 +12,13 @@ from dtls_emu.errors import LabFileError
 from dtls_emu.files.reading import read_file
 from dtls_emu.lab.checks import Declared, check_lab
 from dtls_emu.lab.explaining import explain, without_consequences
-from dtls_emu.lab.problems import MAX_PROBLEMS, Problem, dotted, suggest
+from dtls_emu.lab.problems import Problem, suggest
 from dtls_emu.lab.reading import MAX_BYTES, read_yaml
 from dtls_emu.lab.schema import Lab
 
 
 if TYPE_CHECKING:
     from dtls_emu.lab.problems import KeyPath
-    from dtls_emu.lab.reading import Document
 
 
 __all__ = ["load_lab", "parse_lab", "shipped_labs"]
@@ -83,7 +82,7 @@ def parse_lab(text: str, path: str | Path) -> Lab:
     else:
         problems.append(Problem((), "is no lab file; write a mapping with virtual_networks, hosts and vms"))
     if problems or lab is None:
-        raise LabFileError(_lines(without_consequences(problems), document, path))
+        raise LabFileError(document.report(without_consequences(problems), path))
     return lab
 
 
@@ -166,20 +165,6 @@ def _without(data: Any, wrong: set[KeyPath], path: KeyPath = ()) -> Any:
             if (*path, index) not in wrong
         ]
     return data
-
-
-def _lines(problems: list[Problem], document: Document, path: Path) -> list[str]:
-    located = [(problem.line or document.line(problem.path), problem) for problem in problems]
-    located.sort(key=lambda each: each[0])
-    lines = [
-        f"{path}:{line}: {dotted(problem.path)}: {problem.message}"
-        if problem.path
-        else f"{path}:{line}: {problem.message}"
-        for line, problem in located[:MAX_PROBLEMS]
-    ]
-    if len(located) > MAX_PROBLEMS:
-        lines.append(f"{path}: there are more than these {MAX_PROBLEMS} problems; mend these first")
-    return lines
 
 
 def _name_of(path: Path) -> str:

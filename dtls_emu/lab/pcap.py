@@ -1,4 +1,4 @@
-"""Captures that a lab replays: the classic pcap file, read.
+"""Captures whose packets a lab sends: the classic pcap file, read.
 
 Source: "PCAP Capture File Format", draft-ietf-opsawg-pcap. Little enough to not need a library, so that
 validating a lab starts at once.
@@ -141,5 +141,5 @@ def _without_padding(packet: bytes) -> bytes:
         length = 40 + int.from_bytes(packet[4:6], "big")
     else:
         return packet
-    # A length of 0 is what an offloading card's capture shows; a length too large is the packet's own lie.
+    # A length of 0 is what an offloading card's capture shows; one that is too large is the packet's own mistake.
     return packet[:length] if 0 < length < len(packet) and length >= 20 else packet

@@ -53,12 +53,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_probability(share: float) -> str:
-    """A probability as a lab file has it, likewise: `1%`."""
+    """A probability as a lab file has it: `1%`. Parsed again it is the same to the last bit."""
     return _format(share, PERCENT)
 
 
 def format_rate(rate: float) -> str:
-    """bit/s as a lab file has them, likewise: `200Mbit/s`."""
+    """bit/s as a lab file has them: `200Mbit/s`. Parsed again they are the same to the last bit."""
     return _format(rate, BITS)
 
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.lab.problems import MAX_PROBLEMS, KeyPath, Problem, shown
+from dtls_emu.lab.problems import MAX_PROBLEMS, KeyPath, Problem, dotted, shown
 from dtls_emu.lab.scalars import parse_plain
 from dtls_emu.lab.syntax import YamlError, explain_syntax, require_readable, require_single, too_deep
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Document", "read_value", "read_yaml"]
@@ -74,6 +74,25 @@ class Document:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
+
+    def report(self, problems: Iterable[Problem], name: object) -> list[str]:
+        """Problems as lines for people, in the order of the file; of more than ``MAX_PROBLEMS`` only the first.
+
+        Args:
+            problems: of this document.
+            name: of the file.
+        """
+        located = [(problem.line or self.line(problem.path), problem) for problem in problems]
+        located.sort(key=lambda each: each[0])
+        lines = [
+            f"{name}:{line}: {dotted(problem.path)}: {problem.message}"
+            if problem.path
+            else f"{name}:{line}: {problem.message}"
+            for line, problem in located[:MAX_PROBLEMS]
+        ]
+        if len(located) > MAX_PROBLEMS:
+            lines.append(f"{name}: there are more than these {MAX_PROBLEMS} problems; mend these first")
+        return lines
 
 
 def read_yaml(text: str, name: str) -> Document:

@@ -29,7 +29,7 @@ from dtls_emu.lab.sizes import canonical_size, nearest_sizes, size_row
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
-from dtls_emu.overhead import smallest_handshake_mtu
+from dtls_emu.overhead import IPV4_MINIMUM, MAX_PACKET, smallest_handshake_mtu
 from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 
 
@@ -49,9 +49,6 @@ __all__ = [
 
 MAX_VNI: Final = 2**24 - 1
 """Largest VXLAN network identifier (RFC 7348 5)."""
-
-MIN_MTU: Final = 576
-"""What every IPv4 host must be able to receive (RFC 791 3.1)."""
 
 MIN_LINK_MTU: Final = smallest_handshake_mtu(4)
 """Smallest fabric on which a DTLS handshake can be made; over IPv6 it is larger (:mod:`dtls_emu.lab.checks`)."""
@@ -240,7 +237,7 @@ class Vm(LabModel):
         description="Accelerated networking; without it the VM cannot be encrypted. Default true.",
     )
     mtu: Whole = Field(
-        default=1500, ge=MIN_MTU, le=MAX_VM_MTU, description="MTU of its NIC, in bytes. Default 1500."
+        default=1500, ge=IPV4_MINIMUM, le=MAX_VM_MTU, description="MTU of its NIC, in bytes. Default 1500."
     )
     restarted_since_encryption: Switch = Field(
         default=True,
@@ -259,9 +256,9 @@ class Vm(LabModel):
 
 
 class LinkSettings(LabModel):
-    """What a datagram meets on its way. What is left out is as the less specific entry says."""
+    """What a link does to datagrams. What is left out is as the less specific entry says."""
 
-    mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=65_535)] | None = Field(
+    mtu: Annotated[Whole, Field(ge=MIN_LINK_MTU, le=MAX_PACKET)] | None = Field(
         default=None,
         description=f"Largest outer IP packet, in bytes; a handshake needs {MIN_LINK_MTU} over IPv4 and "
         f"{smallest_handshake_mtu(6)} over IPv6. Default {DEFAULT_LINK_MTU}; jumbo fabrics have 9216.",
@@ -290,7 +287,7 @@ class LinkSettings(LabModel):
 
 
 class Link(LinkSettings):
-    """The way between two hosts: both directions (`between`) or one (`from` and `to`), which goes before."""
+    """The link between two hosts: both directions (`between`), or one (`from` and `to`), which takes precedence."""
 
     between: tuple[Name, Name] | None = Field(
         default=None, description="Two hosts; holds for both directions."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from dtls_emu.files.reading import in_bytes
+from dtls_emu.files.limits import in_bytes
 from dtls_emu.lab.problems import missing_space, shown
 
 

@@ -1,30 +1,22 @@
 """The compiled lab: what a card, a fabric and the policy look things up in.
 
-Plain dataclasses and dictionaries; a lookup is a dictionary hit. Nothing here knows YAML or pydantic.
-:func:`compile_lab` makes a topology from a validated lab file.
+Plain dataclasses and dictionaries; a lookup is a dictionary hit. Nothing here knows YAML or pydantic:
+:mod:`dtls_emu.lab.compiling` makes a topology from a validated lab file.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Any, Final
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Final
 
-from dtls_emu.errors import LabFileError
-from dtls_emu.lab.checks import check_lab
 from dtls_emu.lab.prefixes import Address, Prefix, PrefixSet
-from dtls_emu.lab.problems import dotted
-from dtls_emu.lab.profiles import PROFILES
-from dtls_emu.lab.sizes import supports_encryption
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dtls_emu.lab import schema
     from dtls_emu.lab.profiles import Profile
-    from dtls_emu.lab.schema import Lab
     from dtls_emu.vocabulary import Enforcement
 
 
@@ -38,7 +30,6 @@ __all__ = [
     "Prefix",
     "Topology",
     "Vm",
-    "compile_lab",
     "is_internet",
 ]
 
@@ -46,7 +37,7 @@ DEFAULT_LINK_MTU: Final = 1650
 """Carries a 1500-byte packet with every overhead, over IPv4 and IPv6."""
 
 DEFAULT_DELAY: Final = 50e-6
-"""One way, in seconds: two racks of one data centre."""
+"""Seconds from one host to the other: two racks of one data centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +117,7 @@ class Vm:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One direction of the way between two hosts.
+    """One direction of the link between two hosts; without impairments unless they are given.
 
     Fields:
         source, destination: host names.
@@ -142,12 +133,12 @@ class Link:
     destination: str
     mtu: int
     delay: float
-    jitter: float
-    loss: float
-    reorder: float
-    duplicate: float
-    corrupt: float
-    rate: float
+    jitter: float = 0.0
+    loss: float = 0.0
+    reorder: float = 0.0
+    duplicate: float = 0.0
+    corrupt: float = 0.0
+    rate: float = 0.0
     ecn_mark: float = 0.0
 
 
@@ -159,6 +150,7 @@ class Topology:
         profile: with the lab's overrides applied.
         seed: of every random choice of a run.
         networks, hosts, vms: by name.
+        default_link: what a link is like that the lab file does not name; its ends mean nothing.
     """
 
     __slots__ = (
@@ -166,10 +158,10 @@ class Topology:
         "_by_host",
         "_by_underlay",
         "_by_vni",
-        "_default_link",
         "_links",
         "_own",
         "_routes",
+        "default_link",
         "hosts",
         "name",
         "networks",
@@ -198,7 +190,7 @@ class Topology:
         self.hosts = {host.name: host for host in hosts}
         self.vms = {vm.name: vm for vm in vms}
         self._links = {(link.source, link.destination): link for link in links}
-        self._default_link = default_link
+        self.default_link = default_link
         self._by_vni = {network.vni: network for network in self.networks.values()}
         self._by_underlay = {host.underlay: host for host in self.hosts.values()}
         self._by_host: dict[str, list[Vm]] = {host: [] for host in self.hosts}
@@ -220,7 +212,7 @@ class Topology:
             hosts=self.hosts.values(),
             vms=self.vms.values(),
             links=self._links.values(),
-            default_link=self._default_link,
+            default_link=self.default_link,
         )
 
     def link(self, source: str, destination: str) -> Link:
@@ -228,7 +220,7 @@ class Topology:
         pair = source, destination
         link = self._links.get(pair)
         if link is None:
-            link = replace(self._default_link, source=source, destination=destination)
+            link = replace(self.default_link, source=source, destination=destination)
             self._links[pair] = link
         return link
 
@@ -266,44 +258,6 @@ class Topology:
         return network, *self.networks[network].peers
 
 
-def compile_lab(lab: Lab) -> Topology:
-    """Compile a validated lab.
-
-    Raises:
-        LabFileError: entries contradict each other. :func:`dtls_emu.lab.load_lab` has checked that, but a lab
-            may also be made in Python.
-    """
-    problems = check_lab(lab)
-    if problems:
-        raise LabFileError([f"lab {lab.name}: {dotted(each.path)}: {each.message}" for each in problems])
-    knobs = lab.overrides.model_dump(exclude_none=True)
-    profile = replace(PROFILES[lab.profile], **knobs)
-    peers = lab.peers
-    return Topology(
-        name=lab.name,
-        profile=profile,
-        seed=lab.seed,
-        networks=(
-            Network(
-                name,
-                network.vni,
-                network.address_prefixes,
-                network.encryption.enabled,
-                network.encryption.enforcement,
-                peers[name],
-            )
-            for name, network in lab.virtual_networks.items()
-        ),
-        hosts=(
-            Host(name, str(host.underlay), host.region, host.smartnic.backend, host.smartnic.present)
-            for name, host in lab.hosts.items()
-        ),
-        vms=(_compile_vm(name, vm, profile) for name, vm in lab.vms.items()),
-        links=_compile_links(lab),
-        default_link=replace(_PERFECT_LINK, **_settings(lab.link_defaults)),
-    )
-
-
 def is_internet(address: Address) -> bool:
     """True when the default routes send an address to the internet, unless a private route takes it first.
 
@@ -311,50 +265,6 @@ def is_internet(address: Address) -> bool:
     192.168/16 and 100.64/10. IPv6 likewise: global unicast only (RFC 4291 2.4).
     """
     return address not in _NOT_INTERNET_4 if address.version == 4 else address in _INTERNET_6
-
-
-def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
-    return Vm(
-        name=name,
-        host=vm.host,
-        network=vm.virtual_network,
-        addresses=(vm.address,) if vm.address_v6 is None else (vm.address, vm.address_v6),
-        mac=_derived_mac(name, vm.address) if vm.mac is None else bytes.fromhex(vm.mac.replace(":", "")),
-        size=vm.size if isinstance(vm.size, str) else vm.size.name,
-        size_capable=(
-            supports_encryption(vm.size, profile.sizes) if isinstance(vm.size, str) else vm.size.can_encrypt
-        ),
-        accelerated_networking=vm.accelerated_networking,
-        restarted=vm.restarted_since_encryption,
-        flow_table_ready=vm.flow_table_ready,
-        discovery=vm.discovery,
-        mtu=vm.mtu,
-    )
-
-
-def _derived_mac(name: str, address: IPv4Address) -> bytes:
-    """A locally administered unicast MAC (IEEE 802 8.4) that is the same in every run."""
-    return b"\x02" + sha256(f"{name} {address}".encode()).digest()[:5]
-
-
-def _compile_links(lab: Lab) -> list[Link]:
-    """Each direction that the lab file names; the more specific an entry, the later it is laid on."""
-    settings: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in sorted(lab.links, key=lambda entry: entry.between is None):
-        for direction in entry.directions:
-            settings.setdefault(direction, _settings(lab.link_defaults)).update(_settings(entry))
-    return [
-        replace(_PERFECT_LINK, source=source, destination=destination, **values)
-        for (source, destination), values in settings.items()
-    ]
-
-
-def _settings(entry: schema.LinkSettings) -> dict[str, Any]:
-    """What an entry says of a link, without the hosts that it names."""
-    return entry.model_dump(exclude_none=True, by_alias=False, exclude={"between", "source", "destination"})
-
-
-_PERFECT_LINK: Final = Link("", "", DEFAULT_LINK_MTU, DEFAULT_DELAY, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 _NOT_INTERNET_4: Final = PrefixSet(

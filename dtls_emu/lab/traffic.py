@@ -23,12 +23,13 @@ from dtls_emu.lab.expectation import Expect
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole, check_name
 from dtls_emu.lab.problems import shown
 from dtls_emu.lab.units import ByteCount, Duration, Rate
+from dtls_emu.overhead import MAX_PACKET
 from dtls_emu.vocabulary import FragmentShape
 
 
 __all__ = ["Bulk", "Destination", "Fragments", "Pcap", "Ping", "Traffic", "UdpStream"]
 
-MAX_SIZE: Final = 65_535
+MAX_SIZE: Final = MAX_PACKET
 """Largest IP packet (RFC 791 3.1)."""
 
 MAX_COUNT: Final = 1_000_000

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.machine.linux import CLONE_NEWNET
 
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ __all__ = ["NETNS_FOLDER", "NamespaceError", "entered", "namespace_path"]
 
 NETNS_FOLDER: Final = Path("/run/netns")
 """Where ``ip netns add`` and pyroute2 keep named namespaces."""
-
-_CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 
 
 class NamespaceError(DtlsEmuError):
@@ -70,7 +69,7 @@ def entered(name_or_path: str | None) -> Iterator[None]:
 
 def _enter(descriptor: int, what: str) -> None:
     # os.setns came with Python 3.12.
-    if _LIBC.setns(descriptor, _CLONE_NEWNET) != 0:
+    if _LIBC.setns(descriptor, CLONE_NEWNET) != 0:
         raise NamespaceError(f"cannot enter {what}: {os.strerror(ctypes.get_errno())}; it needs root")
 
 

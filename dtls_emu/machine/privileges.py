@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.machine.linux import Capability
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-__all__ = ["CAP_NET_ADMIN", "Privileges", "PrivilegesError", "buffers_need_net_admin", "drop_privileges"]
-
-CAP_NET_ADMIN: Final = 12  # linux/capability.h
-_CAP_SETPCAP: Final = 8
+__all__ = ["Privileges", "PrivilegesError", "buffers_need_net_admin", "drop_privileges"]
 
 _VERSION_3: Final = 0x20080522
 _PR_CAPBSET_READ: Final = 23  # linux/prctl.h
@@ -54,7 +52,7 @@ class Privileges:
         other_threads: of this process, that still have capabilities. 0 unless a library has started some.
     """
 
-    kept: int | None
+    kept: Capability | None
     reason: str
     other_threads: int
 
@@ -73,7 +71,7 @@ class Privileges:
 
     def as_dict(self) -> dict[str, Any]:
         """For `status`."""
-        kept = [] if self.kept is None else ["CAP_NET_ADMIN, not in effect"]
+        kept = [] if self.kept is None else [f"{self.kept.name}, not in effect"]
         return {"capabilities": kept, "reason": self.reason, "other_threads": self.other_threads}
 
 
@@ -100,10 +98,10 @@ def drop_privileges(keep_net_admin: str = "") -> Privileges:
         PrivilegesError: the kernel refuses.
     """
     effective, permitted = _capget()
-    kept = CAP_NET_ADMIN if keep_net_admin and permitted >> CAP_NET_ADMIN & 1 else None
+    kept = Capability.CAP_NET_ADMIN if keep_net_admin and Capability.CAP_NET_ADMIN.is_in(permitted) else None
     _require(_LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _require(_LIBC.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "the ambient set")
-    if effective >> _CAP_SETPCAP & 1:
+    if Capability.CAP_SETPCAP.is_in(effective):
         for capability in range(_MAX_CAPABILITIES):
             if _LIBC.prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1:
                 _require(_LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0), "the bounding set")

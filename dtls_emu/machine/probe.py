@@ -25,6 +25,23 @@ from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.machine.environment import CPU_FEATURES, environment, openssl_version, package_version
+from dtls_emu.machine.linux import (
+    IFF_NO_PI,
+    IFF_TUN,
+    IFF_VNET_HDR,
+    INTERFACE_REQUEST,
+    TUN_F_CSUM,
+    TUN_F_TSO4,
+    TUN_F_TSO6,
+    TUN_F_USO4,
+    TUN_F_USO6,
+    TUN_PATH,
+    TUNSETIFF,
+    TUNSETOFFLOAD,
+    TUNSETVNETHDRSZ,
+    VNET_HEADER,
+    Capability,
+)
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.kernel_cache import choose_cache
@@ -39,18 +56,8 @@ __all__ = ["Offer", "OfferState", "is_ready", "probe"]
 COMMAND_TIMEOUT: Final = 5.0
 """Seconds that a program may take to say its version."""
 
-# linux/if_tun.h
-_TUNSETIFF: Final = 0x400454CA
-_TUNSETOFFLOAD: Final = 0x400454D0
-_TUNSETVNETHDRSZ: Final = 0x400454D8
-_IFF_TUN: Final = 0x0001
-_IFF_NO_PI: Final = 0x1000
-_IFF_VNET_HDR: Final = 0x4000
-_TUN_F_CSUM_TSO: Final = 0x01 | 0x02 | 0x04  # checksums, TSO4, TSO6
-_TUN_F_USO: Final = 0x20 | 0x40  # USO4, USO6
-_VIRTIO_NET_HDR: Final = 10  # bytes of struct virtio_net_hdr
-
-_CAP_NET_ADMIN: Final = 12  # linux/capability.h
+_TUN_F_CSUM_TSO: Final = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6
+_TUN_F_USO: Final = TUN_F_USO4 | TUN_F_USO6
 
 
 class OfferState(StrEnum):
@@ -241,20 +248,19 @@ def _privileges() -> list[Offer]:
 
 
 def _tun() -> list[Offer]:
-    device = "/dev/net/tun"
     names = "TUN device", "TUN offloads"
-    if not Path(device).exists():
-        remedy = f"modprobe tun; in a container also --device {device}"
-        return [Offer(name, OfferState.NO, f"there is no {device}", remedy) for name in names]
+    if not Path(TUN_PATH).exists():
+        remedy = f"modprobe tun; in a container also --device {TUN_PATH}"
+        return [Offer(name, OfferState.NO, f"there is no {TUN_PATH}", remedy) for name in names]
     if not _has_net_admin():
         return [Offer(name, OfferState.NO, "not tried: needs CAP_NET_ADMIN", "run as root") for name in names]
     try:
-        file = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        file = os.open(TUN_PATH, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        return [Offer(name, OfferState.NO, f"{device}: {error.strerror}") for name in names]
+        return [Offer(name, OfferState.NO, f"{TUN_PATH}: {error.strerror}") for name in names]
     try:  # the interface goes with its file
-        request = struct.pack("16sH22x", b"dtlsprobe%d", _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR)
-        fcntl.ioctl(file, _TUNSETIFF, request)
+        request = INTERFACE_REQUEST.pack(b"dtlsprobe%d", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR)
+        fcntl.ioctl(file, TUNSETIFF, request)
         return [Offer(names[0], OfferState.YES, "an interface was made and removed"), _tun_offloads(file)]
     except OSError as error:
         return [Offer(name, OfferState.NO, f"no interface: {error.strerror}") for name in names]
@@ -265,12 +271,12 @@ def _tun() -> list[Offer]:
 def _tun_offloads(file: int) -> Offer:
     name = "TUN offloads"
     try:
-        fcntl.ioctl(file, _TUNSETVNETHDRSZ, struct.pack("i", _VIRTIO_NET_HDR))
-        fcntl.ioctl(file, _TUNSETOFFLOAD, _TUN_F_CSUM_TSO)
+        fcntl.ioctl(file, TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER))
+        fcntl.ioctl(file, TUNSETOFFLOAD, _TUN_F_CSUM_TSO)
     except OSError as error:
         return Offer(name, OfferState.NO, f"no vnet header, checksums or TSO: {error.strerror}")
     try:
-        fcntl.ioctl(file, _TUNSETOFFLOAD, _TUN_F_CSUM_TSO | _TUN_F_USO)
+        fcntl.ioctl(file, TUNSETOFFLOAD, _TUN_F_CSUM_TSO | _TUN_F_USO)
     except OSError:
         return Offer(name, OfferState.LIMITED, "vnet header, checksums, TSO; no USO (Linux 6.2 has it)")
     return Offer(name, OfferState.YES, "vnet header, checksums, TSO, USO")
@@ -282,7 +288,7 @@ def _has_net_admin() -> bool:
     except OSError:
         return False
     effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
-    return bool(int(effective, 16) >> _CAP_NET_ADMIN & 1)
+    return Capability.CAP_NET_ADMIN.is_in(int(effective, 16))
 
 
 def _network_namespaces() -> list[Offer]:

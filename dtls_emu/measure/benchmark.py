@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu import __version__
 from dtls_emu.crypto.registry import available, load
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.lab.loader import load_lab
 from dtls_emu.lab.schema import Lab
-from dtls_emu.lab.topology import compile_lab
 from dtls_emu.machine.environment import environment
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.fragments import run_fragments
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from dtls_emu.measure.handshakes import HandshakeRun
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.result import Result
-    from dtls_emu.measure.trials import Progress, Testbed, TrialRun
+    from dtls_emu.measure.trials import Testbed, TrialRun
+    from dtls_emu.progress import Progress
 
 
 __all__ = ["benchmark"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dtls_emu.measure.plan import Plan
-    from dtls_emu.measure.trials import Progress
+    from dtls_emu.progress import Progress
 
 
 __all__ = [

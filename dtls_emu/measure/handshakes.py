@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
     from dtls_emu.measure.plan import Plan
-    from dtls_emu.measure.trials import Progress
+    from dtls_emu.progress import Progress
 
 
 __all__ = ["CardHandshakeTestbed", "HandshakeRun", "HandshakeTestbed", "run_handshakes"]

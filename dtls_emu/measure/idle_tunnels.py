@@ -8,18 +8,40 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from dtls_emu.crypto.authority import RegionAuthority
+from dtls_emu.crypto.registry import load
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.tunnel.context import build_contexts
+from dtls_emu.tunnel.cookie import CookieJar
+from dtls_emu.tunnel.peers import Identity, Peer
+from dtls_emu.tunnel.ports import PortAllocator
+from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.tunnel.tunnel import Tunnel
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+
+    from dtls_emu.crypto.backend import Backend
 
 
 __all__ = ["idle_tunnel_bytes"]
 
 PAIRS: Final = 400
 """Of tunnels: enough for pages and arenas, which memory comes in, not to matter."""
+
+PATH_MTU: Final = 1500
 
 WARM_UP: Final = 40
 """Pairs made before: what is allocated once for all is not a tunnel's."""
@@ -39,21 +61,73 @@ def idle_tunnel_bytes(backend: str) -> int:
     return int(outcome.stdout)
 
 
-def _grow(backend: str) -> int:
-    """How much resident memory grows with one end."""
-    from dtls_emu.testing.pair import Pair  # noqa: PLC0415  # only the process of its own needs it
+class _Ends:
+    """Two tunnels towards each other. What one sends, the other receives at once."""
 
-    def establish(count: int) -> list[Pair]:
-        pairs = [Pair(backend=backend) for _ in range(count)]
+    def __init__(self, identities: Sequence[Identity], authority: x509.Certificate, backend: Backend) -> None:
+        self.tunnels = tuple(
+            Tunnel(
+                own,
+                Peer(other.name, other.address, authority),
+                backend=backend,
+                settings=TunnelSettings(),
+                ports=PortAllocator(),
+                path_mtu=PATH_MTU,
+                on_drop=lambda _reason, _count, _mark: None,
+            )
+            for own, other in (identities, identities[::-1])
+        )
+
+    def bring_up(self) -> None:
+        """By a handshake; then a packet in either direction, with which OpenSSL lets go of its buffers."""
+        self.tunnels[0].connect(0.0)
+        self._exchange(0.0)
+        self._let_time_pass(1.0)
+        for sender, receiver in (self.tunnels, self.tunnels[::-1]):
+            burst = Burst.from_packets([bytes(100)], headroom=RECORD_PREFIX, tailroom=TAG)
+            local_port, remote_port = sender.seal(burst, 1.0).ends
+            receiver.receive(burst, remote_port, local_port, 1.0)
+            self._exchange(1.0)
+        self._let_time_pass(2.0)
+
+    def _let_time_pass(self, now: float) -> None:
+        for tunnel in self.tunnels:
+            if tunnel.timeout() <= now:
+                tunnel.handle_timeout(now)
+                self._exchange(now)
+
+    def _exchange(self, now: float) -> None:
+        """Until both are silent."""
+        under_way = True
+        while under_way:
+            under_way = False
+            for sender, receiver in (self.tunnels, self.tunnels[::-1]):
+                for out in sender.take_outgoing():
+                    datagram = Burst.from_packets([out.datagram])
+                    receiver.receive(datagram, out.remote_port, out.local_port, now)
+                    under_way = True
+
+
+def _grow(name: str) -> int:
+    """How much resident memory grows with one end."""
+    backend = load(name)
+    now = datetime.now(UTC)
+    authority = RegionAuthority.create("idle", now)
+    identities = [
+        Identity(
+            host,
+            address,
+            build_contexts(authority.issue(host, now), [authority.certificate]),
+            CookieJar(secrets.token_bytes(32)),
+            now,
+        )
+        for host, address in (("alpha", "10.255.0.1"), ("beta", "10.255.0.2"))
+    ]
+
+    def establish(count: int) -> list[_Ends]:
+        pairs = [_Ends(identities, authority.certificate, backend) for _ in range(count)]
         for pair in pairs:
-            pair.connect()
-            pair.run(until=1.0)
-            # A tunnel comes up because there is traffic; only with it does OpenSSL let go of its buffers.
-            pair.send("alpha", bytes(100))
-            pair.send("beta", bytes(100))
-            pair.run(until=2.0)
-            pair.wire.clear()
-            pair.received.clear()
+            pair.bring_up()
         return pairs
 
     kept = establish(WARM_UP)
@@ -62,7 +136,7 @@ def _grow(backend: str) -> int:
     kept += establish(PAIRS)
     gc.collect()
     grown = _resident() - before
-    assert all(pair.client.active and pair.server.active for pair in kept)
+    assert all(tunnel.active for pair in kept for tunnel in pair.tunnels)
     return grown // (2 * PAIRS)
 
 

@@ -42,7 +42,7 @@ CHECK_EVERY: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What became of some bursts on their way through both cards.
+    """What became of some bursts in both cards.
 
     Fields:
         delivered, octets: packets and bytes that the receiving VM got.

@@ -51,7 +51,7 @@ LARGEST_SIZE: Final = path_overhead(encrypted=True).inner_mtu(PATH_MTU)
 
 
 class BenchPath(StrEnum):
-    """The way from the sending VM to the receiving one."""
+    """How packets get from the sending VM to the receiving one."""
 
     MEMORY = "memory"
     """One process, no sockets: the datapath of both cards and nothing else."""
@@ -68,7 +68,7 @@ class Cell:
     """One thing that is measured.
 
     Fields:
-        path: the way.
+        path: how packets get from VM to VM.
         size: inner IP packet size, in bytes.
         arm: `plain`, `plain-again`, or the name of a backend.
     """

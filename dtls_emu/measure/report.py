@@ -209,14 +209,14 @@ def _cost_sentence(cells: Sequence[CellSummary], offloads: dict[BenchPath, dict[
     )
     states = offloads.get(cell.path, {})
     working = [short for name, short in OFFLOADS.items() if name in states and states[name].on]
-    way = IN_WORDS[cell.path] + (f" with {'/'.join(working)}" if working else "")
+    path = IN_WORDS[cell.path] + (f" with {'/'.join(working)}" if working else "")
     noise = (
         f"differences below {_percent(cell.noise_floor)} are noise on this machine"
         if cell.noise_floor is not None
         else "this run does not tell noise from difference"
     )
     return (
-        f"At {cell.size} bytes {way} the {cell.arm} tunnel carries {cell.ratio} of the plain path's packets, "
+        f"At {cell.size} bytes {path} the {cell.arm} tunnel carries {cell.ratio} of the plain path's packets, "
         f"{cell.gbit_per_s:.2f} against {plain.gbit_per_s:.2f} Gbit/s; {noise}."
     )
 

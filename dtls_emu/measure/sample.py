@@ -26,7 +26,7 @@ class Accounting:
 
     @property
     def unaccounted(self) -> int:
-        """Packets that nobody saw leave; 0, or something is broken. Negative: packets out of thin air."""
+        """Packets neither delivered nor dropped; 0, or something is broken. Negative: more came out than went in."""
         return self.offered - self.delivered - sum(self.dropped.values())
 
     def check(self, trial: str) -> None:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from dtls_emu.measure.plan import BenchPath, Cell, Plan
     from dtls_emu.measure.sample import Sample
+    from dtls_emu.progress import Progress
 
 
-__all__ = ["Progress", "Stopped", "Testbed", "Trial", "TrialRun", "run_trials"]
+__all__ = ["Stopped", "Testbed", "Trial", "TrialRun", "run_trials"]
 
 FIRST_PACKETS: Final = 512
 """Packets of the very first, discarded trial of a cell; it pays for compilation and first flows."""
@@ -36,13 +37,6 @@ class Testbed(Protocol):
         Raises:
             AccountingError: a packet is unaccounted for, or arrived altered.
         """
-
-
-class Progress(Protocol):
-    """Is told of every step."""
-
-    def __call__(self, done: int, total: int, what: str, /) -> None:
-        """``done`` of ``total`` steps are over; ``what`` comes next."""
 
 
 class Stopped(StrEnum):

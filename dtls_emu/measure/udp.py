@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure.arms import arm_topology
-from dtls_emu.measure.cards import save_both
+from dtls_emu.measure.cards import write_both
 from dtls_emu.measure.packets import rows_per_burst
 from dtls_emu.measure.sample import Accounting, Sample
 from dtls_emu.measure.udp_worker import (
@@ -93,7 +93,7 @@ class UdpTestbed:
         shared = context.RawArray("q", SHARED_WORDS)
         self._processes: list[_Process] = []
         with TemporaryDirectory(prefix="dtls-emu-bench-") as folder:  # until both have read their keys
-            places = save_both(pair, Path(folder))
+            places = write_both(pair, Path(folder))
             try:
                 for role, vm, place in zip(Role, (pair.sender, pair.receiver), places, strict=True):
                     config = EndConfig(role, topologies, vm.host, vm.name, pair.ends[0], place, offload)
@@ -140,7 +140,7 @@ class UdpTestbed:
 
 
 def reconcile(sent: EndReport, received: EndReport) -> Accounting:
-    """Put both ends' books together.
+    """Account for every packet by the counters of both ends.
 
     A packet that left the sender and did not arrive is the socket buffer's only as far as the kernel says that
     it dropped that much there; a merged receive, which it counts once, is up to 64 packets. What is missing

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.measure.cards import clock, load_card
+from dtls_emu.measure.cards import clock, read_card
 from dtls_emu.measure.machine import pin, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
 from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
@@ -80,8 +80,18 @@ TUNNEL_S: Final = 10.0
 PUMP_EVERY: Final = 16
 """A sender looks up after so many bursts: 0.1 µs a burst."""
 
-NO_PACKETS: Final = frozenset({DropReason.HANDSHAKE_NOISE, DropReason.HALF_OPEN_LIMIT})
-"""What is dropped for these reasons was never a VM's packet. If it was, it is missing and the run is void."""
+NO_PACKETS: Final = frozenset(
+    {
+        DropReason.HANDSHAKE_NOISE,
+        DropReason.HALF_OPEN_LIMIT,
+        DropReason.UNEXPECTED_CONTENT,
+        DropReason.WRONG_EPOCH,
+    }
+)
+"""What is dropped for these reasons was never a VM's packet. If it was, it is missing and the run is void.
+
+On a busy machine a process may wait until its peer repeats its flight; what comes of that arrives when the handshake is
+over: plaintext records, and a Finished that nobody asked for."""
 
 PROCESSED: Final = 0
 FINISHED: Final = 1
@@ -150,7 +160,7 @@ class EndReport:
     Fields:
         offered: packets handed to the card by the sending VM.
         delivered, octets: packets and bytes handed to the receiving VM.
-        dropped: by reason, in the card and on the way out of the socket.
+        dropped: by reason, in the card and by the socket.
         kernel_drops: receives that the kernel dropped; a merged one counts once.
         first, last: of the first packet offered, or of the last one delivered, in seconds of the machine.
         cpu_s: CPU seconds of the process, user and system.
@@ -168,7 +178,7 @@ class EndReport:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a process could not do what it was told; ``is_void``: a packet was altered on its way."""
+    """Why a process could not do what it was told; ``is_void``: a packet was altered."""
 
     reason: str
     is_void: bool
@@ -222,7 +232,7 @@ class _End:
         self.config = config
         self.fabric = UdpFabric(topology.hosts[config.host].underlay, gso=mode, gro=mode)
         self._ports = {self.fabric.open_port(port) for port in PORTS}
-        self.card = load_card(topology, config.host, config.credentials)
+        self.card = read_card(topology, config.host, config.credentials)
         self.processed = self.delivered = self.octets = 0
         self.expected: Burst | None = None
         self._until_check = 1
@@ -234,14 +244,14 @@ class _End:
 
     def dropped(self) -> dict[str, int]:
         """Every packet dropped here so far, by reason."""
-        books = (
+        counters = (
             self.card.egress.counters.dropped,
             self.card.ingress.counters.dropped,
             self.fabric.statistics().dropped,
         )
         total: dict[str, int] = {}
-        for book in books:
-            for reason, count in book.items():
+        for dropped in counters:
+            for reason, count in dropped.items():
                 if reason in NO_PACKETS:
                     continue
                 total[str(reason)] = total.get(str(reason), 0) + count

@@ -46,11 +46,9 @@ if TYPE_CHECKING:
     from dtls_emu.assembly.targets import Change
     from dtls_emu.events import Observer
     from dtls_emu.nic.card import Engine
+    from dtls_emu.progress import Progress
     from dtls_emu.simulation.accounts import Account
     from dtls_emu.vocabulary import FirstPacket
-
-    Progress = Callable[[int, int, str], object]
-    """``progress(done, total, what)``, as :mod:`dtls_emu.measure` has it."""
 
 
 __all__ = ["DEADLINE", "Outcome", "Simulation", "simulate"]

@@ -54,7 +54,7 @@ def udp(
 
 
 def tcp(rows: int = 1, size: int = 1000, source: str = A, destination: str = B, **options: Any) -> bytes:
-    """A packet with payload for so many rows: a super-packet, if it is one and somebody says so."""
+    """A packet with payload for so many rows: to a card that is given a segment size, a super-packet."""
     payload = np.arange((rows * size + 1) // 2, dtype=np.uint16).tobytes()[: rows * size]
     return tcp_packet(source, destination, 40_000, 9, payload, **options)
 
@@ -100,7 +100,7 @@ def route_ends(packet: bytes) -> tuple[bytes, bool]:
 
 
 def frame(packet: bytes, vni: int = VNI) -> bytes:
-    """A VXLAN frame, with the MAC addresses of nobody."""
+    """A VXLAN frame, with MAC addresses of zeros."""
     return encapsulation_header(vni, bytes(6), bytes(6), packet[0] >> 4).tobytes() + packet
 
 

@@ -26,7 +26,10 @@ from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
+from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.testing.wire import make_topology
+from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
@@ -59,7 +62,7 @@ __all__ = [
 ADDRESSES: Final = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6"}
 """Of the VMs: a and a2 live on host h1, b on h2."""
 
-PORTS: Final = (4433, 4789)
+PORTS: Final = (TunnelSettings().port, VXLAN_PORT)
 
 _ON: Final = Offload(state="on", reason="")
 _DEVICE_OFFLOADS: Final = ("tun_vnet_header", "tun_checksum", "tun_tso", "tun_tso_ecn", "tun_uso")
@@ -283,14 +286,12 @@ class Rig:
         """As SIGCONT does."""
         self.agents[name] = self._frozen.pop(name)
 
-    def settle(self) -> None:
-        """Turns until nobody has anything to do at this moment, and nothing is on its way."""
-        busy = True
-        while busy:
+    def settle(self, *names: str) -> None:
+        """Turns of all hosts, or of those named, until they have nothing to do now, and nothing is on its way."""
+        for _ in rounds(100_000, "nobody has anything to do"):
             self.arrive()
-            busy = False
-            for agent in self.agents.values():
-                busy |= agent.turn(wait=False)
+            if not sum(self.agents[name].turn(wait=False) for name in names or [*self.agents]):
+                break
 
     def pass_time(self, seconds: float, step: float = 0.001) -> None:
         """Let time pass in small steps."""
@@ -409,11 +410,11 @@ def rebuilt(topology: Topology, **changes: Any) -> Topology:
         "hosts": topology.hosts.values(),
         "vms": topology.vms.values(),
         "links": [],
-        "default_link": topology._default_link,  # noqa: SLF001  # it has no links of its own
+        "default_link": topology.default_link,
     }
     return Topology(**parts | changes)
 
 
 def with_link(topology: Topology, **settings: Any) -> Topology:
     """A topology whose links have other settings."""
-    return rebuilt(topology, default_link=replace(topology._default_link, **settings))  # noqa: SLF001  # as above
+    return rebuilt(topology, default_link=replace(topology.default_link, **settings))

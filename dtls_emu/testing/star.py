@@ -20,6 +20,7 @@ from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
@@ -108,7 +109,10 @@ class Star:
 
     def wait(self, until: float) -> None:
         """Let time pass; timers fire."""
-        while (moment := min(card.next_timeout() for card in self.cards.values())) <= until:
+        for _ in rounds(1_000_000, f"no timer is due before {until}"):
+            moment = min(card.next_timeout() for card in self.cards.values())
+            if moment > until:
+                break
             self.now = max(self.now, moment)
             for name, card in self.cards.items():
                 if card.next_timeout() <= self.now:
@@ -141,7 +145,6 @@ class Star:
 
     def _topology(self, names: Sequence[str]) -> Topology:
         prefixes = (ip_network("10.0.0.0/9"),)
-        link = Link("", "", 9000, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         return Topology(
             name="star",
             profile=PROFILES["current"],
@@ -150,7 +153,7 @@ class Star:
             hosts=[self._hosts[name] for name in names],
             vms=[self._vms[name] for name in names],
             links=[],
-            default_link=link,
+            default_link=Link("", "", mtu=9000, delay=0.0),
         )
 
 

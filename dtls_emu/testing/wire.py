@@ -17,6 +17,7 @@ from dtls_emu.assembly.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
 from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 
@@ -78,7 +79,6 @@ def make_topology(
         for name, (host, last) in where.items()
     ]
     machines = [replace(vm, **(vms or {}).get(vm.name, {})) for vm in machines]
-    link = Link("", "", mtu, delay=0.0, jitter=0.0, loss=0.0, reorder=0.0, duplicate=0.0, corrupt=0.0, rate=0)
     return Topology(
         name="test",
         profile=replace(PROFILES["current"], **profile),
@@ -87,7 +87,7 @@ def make_topology(
         hosts=hosts,
         vms=machines,
         links=[],
-        default_link=link,
+        default_link=Link("", "", mtu, delay=0.0),
     )
 
 
@@ -173,7 +173,10 @@ class Wire:
 
     def wait(self, until: float) -> None:
         """Let time pass; timers fire."""
-        while (moment := min(card.next_timeout() for card in self.cards.values())) <= until:
+        for _ in rounds(1_000_000, f"no timer is due before {until}"):
+            moment = min(card.next_timeout() for card in self.cards.values())
+            if moment > until:
+                break
             self.now = max(self.now, moment)
             for host, card in self.cards.items():
                 if card.next_timeout() <= self.now:

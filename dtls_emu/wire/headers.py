@@ -6,7 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.wire.memory import kernel, load_u8, load_u16_be
-from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, UDP_HEADER
+from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, MAX_PACKET, UDP_HEADER
 
 
 if TYPE_CHECKING:
@@ -54,9 +54,6 @@ __all__ = [
     "super_packet_layout",
     "transport_layout",
 ]
-
-MAX_PACKET: Final = 65535
-"""Most bytes of an IPv4 packet, and of the payload of an IPv6 one: the length fields have 16 bits."""
 
 # IP protocols, https://www.iana.org/assignments/protocol-numbers
 ICMP: Final = 1

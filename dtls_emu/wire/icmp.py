@@ -13,7 +13,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dtls_emu.wire.headers import ICMP, ICMPV6
-from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER
+from dtls_emu.wire.overhead import IPV4_HEADER, IPV4_MINIMUM, IPV6_HEADER, IPV6_MINIMUM_MTU
 from dtls_emu.wire.packet import icmp_packet
 from dtls_emu.wire.parse import Packet, is_intact, parse_packet_untrusted
 
@@ -32,10 +32,10 @@ REDIRECT_V6: Final = 137
 ERRORS_V4: Final = frozenset({3, 4, 5, 11, 12})  # RFC 1122 3.2.2
 FIRST_INFORMATIONAL_V6: Final = 128  # RFC 4443 2.1: types below are errors
 
-MAX_ERROR_V4: Final = 576
+MAX_ERROR_V4: Final = IPV4_MINIMUM
 """Most bytes of an ICMP error, so that every host can take it (RFC 1812 4.3.2.3)."""
 
-MAX_ERROR_V6: Final = 1280
+MAX_ERROR_V6: Final = IPV6_MINIMUM_MTU
 """Most bytes of an ICMPv6 error: the minimum MTU (RFC 4443 2.4 c)."""
 
 ERRORS_PER_SECOND: Final = 10

@@ -6,12 +6,14 @@ Every length and checksum is right. :mod:`dtls_emu.wire.parse` reads them.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.headers import (
+    DESTINATION_OPTIONS,
     DONT_FRAGMENT,
     ECHO_FIELDS,
     FRAGMENT_FIELDS,
@@ -27,6 +29,7 @@ from dtls_emu.wire.headers import (
     IPV6_FIELDS,
     MAX_PACKET,
     MORE_FRAGMENTS,
+    ROUTING,
     TCP,
     TCP_ACK,
     TCP_CHECKSUM,
@@ -41,7 +44,7 @@ from dtls_emu.wire.parse import Packet, parse_packet_untrusted, pseudo_header, p
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     Address = str | IPv4Address | IPv6Address
 
@@ -52,9 +55,11 @@ __all__ = [
     "fragments",
     "icmp_echo",
     "icmp_packet",
+    "ip_fragment",
     "ip_packet",
     "tcp_packet",
     "udp_packet",
+    "with_flow_label",
     "with_tos",
 ]
 
@@ -64,7 +69,19 @@ OFFSET_UNIT: Final = 8
 
 ICMP_CHECKSUM: Final = 2
 
-_PADDED_OPTIONS: Final = b"\x00\x01\x04\x00\x00\x00\x00"  # length 8, PadN over 6 bytes, RFC 8200 4.2
+MAX_FLOW_LABEL: Final = (1 << 20) - 1  # RFC 8200 3
+_WORD: Final = Struct(">I")
+
+MAX_IPV4_OPTIONS: Final = 40
+
+# What follows the next header's number in an extension header of 8 bytes
+_PADDED_OPTIONS: Final = b"\x00\x01\x04\x00\x00\x00\x00"  # PadN over 6 bytes, RFC 8200 4.2
+_SPENT_ROUTE: Final = bytes(7)  # type 0, no segments left, RFC 8200 4.4
+_EXTENSIONS: Final = {
+    HOP_BY_HOP: _PADDED_OPTIONS,
+    DESTINATION_OPTIONS: _PADDED_OPTIONS,
+    ROUTING: _SPENT_ROUTE,
+}
 
 
 def udp_packet(
@@ -219,6 +236,12 @@ def with_tos(packet: bytes, tos: int) -> bytes:
     return bytes(changed)
 
 
+def with_flow_label(packet: bytes, label: int) -> bytes:
+    """An IPv6 packet with another flow label, of 20 bits, which no checksum covers."""
+    (first,) = _WORD.unpack_from(packet)
+    return _WORD.pack(first & ~MAX_FLOW_LABEL | label) + packet[_WORD.size :]
+
+
 def echo_reply(packet: bytes | bytearray | memoryview) -> bytes | None:
     """The answer to an echo request; None for any other packet."""
     parsed = parse_packet_untrusted(packet)
@@ -234,6 +257,51 @@ def echo_reply(packet: bytes | bytearray | memoryview) -> bytes | None:
         reply=True,
         df=parsed.dont_fragment,
     )
+
+
+def ip_fragment(
+    source: Address,
+    destination: Address,
+    protocol: int,
+    part: bytes,
+    at: int,
+    *,
+    more: bool,
+    identification: int = 1,
+    ttl: int = DEFAULT_TTL,
+    df: bool = False,
+    options: bytes = b"",
+    chain: Sequence[int] = (),
+) -> bytes:
+    """One fragment of an IP packet, for whoever wants one that :func:`fragment` does not make.
+
+    Args:
+        source: inner address of the sender.
+        destination: that of the receiver, of the same IP version.
+        protocol: of the whole packet.
+        part: of its payload.
+        at: where in the payload it begins, in bytes, a multiple of 8.
+        more: whether more fragments follow.
+        identification: of the packet, 16 bits, or 32 with IPv6.
+        ttl: time to live, or hop limit.
+        df: Don't Fragment; IPv4 only.
+        options: of IPv4, up to 40 bytes in words of 4.
+        chain: of IPv6, the extension headers in front of the fragment header, by number: hop-by-hop options,
+            destination options, routing. Each has 8 bytes and asks for nothing.
+
+    Raises:
+        LocalProtocolError: addresses of two versions, more than 65,535 bytes, or options of another length.
+    """
+    offset = at // OFFSET_UNIT
+    if _parsed(source).version == 4:
+        flags = offset | (MORE_FRAGMENTS if more else 0) | (DONT_FRAGMENT if df else 0)
+        return _ip(source, destination, protocol, part, flags, identification, ttl, options)
+    following = (*chain, FRAGMENT_HEADER)
+    extensions = b"".join(
+        bytes((after,)) + _EXTENSIONS[kind] for kind, after in zip(chain, following[1:], strict=True)
+    )
+    extensions += FRAGMENT_FIELDS.pack(protocol, 0, offset << 3 | more, identification)
+    return _ip(source, destination, following[0], extensions + part, 0, 0, ttl)
 
 
 def fragment(packet: bytes, mtu: int, *, identification: int | None = None) -> list[bytes]:
@@ -288,8 +356,8 @@ def fragments(
 
 
 def _shaped(packet: Packet, body: bytes, shape: FragmentShape, size: int) -> bytes:
-    hop_by_hop = shape is FragmentShape.V6_HOP_BY_HOP
-    overhead = IPV4_HEADER if packet.version == 4 else IPV6_HEADER + FRAGMENT_FIELDS.size * (1 + hop_by_hop)
+    chain = (HOP_BY_HOP,) if shape is FragmentShape.V6_HOP_BY_HOP else ()
+    overhead = IPV4_HEADER if packet.version == 4 else IPV6_HEADER + FRAGMENT_FIELDS.size * (1 + len(chain))
     length = (size - overhead) // OFFSET_UNIT * OFFSET_UNIT
     if length <= 0:
         raise LocalProtocolError(f"a fragment of {size} bytes has no room for payload")
@@ -303,24 +371,24 @@ def _shaped(packet: Packet, body: bytes, shape: FragmentShape, size: int) -> byt
     at = step * (length // OFFSET_UNIT * OFFSET_UNIT)
     part = body[at : at + length].ljust(length, b"\0")
     number = 1 + list(FragmentShape).index(shape)
-    return _fragment(packet, part, at, more=more, identification=number, hop_by_hop=hop_by_hop)
+    return _fragment(packet, part, at, more=more, identification=number, chain=chain)
 
 
 def _fragment(
-    packet: Packet, part: bytes, at: int, *, more: bool, identification: int, hop_by_hop: bool = False
+    packet: Packet, part: bytes, at: int, *, more: bool, identification: int, chain: Sequence[int] = ()
 ) -> bytes:
-    offset = at // OFFSET_UNIT
-    if packet.version == 4:
-        flags = offset | (MORE_FRAGMENTS if more else 0)
-        return _ip(
-            packet.source, packet.destination, packet.protocol, part, flags, identification, packet.ttl
-        )
-    extension = FRAGMENT_FIELDS.pack(packet.protocol, 0, offset << 3 | more, identification)
-    first = FRAGMENT_HEADER
-    if hop_by_hop:
-        extension = bytes([FRAGMENT_HEADER]) + _PADDED_OPTIONS + extension
-        first = HOP_BY_HOP
-    return _ip(packet.source, packet.destination, first, extension + part, 0, 0, packet.ttl)
+    """A fragment with the addresses, protocol and hop limit of a packet."""
+    return ip_fragment(
+        packet.source,
+        packet.destination,
+        packet.protocol,
+        part,
+        at,
+        more=more,
+        identification=identification,
+        ttl=packet.ttl,
+        chain=chain,
+    )
 
 
 def _plain(packet: bytes) -> tuple[Packet, int]:
@@ -361,18 +429,24 @@ def _ip(
     flags: int,
     identification: int,
     ttl: int,
+    options: bytes = b"",
 ) -> bytes:
     sender, receiver = _parsed(source), _parsed(destination)
     if sender.version != receiver.version:
         raise LocalProtocolError(f"{sender} and {receiver} are addresses of two IP versions")
-    length = len(payload) + (IPV4_HEADER if sender.version == 4 else 0)
+    if len(options) % 4 or len(options) > MAX_IPV4_OPTIONS:
+        raise LocalProtocolError(
+            f"IPv4 options are up to {MAX_IPV4_OPTIONS} bytes in words of 4, not {len(options)}"
+        )
+    header = IPV4_HEADER + len(options)
+    length = len(payload) + (header if sender.version == 4 else 0)
     if length > MAX_PACKET:
         raise LocalProtocolError(f"an IP packet cannot say that it has {length} bytes")
     if sender.version == 6:
         return IPV6_FIELDS.pack(6 << 28, length, protocol, ttl, sender.packed, receiver.packed) + payload
-    fields = (4 << 4 | IPV4_HEADER >> 2, 0, length, identification, flags, ttl, protocol)
-    checksum = internet_checksum(IPV4_FIELDS.pack(*fields, 0, sender.packed, receiver.packed))
-    return IPV4_FIELDS.pack(*fields, checksum, sender.packed, receiver.packed) + payload
+    fields = (4 << 4 | header >> 2, 0, length, identification, flags, ttl, protocol)
+    checksum = internet_checksum(IPV4_FIELDS.pack(*fields, 0, sender.packed, receiver.packed) + options)
+    return IPV4_FIELDS.pack(*fields, checksum, sender.packed, receiver.packed) + options + payload
 
 
 def _parsed(address: Address) -> IPv4Address | IPv6Address:

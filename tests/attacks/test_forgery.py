@@ -148,3 +148,6 @@ def test_spliced_records_of_a_real_session_are_never_believed(make_target, seed)
     target.chat(3)
     target.run(until=target.now + 60)
     target.chat(3)
+    for name, other in (("alpha", "beta"), ("beta", "alpha")):
+        assert target.received[other] == target.sent[name]
+        assert target.dropped[other].total() > 100

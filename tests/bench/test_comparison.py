@@ -1,6 +1,7 @@
 """A whole run with peers that only pretend: who is measured, who is left out, and what is said of it."""
 
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,8 @@ class Pretender:
             raise PeerError("handshake timed out")
         self.is_up = True
         try:
-            yield Tunnel(self, self, "10.0.0.1", "10.0.0.2", "AES-256-GCM", lambda: next(self.flaws))
+            place: Any = self
+            yield Tunnel(place, place, "10.0.0.1", "10.0.0.2", "AES-256-GCM", lambda: next(self.flaws))
         finally:
             self.is_up = False
 
@@ -77,7 +79,7 @@ def compared(monkeypatch, tmp_path):
     monkeypatch.setattr(comparison, "environment", lambda: {"cpu": {"usable_cores": 2}})
 
     def compare(*peers, rounds=3, references=("dtls-emu", "openvpn")):
-        run = Comparison(peers, Plan(rounds, 1.0, ("tcp-1",), "cubic", 1), bool)
+        run = Comparison(peers, Plan(rounds, 1.0, ("tcp-1",), "cubic", 1), lambda _line: None)
         interrupted = False
         try:
             with ExitStack() as stack:
@@ -170,4 +172,7 @@ def test_an_interrupted_run_keeps_what_it_has(compared):
 
 def test_nothing_measured_is_no_result():
     """Not an empty file."""
-    assert Comparison([], Plan(1, 1.0, ("ping",), "cubic", 1), str).result(interrupted=True) is None
+    assert (
+        Comparison([], Plan(1, 1.0, ("ping",), "cubic", 1), lambda _line: None).result(interrupted=True)
+        is None
+    )

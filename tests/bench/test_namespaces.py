@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from dtls_emu.testing.waiting import PATIENCE, await_line
 from side_by_side.buffers import enlarge_udp_buffers
 from side_by_side.errors import PeerError
 from side_by_side.namespaces import LINK, host_pair
@@ -42,7 +43,7 @@ def test_hosts_reach_each_other_and_leave_nothing(tmp_path):
 @pytest.mark.root
 def test_a_failure_inside_takes_the_hosts_down(tmp_path):
     """And is what the caller sees."""
-    holders = []
+    holders: list[int] = []
 
     def fail():
         with host_pair(tmp_path) as hosts:
@@ -61,12 +62,10 @@ def test_buffers_of_another_process_are_enlarged():
     with subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
-        assert int(owner.stdout.readline()) < 7 << 20
+        assert int(await_line(owner, owner.stdout, "\n")) < 7 << 20
         enlarge_udp_buffers([owner.pid])
-        owner.stdin.write("\n")
-        owner.stdin.flush()
-        assert int(owner.stdout.readline()) == 2 * (7 << 20)
-        owner.stdin.close()
+        said, _ = owner.communicate("\n", timeout=PATIENCE)
+        assert int(said) == 2 * (7 << 20)
 
 
 def test_a_process_without_a_udp_socket_is_an_error(tmp_path):

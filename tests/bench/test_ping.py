@@ -21,7 +21,7 @@ def _text(times, *, sent, extra=""):
 def test_percentiles_are_of_every_ping():
     """Milliseconds in, microseconds out."""
     times = parse_ping(_text([f"0.{number:03d}" for number in range(1, 102)], sent=101))
-    assert (times.p50_us, times.p99_us, times.lost) == (pytest.approx(51.0), pytest.approx(100.0), 0)
+    assert (times.p50_us, times.p99_us, times.lost) == pytest.approx((51.0, 100.0, 0))
 
 
 def test_times_of_a_millisecond_and_more_have_fewer_decimals():
@@ -38,7 +38,7 @@ def test_a_duplicate_is_not_a_second_answer():
     """It would hide a loss."""
     duplicate = LINE.format(1, "9.99", " (DUP!)")
     times = parse_ping(_text(["0.1", "0.1"], sent=3, extra=duplicate))
-    assert (times.lost, times.p99_us) == (1, pytest.approx(100.0))
+    assert (times.lost, times.p99_us) == pytest.approx((1, 100.0))
 
 
 @pytest.mark.parametrize("text", ["", HEAD + TAIL.format(5, 0)])

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dtls_emu.testing.waiting import eventually
 from side_by_side.errors import PeerError
 from side_by_side.processes import TICKS_PER_SECOND, cpu_seconds, daemon, family, parse_stat, run
 
@@ -24,11 +25,11 @@ def test_descendants_belong_to_the_family():
     child = "import subprocess, sys; subprocess.run(['cat'])"
     with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE) as parent:
         try:
-            while len(family([parent.pid])) < 2:
-                assert parent.poll() is None
+            eventually(lambda: len(family([parent.pid])) == 2, "the child has started")
             assert parent.pid in family([parent.pid])
             assert os.getpid() not in family([parent.pid])
         finally:
+            assert parent.stdin is not None
             parent.stdin.close()
 
 

@@ -82,4 +82,5 @@ def test_one_unlucky_trial_does_not_end_the_search():
         return Datagrams(trial.sent, trial.received // 2, 1.0) if next(unlucky, False) else trial
 
     trial = low_loss_trial(offer, link.offer(300_000), trials=6)
+    assert trial is not None
     assert trial.received == pytest.approx(100_000, rel=0.1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +60,7 @@ def test_books_that_balance_are_no_failure():
 def test_a_packet_that_is_nowhere_is_found(path, value, books):
     """And in which book."""
     report = copy.deepcopy(BALANCED)
-    place = report
+    place: Any = report
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
@@ -84,7 +86,7 @@ def test_the_error_of_a_thread_is_not_lost():
         raise ValueError("in a thread")
 
     with pytest.raises(ValueError, match="in a thread"):
-        Worker(fail, None).join()
+        Worker(fail, threading.Event()).join()
 
 
 @pytest.mark.root
@@ -105,10 +107,14 @@ def test_traffic_resumes_nothing_leaks_and_all_is_accounted_for(monkeypatch, cap
 @pytest.mark.root
 def test_traffic_that_does_not_resume_is_found(monkeypatch):
     """A cable that stays out."""
-    monkeypatch.setattr(
-        soaking, "set_link_up", lambda *place, up: None if up else set_link_up(*place, up=False)
-    )
-    monkeypatch.setattr(soaking, "RESUMED_IN", 2.0)
+
+    def cut(*place, up):
+        if not up:
+            set_link_up(*place, up=False)
+            monkeypatch.setattr(soaking, "RESUMED_IN", 2.0)  # only now: at first everything must flow
+
+    monkeypatch.setattr(soaking, "set_link_up", cut)
+    monkeypatch.setattr(soaking, "CALM", 0.0)
     monkeypatch.setattr(soaking, "SETTLED_IN", 0.0)
     monkeypatch.setattr(soaking, "CLEAN", 0.0)
     monkeypatch.setattr(soaking, "DISTURBANCES", {"cable out": soaking.pull_near})

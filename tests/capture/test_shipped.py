@@ -1,4 +1,4 @@
-"""The captures that the labs replay are made the same way every time."""
+"""The captures whose packets the labs send are made the same way every time."""
 
 import pytest
 

@@ -10,6 +10,7 @@ from dtls_emu.events import Damaged, Duplicated, Lost, Marked, PortOpened, Reord
 from dtls_emu.lab.pcap import parse_pcap
 from dtls_emu.nic.card import Card
 from dtls_emu.simulation import simulate
+from dtls_emu.testing.present import present
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.parse import is_intact, parse_packet_untrusted
 from dtls_emu.wire.record import push_record_header
@@ -98,7 +99,7 @@ def test_junk_is_clear():
 
 def test_a_capture_has_what_links_make_of_datagrams_and_what_leaves_for_the_internet(make_lab, monkeypatch):
     """Everything that a card receives is in it, copies and damaged ones as they came; the rest was lost or dropped."""
-    received = Counter()
+    received = Counter[bytes]()
     from_fabric = Card.from_fabric
 
     def listen(card, burst, *args):
@@ -110,7 +111,7 @@ def test_a_capture_has_what_links_make_of_datagrams_and_what_leaves_for_the_inte
     link = "loss: 10%, duplicate: 10%, corrupt: 10%, reorder: 10%"
     items = (PING, STREAM, "name: far, kind: ping, from: a, to: 203.0.113.7, count: 3")
     outcome = simulate(make_lab(*items, link=link), observer=capture)
-    packets = [parse_packet_untrusted(packet.data) for packet in parse_pcap(capture.encode())]
+    packets = [present(parse_packet_untrusted(packet.data)) for packet in parse_pcap(capture.encode())]
     outside = [each for each in packets if str(each.source) in {"10.0.0.4", "203.0.113.7"}]
     assert len(outside) == 6
     inside = [each for each in packets if each not in outside]
@@ -128,6 +129,6 @@ def test_the_fabric_can_be_kept_as_a_capture(make_lab):
     """Outer IP packets that a sniffer of a host would see, with the times of the virtual clock."""
     capture, datagrams = WireCapture(), Datagrams()
     simulate(make_lab(PING), observer=fan_out([capture, datagrams]))
-    packets = [parse_packet_untrusted(packet.data) for packet in parse_pcap(capture.encode())]
+    packets = [present(parse_packet_untrusted(packet.data)) for packet in parse_pcap(capture.encode())]
     assert [bytes(packet.transport[8:]) for packet in packets] == datagrams.payloads
     assert {str(packet.source) for packet in packets} == {"192.0.2.1", "192.0.2.2"}

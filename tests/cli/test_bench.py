@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from dtls_emu.cli import bench as module
 from dtls_emu.cli.app import app
-from dtls_emu.cli.bench import EXIT_INTERRUPTED, EXIT_NOT_ACCOUNTED
+from dtls_emu.cli.bench import EXIT_NOT_ACCOUNTED
 from dtls_emu.cli.progress import _Lines
+from dtls_emu.cli.streams import EXIT_INTERRUPTED
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure import benchmark as runner
 from dtls_emu.measure.plan import BenchPath, full_plan, quick_plan
@@ -29,7 +31,14 @@ def bench(tmp_path, *arguments):
 
 def plan(**choices):
     """The plan that options make."""
-    defaults = {"quick": False, "sizes": "", "backends": "", "paths": "", "rounds": None, "seed": 1}
+    defaults: dict[str, Any] = {
+        "quick": False,
+        "sizes": "",
+        "backends": "",
+        "paths": "",
+        "rounds": None,
+        "seed": 1,
+    }
     return module._plan(**defaults | choices)
 
 

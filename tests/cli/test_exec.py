@@ -28,7 +28,7 @@ def execute(monkeypatch, capsys):
     before = signal.getsignal(signal.SIGPIPE)
 
     def give(*arguments):
-        asked = []
+        asked: list[str] = []
 
         def find(vm, run):
             asked.extend((vm, run))

@@ -10,6 +10,8 @@ from termios import TIOCSWINSZ
 
 import pytest
 
+from dtls_emu.testing.waiting import killed_after
+
 
 PRINT = """
 from dtls_emu.cli.output import print_table, print_text, width
@@ -39,14 +41,15 @@ def on_terminal(columns, script=PRINT, **environment):
     )
     os.close(theirs)
     shown = b""
-    while True:
-        try:
-            part = os.read(ours, 1 << 16)
-        except OSError:  # how a terminal ends that nobody has open any more
-            part = b""
-        if not part:
-            break
-        shown += part
+    with killed_after(process):
+        while True:
+            try:
+                part = os.read(ours, 1 << 16)
+            except OSError:  # how a terminal ends that nobody has open any more
+                part = b""
+            if not part:
+                break
+            shown += part
     os.close(ours)
     assert process.wait() == 0
     return shown.decode().replace("\r\n", "\n")

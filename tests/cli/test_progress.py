@@ -6,7 +6,7 @@ from dtls_emu.cli import progress as module
 def test_lines_of_progress_are_few(capsys, monkeypatch):
     """At most one every few seconds; work that is over sooner prints none."""
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("dtls_emu.cli.progress.time.monotonic", lambda: now[0])
     lines = module._Lines()
     for done in range(101):
         now[0] = done / 10

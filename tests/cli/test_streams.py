@@ -13,6 +13,7 @@ import typer
 
 from dtls_emu.cli.streams import EXIT_INTERRUPTED, EXIT_USAGE, run_command
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.testing.waiting import await_line, eventually
 
 
 COMMAND = f"{sys.executable} -m dtls_emu"
@@ -225,8 +226,7 @@ def test_a_benchmark_that_is_told_to_end_keeps_what_it_measured(tmp_path, number
     """
     process = bench(tmp_path, "--paths", "udp")
     with process:
-        while b"round " not in (line := process.stderr.readline()):
-            assert line, "it has ended"
+        await_line(process, process.stderr, b"round ")
         (os.killpg if group else os.kill)(process.pid, number)
         out, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number, said
@@ -243,8 +243,10 @@ def test_a_benchmark_that_is_told_to_end_while_it_sets_up_leaves_no_secret(tmp_p
     """Its keys are in a temporary folder until both processes have read them."""
     process = bench(tmp_path, "--paths", "udp")
     with process:
-        while not list((tmp_path / "tmp").glob("dtls-emu-bench-*/*/*")):
-            assert process.poll() is None, process.stderr.read()
+        eventually(
+            lambda: list((tmp_path / "tmp").glob("dtls-emu-bench-*/*/*")) or process.poll() is not None,
+            "the keys are in their folder",
+        )
         process.terminate()
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + signal.SIGTERM, said

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from dtls_emu.host.control.client import ControlError, ask, is_served
 from dtls_emu.host.control.server import ControlServer
 from dtls_emu.machine.netns import NETNS_FOLDER, entered
 from dtls_emu.machine.processes import ProcessId, is_alive
+from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import await_line, eventually, killed_after
 
 
 pytestmark = pytest.mark.root
@@ -82,7 +83,7 @@ def left_of(run):
     return [path.name for path in NETNS_FOLDER.glob(f"{run}-*")], processes, folder
 
 
-NOTHING = ([], [], [])
+NOTHING: tuple[list[str], list[str], list[Path]] = ([], [], [])
 
 
 @pytest.fixture
@@ -108,6 +109,12 @@ def inside(run, vm, *command, **options):
     return cli("exec", "--run", run, vm, "--", *command, **options)
 
 
+def state_of(run):
+    state = read_state(RUNS / run)
+    assert state is not None
+    return state
+
+
 def status(run, host):
     return ask(RUNS / run / f"{host}.sock", "status")
 
@@ -120,7 +127,7 @@ def transfer(run, *, address="10.0.0.5", source="vm-a", destination="vm-b"):
     )
     with server:
         try:
-            assert server.stdout.readline() == b"listening\n"
+            await_line(server, server.stdout, b"listening\n")
             return int(inside(run, source, sys.executable, "-c", CLIENT, address).stdout)
         finally:
             server.kill()
@@ -156,8 +163,7 @@ def test_well_known_programs_work_between_vms(lab, program, tmp_path):
     command = [*COMMAND, "exec", "--run", lab, "vm-b", "--", *serve]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path, text=True) as server:
         try:
-            while "istening" not in (line := server.stdout.readline()):
-                assert line
+            await_line(server, server.stdout, "istening")
             done = inside(lab, "vm-a", *use)
         finally:
             server.kill()
@@ -305,7 +311,7 @@ def test_enforcement_is_changed_while_it_is_up(changed_lab):
     assert status(changed_lab, "host-1")["card"]["egress"]["dropped"] == {"not_accepted": 1}
     cli("set", "--run", changed_lab, "vm-b", "accelerated_networking=")
     assert inside(changed_lab, "vm-a", *pings).returncode == 0
-    lab = read_state(RUNS / changed_lab).lab
+    lab = state_of(changed_lab).lab
     assert lab["virtual_networks"]["prod"]["encryption"] == {
         "enabled": True,
         "enforcement": "DropUnencrypted",
@@ -320,7 +326,7 @@ def test_a_transfer_survives_a_fabric_that_becomes_smaller(changed_lab):
     (link,) = json.loads(inside(changed_lab, "host-2", "ip", "-json", "link", "show", "to-host-1").stdout)
     assert link["mtu"] == 1367
     assert status(changed_lab, "host-1")["card"]["tunnels"]["host-2"]["mtu"]["fabric"] == 1367
-    assert read_state(RUNS / changed_lab).lab["links"] == [{"between": ["host-1", "host-2"], "mtu": 1367}]
+    assert state_of(changed_lab).lab["links"] == [{"between": ["host-1", "host-2"], "mtu": 1367}]
 
 
 def test_a_fabric_on_which_ipv6_would_not_work_is_refused(changed_lab):
@@ -359,10 +365,9 @@ def test_a_card_that_was_killed_is_started_again_with_the_lab_as_it_is(changed_l
 
 def kill_card(run, host):
     """Kill the process of a card, and wait until it is gone."""
-    (card,) = (each for each in read_state(RUNS / run).of(CardProcess) if each.host == host)
+    (card,) = (each for each in state_of(run).of(CardProcess) if each.host == host)
     os.kill(card.pid, signal.SIGKILL)
-    while is_alive(ProcessId(card.pid, card.started)):
-        time.sleep(0.01)
+    eventually(lambda: not is_alive(ProcessId(card.pid, card.started)), "the killed card is gone")
 
 
 # -------------------------------------------------------------------------------------------- up and down
@@ -417,13 +422,18 @@ def test_up_that_is_interrupted_leaves_nothing(name, number):
     command = ["env", f"--default-signal={number}", *COMMAND, "up", "two-vms", "--name", name]
     up = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with up:
-        while not up.stderr.readline().startswith("starting the cards"):
-            assert up.poll() is None
-        while not (state := read_state(RUNS / name)).of(CardProcess) or state.made[-1].pid is None:
-            time.sleep(0.01)
-        os.kill(state.made[-1].pid, signal.SIGSTOP)  # so that it is still being waited for
+        await_line(up, up.stderr, "starting the cards")
+
+        def last_pid():
+            cards = state_of(name).of(CardProcess)
+            return cards[-1].pid if cards else None
+
+        os.kill(
+            eventually(last_pid, "a card has been started"), signal.SIGSTOP
+        )  # so that it is still being waited for
         up.send_signal(number)
-        said = up.stderr.read()
+        with killed_after(up):
+            said = present(up.stderr).read()
     assert up.returncode == 128 + number
     assert "undoing what was made" in said
     assert "Traceback" not in said
@@ -434,8 +444,7 @@ def test_up_that_is_killed_is_undone_by_down(name):
     """Cards that had started already run on until then; doctor says so."""
     up = subprocess.Popen([*COMMAND, "up", "two-vms", "--name", name], stderr=subprocess.PIPE, text=True)
     with up:
-        while not up.stderr.readline().startswith("starting the cards"):
-            assert up.poll() is None
+        await_line(up, up.stderr, "starting the cards")
         up.kill()
     assert left_of(name) != NOTHING
     cli("down", name)
@@ -449,7 +458,7 @@ def test_down_takes_everything_away_and_again_finds_nothing(name):
     keys = [*(RUNS / name).rglob("*.key")]
     assert len(keys) == 2
     assert cli("down", name).stdout == f"{name} is down\n"
-    assert program.wait() == -signal.SIGTERM
+    assert program.wait(PATIENCE) == -signal.SIGTERM
     assert left_of(name) == NOTHING
     assert not [path for path in keys if path.exists()]
     with pytest.raises(ControlError):

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ import pytest
 from dtls_emu.deploy.export import export_compose, export_kubernetes
 from dtls_emu.lab import load_lab
 from dtls_emu.machine.netns import entered
+from dtls_emu.testing.waiting import await_line, eventually
 
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ class Room:
         ]
         command = ["setpriv", "--pdeathsig=KILL", "unshare", *apart, "sh", "-ec", HOLDER, "sh", folder, store]
         self._holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._holder.stdout.readline() == "made\n"
+        await_line(self._holder, self._holder.stdout, "made")
         children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
         (self.pid,) = map(int, children.read_text(encoding="ascii").split())
 
@@ -86,6 +86,7 @@ class Room:
         """End every process in it, and with them the namespaces."""
         self._holder.kill()
         self._holder.wait()
+        assert self._holder.stdout is not None
         self._holder.stdout.close()
 
 
@@ -195,7 +196,7 @@ class Watch:
     """What passes a device: packets by kind (`seen`), and those that a mark can be read in (`readable`)."""
 
     def __init__(self, sock):
-        self.seen = Counter()
+        self.seen = Counter[str]()
         self.readable = 0
         self._socket = sock
         self._stop = threading.Event()
@@ -210,7 +211,8 @@ class Watch:
 
     def stop(self):
         self._stop.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the bridge is never silent"
         self._socket.close()
 
     def _run(self):
@@ -244,7 +246,16 @@ def kind_of(frame):
 
 
 class RunningLab:
-    """The lab of two VMs, up. Fields: podman; containers' names, by host; bridge, the device they are joined by."""
+    """The lab of two VMs, up.
+
+    Fields:
+        podman: runs it.
+        containers: their names, by host.
+        bridge: the device they are joined by.
+        alone: pings that were answered while host-2 was not there, and what was seen of them.
+    """
+
+    alone: tuple[int, Watch]
 
     def __init__(self, podman, network):
         self.podman = podman
@@ -270,10 +281,10 @@ class RunningLab:
 
     def await_true(self, question):
         """Ask until the answer is yes."""
-        deadline = time.monotonic() + PATIENCE
-        while not question():
-            assert time.monotonic() < deadline, "\n".join(map(self.log, self.containers))
-            time.sleep(0.2)
+        try:
+            eventually(question, "what the containers are waited for", seconds=PATIENCE)
+        except AssertionError as error:
+            raise AssertionError("\n".join([str(error), *map(self.log, self.containers)])) from None
 
     def log(self, host):
         """What a host said."""

@@ -48,7 +48,7 @@ def resigned(authority, host, **changes):
 
 
 def test_a_host_is_believed_under_its_own_name(authority, host):
-    """Chain, validity, roles and name all hold; letters' case is no matter."""
+    """Chain, validity, roles and name all hold; letters' case is no matter -> raises nothing."""
     verify_peer([host.certificate], "host-1", authority.certificate, NOW)
     verify_peer([host.certificate], "HOST-1", authority.certificate, NOW)
     verify_peer([host.certificate, authority.certificate], "host-1", authority.certificate, NOW)

@@ -52,6 +52,16 @@ class Good(CryptographyBackend):
         self.sealer, self.opener = super().attach(established)
         return End(self), End(self)
 
+    def seal(self, sealer, burst, first_sequence, content_type):
+        sealer.seal(burst, first_sequence, content_type)
+
+    def open(self, opener, burst, status):
+        opener.open(burst, status)
+
+    def close(self, sealer, opener):
+        sealer.close()
+        opener.close()
+
 
 class End:
     def __init__(self, backend):
@@ -65,22 +75,6 @@ class End:
 
     def close(self):
         self.backend.close(self.inner_sealer, self.inner_opener)
-
-
-def _seal(_backend, sealer, burst, first_sequence, content_type):
-    sealer.seal(burst, first_sequence, content_type)
-
-
-def _open(_backend, opener, burst, status):
-    opener.open(burst, status)
-
-
-def _close(_backend, sealer, opener):
-    sealer.close()
-    opener.close()
-
-
-Good.seal, Good.open, Good.close = _seal, _open, _close
 
 
 class RecomputesTheNonce(Good):
@@ -193,7 +187,9 @@ class GoodNative(Good):
         for end, function in zip(ends, self.functions, strict=True):
             number = len(self.ends) + 1
             self.ends[number] = end
-            end.native = NativeEnd(ctypes.cast(function, ctypes.c_void_p).value, number)
+            address = ctypes.cast(function, ctypes.c_void_p).value
+            assert address is not None
+            end.native = NativeEnd(address, number)
         return ends
 
     def close(self, sealer, opener):
@@ -227,7 +223,7 @@ def bytes_at(address, length):
 
 class NativeCountsFromOne(GoodNative):
     def called_to_seal(self, *arguments):
-        super().called_to_seal(*arguments[:-1], 1)
+        super().called_to_seal(*(*arguments[:-1], 1))
 
 
 class NativeKnowsOneEpoch(GoodNative):

@@ -148,8 +148,10 @@ def test_what_cannot_be_sealed_is_refused(changes, first_sequence):
 
 def test_the_last_row_needs_no_more_room_than_its_own_tag():
     """A wire buffer may end right behind the last record."""
-    exact = burst_with(buffer=np.zeros(2 * 137 + 21 + 50 + 16, np.uint8))
-    require_sealable(exact, MAX_SEQUENCE - 2)
+    needed = 2 * 137 + 21 + 50 + 16
+    require_sealable(burst_with(buffer=np.zeros(needed, np.uint8)), MAX_SEQUENCE - 2)
+    with pytest.raises(LocalProtocolError):
+        require_sealable(burst_with(buffer=np.zeros(needed - 1, np.uint8)), MAX_SEQUENCE - 2)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import pytest
 from dtls_emu.crypto import ipsec_mb, ipsec_mb_library
 from dtls_emu.crypto.backend import Established, RowStatus, TrafficKeys
 from dtls_emu.crypto.ipsec_mb import IpsecMbBackend
-from dtls_emu.crypto.ipsec_mb_library import INSTRUCTION_SETS, GcmFunctions, cpu_flags, open_library
+from dtls_emu.crypto.ipsec_mb_library import (
+    INSTRUCTION_SETS,
+    GcmFunctions,
+    cpu_flags,
+    find_functions,
+    open_library,
+)
+from dtls_emu.crypto.self_test import prove
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.wire.burst import Burst
 
@@ -45,7 +53,6 @@ def test_code_that_fails_its_self_test_is_passed_over(monkeypatch):
     """The next instruction set is taken; when all fail, there is a reason for each."""
     usual = IpsecMbBackend().detail
     proven, failing = [], {usual.rsplit(maxsplit=1)[-1]}
-    prove = ipsec_mb.prove
 
     def prove_others(attach, digest):
         name = attach.__self__._functions.instruction_set
@@ -67,10 +74,9 @@ def test_code_that_fails_its_self_test_is_passed_over(monkeypatch):
 @pytest.mark.ipsec_mb
 def test_the_self_test_sees_code_that_does_something_else(monkeypatch):
     """Here: decryption in the place of encryption, which writes a tag over other bytes."""
-    find = ipsec_mb.find_functions
 
     def find_swapped(library, name, flags):
-        found = find(library, name, flags)
+        found = find_functions(library, name, flags)
         return GcmFunctions(name, found.expand_key, encrypt=found.decrypt, decrypt=found.encrypt)
 
     monkeypatch.setattr(ipsec_mb, "find_functions", find_swapped)
@@ -129,13 +135,14 @@ def test_close_overwrites_everything_that_knows_the_key():
 @pytest.mark.ipsec_mb
 def test_no_other_copy_of_the_key_is_made():
     """Expanding it reads the caller's own buffer, which the caller wipes."""
-    copies = []
+    copies: list[int] = []
 
-    def expand(key, _key_data):
+    def note(key, _key_data):
         copies.append(key)
 
     mine = established()
     key = (ctypes.c_ubyte * 32).from_buffer(mine.write.key)
+    expand: Any = note  # called as the library's function would be
     functions = GcmFunctions("none", expand, 1, 1)
     ipsec_mb._Sealer(functions, mine.write, 1)
     assert copies == [ctypes.addressof(key)]

@@ -6,6 +6,7 @@ from dtls_emu.crypto.backend import TrafficKeys
 from dtls_emu.crypto.keys import KEY_BLOCK, export_keying_material, prf, traffic_keys
 from dtls_emu.crypto.loopback import loopback_handshake
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.testing.present import present
 
 
 MASTER_SECRET, CLIENT_RANDOM, SERVER_RANDOM = b"m" * 48, b"c" * 32, b"s" * 32
@@ -47,13 +48,9 @@ def test_exporter_agrees_with_openssl():
     """On the secrets of a real handshake, on both ends."""
     for end in loopback_handshake():
         connection = end.connection
-        mine = export_keying_material(
-            connection.master_key(),
-            connection.client_random(),
-            connection.server_random(),
-            b"EXPERIMENTAL dtls_emu",
-            40,
-        )
+        secrets = connection.master_key(), connection.client_random(), connection.server_random()
+        master, client, server = (present(secret) for secret in secrets)
+        mine = export_keying_material(master, client, server, b"EXPERIMENTAL dtls_emu", 40)
         assert mine == connection.export_keying_material(b"EXPERIMENTAL dtls_emu", 40)
 
 

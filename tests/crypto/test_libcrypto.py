@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from dtls_emu.crypto import libcrypto, libcrypto_library
 from dtls_emu.crypto.backend import Established, RowStatus, TrafficKeys
 from dtls_emu.crypto.libcrypto import LibcryptoBackend
+from dtls_emu.crypto.libcrypto_kernels import CELLS_AT, FUNCTIONS_AT
 from dtls_emu.crypto.libcrypto_library import Libcrypto, open_libcrypto
 from dtls_emu.crypto.native import call_open, call_seal
 from dtls_emu.errors import BackendUnavailableError, LocalProtocolError
+from dtls_emu.testing.present import present
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.memory import kernel
 
@@ -79,7 +82,7 @@ def test_an_older_one_or_another_one_is_refused(version, number):
         OpenSSL_version_num = Function(number)
 
     with pytest.raises(BackendUnavailableError, match=r"needs OpenSSL 3\.0 or later, this is"):
-        Libcrypto(Library())
+        Libcrypto(cast("Any", Library()))
 
 
 @pytest.mark.libcrypto
@@ -99,8 +102,8 @@ def test_a_row_that_openssl_does_not_seal_leaves_nothing_in_clear(step):
     sealer, opener = LibcryptoBackend().attach(established())
     failing = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 5)(lambda *_: 0)
     for end in (sealer, opener):
-        words = end._state[: libcrypto.CELLS_AT].view(np.uint64)
-        words[libcrypto.FUNCTIONS_AT // 8 + step] = ctypes.cast(failing, ctypes.c_void_p).value
+        words = end._state[:CELLS_AT].view(np.uint64)
+        words[FUNCTIONS_AT // 8 + step] = present(ctypes.cast(failing, ctypes.c_void_p).value)
     burst = three_packets()
     sealer.seal(burst, 1)
     assert not any(row.any() for row in burst.rows())
@@ -144,9 +147,12 @@ def test_an_end_that_nobody_closes_frees_its_context(monkeypatch):
     backend = LibcryptoBackend()
     freed = []
     free = backend._library.free_context
-    monkeypatch.setattr(
-        backend._library, "free_context", lambda context: (freed.append(context), free(context))
-    )
+
+    def free_context(context):
+        freed.append(context)
+        free(context)
+
+    monkeypatch.setattr(backend._library, "free_context", free_context)
     ends = backend.attach(established())
     del ends
     gc.collect()
@@ -198,6 +204,6 @@ def test_no_copy_of_the_key_is_made_by_python():
             return initialise(context, cipher, held, *rest)
 
     real = library._library
-    library._library = Spy()
+    library._library = cast("Any", Spy())
     library.free_context(library.new_context(mine.write.key, encrypt=True))
     assert seen == [ctypes.addressof(key)]

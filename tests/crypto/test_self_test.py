@@ -76,7 +76,7 @@ def refuse_everything(_burst, status, _sealed):
 
 
 def test_a_good_backend_passes():
-    """And with the wrapper of the tests below, too."""
+    """And with the wrapper of the tests below, too -> raises nothing."""
     prove(Wrapped().attach, AES_256_GCM_DIGEST)
 
 

@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import threading
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from dtls_emu.deploy.state import RunFolder, RunState, read_state
 from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.host.control.client import ControlError
 from dtls_emu.host.control.server import ChangeTarget, ControlServer
+from dtls_emu.testing.present import present
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_the_state_has_the_lab_as_it_is_now(run):
     """A card that is started anew is given it."""
     change_run("demo", "prod", ["encryption.enforcement=DropUnencrypted"], runs=run)
     change_run("demo", "host-1-host-2", ["loss=1%"], runs=run)
-    lab = read_state(run / "demo").lab
+    lab = present(read_state(run / "demo")).lab
     assert lab["virtual_networks"]["prod"]["encryption"] == {
         "enabled": True,
         "enforcement": "DropUnencrypted",
@@ -167,7 +169,8 @@ def test_a_host_that_was_started_by_hand_is_named_where_no_run_is(tmp_path):
 @pytest.fixture
 def card(tmp_path):
     """Answer one request at a control socket in a thread: the path, what to answer, what was asked."""
-    asked, answers = [], []
+    asked: list[Any] = []
+    answers: list[Any] = []
 
     def answer(request):
         asked.append(request)

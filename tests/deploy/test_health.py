@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,11 @@ def test_what_runs_have_left_may_not_be_seen_without_root(monkeypatch):
 def test_what_running_hosts_want_somebody_to_know_is_said(monkeypatch):
     """With what to do; a host that is silent is no reason to fail, nor one of an older version."""
     hint = {"about": "h2", "what": "the path carries 1300", "remedy": "raise it"}
-    reports = {"a.sock": {"host": "h1", "hints": [hint]}, "b.sock": {"host": "h2"}, "c.sock": None}
+    reports: dict[str, Any] = {
+        "a.sock": {"host": "h1", "hints": [hint]},
+        "b.sock": {"host": "h2"},
+        "c.sock": None,
+    }
 
     def ask(socket, command, *, timeout):
         assert command == "status"

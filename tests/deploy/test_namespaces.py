@@ -28,6 +28,7 @@ from dtls_emu.errors import RunError
 from dtls_emu.lab import compile_lab
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.machine.netns import NETNS_FOLDER, entered
+from dtls_emu.testing.waiting import eventually
 
 
 pytestmark = pytest.mark.root
@@ -152,12 +153,15 @@ def arrives(sender, receiver):
         there.settimeout(0.2)
         there.bind((str(receiver.address), PORT))
         here.bind((str(sender.address), 0))
-        for _ in range(20):  # Linux brings a link up, and an IPv6 route with it, in its own time
+
+        def heard():  # Linux brings a link up, and an IPv6 route with it, in its own time
             with suppress(OSError):
                 here.sendto(b"hello", (str(receiver.address), PORT))
             with suppress(TimeoutError):
-                return there.recv(16) == b"hello"
-    return False
+                return there.recv(16)
+            return b""
+
+        return eventually(heard, "a datagram arrives") == b"hello"
 
 
 @pytest.mark.parametrize("plan", [4, "own"], indirect=True)

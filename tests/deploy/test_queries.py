@@ -31,6 +31,7 @@ from dtls_emu.deploy.state import (
 from dtls_emu.errors import RunError
 from dtls_emu.lab import load_lab
 from dtls_emu.machine.processes import identify
+from dtls_emu.testing.present import present
 
 
 LAB = load_lab("two-vms").model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
@@ -41,16 +42,17 @@ def make_run(tmp_path):
     """Make the folder of a run with cards, of which some have a process: this one."""
 
     def make(name, *alive, boot=None, lab=LAB):
-        me = identify(os.getpid())
+        me = present(identify(os.getpid()))
         with RunFolder.claim(name, tmp_path) as folder:
             folder.write(RunState(run=name, boot=boot or boot_id(), lab=lab))
             folder.add(
                 Namespace(name=f"{name}-a"), Namespace(name=f"{name}-b"), Folder(path=folder.path / "x")
             )
             for index, runs in enumerate(alive, start=1):
-                identity = {"pid": me.pid, "started": me.started if runs else me.started - 1}
+                started = me.started if runs else me.started - 1
                 host = f"host-{index}"
-                folder.add(CardProcess(host=host, socket=folder.path / f"{host}.sock", **identity))
+                socket = folder.path / f"{host}.sock"
+                folder.add(CardProcess(host=host, socket=socket, pid=me.pid, started=started))
         return tmp_path
 
     return make

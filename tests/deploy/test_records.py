@@ -25,7 +25,7 @@ from dtls_emu.deploy.records import (
 
 RUN = Path("/run/dtls-emu/demo")
 CARD = CardProcess(host="host-1", socket=RUN / "host-1.sock", pid=7, started=8, said=9)
-THINGS = {
+THINGS: dict[str, Folder | Namespace | Interface | CardProcess] = {
     "folder-host-1": Folder(path=RUN / "host-1"),
     "namespace-demo-vm-a": Namespace(name="demo-vm-a", inode=5),
     "interface-eth0@demo-vm-a": Interface(namespace="demo-vm-a", name="eth0"),

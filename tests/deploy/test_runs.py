@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.deploy import changes, launcher, runs
-from dtls_emu.deploy import state as run_state
 from dtls_emu.deploy.changes import change_run
 from dtls_emu.deploy.runs import restart_card, start_run, stop_run
 from dtls_emu.deploy.state import CardProcess, Namespace, RunFolder, read_state, run_names
@@ -22,6 +21,7 @@ from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.lab.loader import parse_lab
 from dtls_emu.machine.netns import NETNS_FOLDER, entered
 from dtls_emu.machine.processes import identify, is_alive
+from dtls_emu.testing.present import present
 
 
 pytestmark = [
@@ -94,7 +94,7 @@ def stand_ins_alive(name):
     return alive
 
 
-NOTHING = ([], [], [])
+NOTHING: tuple[list[str], list[int], list[str]] = ([], [], [])
 
 
 class Killer:
@@ -131,8 +131,8 @@ def dies_at(moment, functions, act):
             for function in functions:
                 killer.watch(runs, function, before=True)
             killer.watch(RunFolder, "write", before=False)
-            killer.watch(run_state.Path, "replace", before=True)  # what is new has not the name yet
-            killer.watch(run_state.Path, "unlink", before=True)  # what is gone is not struck out yet
+            killer.watch(Path, "replace", before=True)  # what is new has not the name yet
+            killer.watch(Path, "unlink", before=True)  # what is gone is not struck out yet
             act()
         except BaseException:  # a fork of pytest must end here, come what may
             os._exit(1)
@@ -449,7 +449,7 @@ def test_a_card_is_started_anew_with_the_lab_as_it_is_now(lab, name, folder):
     with RunFolder.open(name, folder) as opened:
         opened.write(before.model_copy(update={"lab": before.lab | {"link_defaults": {"loss": "1%"}}}))
     restart_card(name, "h1", runs=folder)
-    old, new = (state.of(CardProcess)[0] for state in (before, read_state(folder / name)))
+    old, new = (state.of(CardProcess)[0] for state in (before, present(read_state(folder / name))))
     assert old.pid != new.pid
     assert new.pid in stand_ins_alive(name)
     assert old.pid not in stand_ins_alive(name)
@@ -469,12 +469,12 @@ def test_a_host_that_is_not_there_cannot_be_started(lab, name, folder):
 def test_without_root_nothing_is_tried(monkeypatch, lab, name, folder):
     """Neither making nor changing nor ending; the message says what to do."""
     with monkeypatch.context() as patch:
-        patch.setattr(run_state.os, "geteuid", lambda: 1000)
+        patch.setattr("dtls_emu.deploy.state.os.geteuid", lambda: 1000)
         with pytest.raises(RunError, match="need root: use sudo"):
             start_run(lab, name, runs=folder)
     assert not folder.exists()
     before = start_run(lab, name, runs=folder)
-    monkeypatch.setattr(run_state.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("dtls_emu.deploy.state.os.geteuid", lambda: 1000)
     for act in (stop_run, lambda run, runs: restart_card(run, "h1", runs=runs)):
         with pytest.raises(RunError, match="need root: use sudo"):
             act(name, runs=folder)
@@ -563,7 +563,7 @@ def test_on_a_full_disk_a_card_runs_on_and_down_leaves_nothing(lab, name, tiny):
 
     os.truncate(folder.parent / "fill", (folder.parent / "fill").stat().st_size - PAGE)
     restart_card(name, "h1", runs=folder)
-    after = read_state(folder / name)
+    after = present(read_state(folder / name))
     assert after != before
     assert sorted(stand_ins_alive(name)) == sorted(card.pid for card in after.of(CardProcess))
 
@@ -648,7 +648,7 @@ def test_a_card_that_somebody_has_started_again_by_hand_keeps_its_socket(tmp_pat
 def test_a_card_whose_socket_leads_elsewhere_ends_and_nobody_else_is_told(tmp_path):
     """Neither to close nor to change: whoever answers there is not the run's."""
     child = subprocess.Popen(["sleep", "600"])
-    process = identify(child.pid)
+    process = present(identify(child.pid))
     card = CardProcess(host="h1", socket=tmp_path / "h1.sock", pid=process.pid, started=process.started)
     with socket.socket(socket.AF_UNIX) as theirs:
         theirs.bind(str(tmp_path / "theirs"))

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ from dtls_emu.deploy.state import (
 from dtls_emu.errors import RunError
 from dtls_emu.lab import load_lab
 from dtls_emu.paths import run_directory
+from dtls_emu.testing.present import present
 
 
 LAB = load_lab("two-vms").model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
@@ -60,7 +62,7 @@ def test_a_name_is_claimed_once(tmp_path):
 def test_a_folder_that_goes_while_it_is_claimed_is_made_again(tmp_path, monkeypatch):
     """Somebody's `down` finds it empty between making and locking it."""
     locked = RunFolder._locked
-    removed = []
+    removed: list[Path] = []
 
     def remove_first(path):
         if not removed:
@@ -88,8 +90,9 @@ def test_two_commands_do_not_work_on_one_run(folder, tmp_path, monkeypatch):
 
 def test_a_command_waits_for_one_that_is_about_to_end(folder, tmp_path, monkeypatch):
     """As a look at a run is."""
-    monkeypatch.setattr(run_state.time, "sleep", lambda _seconds: folder.close())
-    RunFolder.open("demo", tmp_path).close()
+    monkeypatch.setattr("dtls_emu.deploy.state.time.sleep", lambda _seconds: folder.close())
+    with RunFolder.open("demo", tmp_path) as again:
+        assert again.state == STATE
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -100,8 +103,10 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     if pid == 0:
         RunFolder.open("demo", tmp_path)
         os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
-    RunFolder.open("demo", tmp_path).close()
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    with RunFolder.open("demo", tmp_path):
+        assert run_names(tmp_path) == ["demo"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -123,7 +128,7 @@ def test_everything_that_was_made_is_read_again(folder):
         card,
     ]
     folder.add(*things)
-    state = read_state(folder.path)
+    state = present(read_state(folder.path))
     assert list(state.made) == things
     assert state.of(CardProcess) == [card]
 
@@ -134,7 +139,7 @@ def test_an_identity_is_added_where_the_thing_is(folder):
     folder.add(NAMESPACE, other)
     made = NAMESPACE.model_copy(update={"inode": 5})
     folder.replace(NAMESPACE, made)
-    assert read_state(folder.path).made == (made, other)
+    assert present(read_state(folder.path)).made == (made, other)
 
 
 def test_what_is_gone_is_struck_out(folder):
@@ -142,7 +147,7 @@ def test_what_is_gone_is_struck_out(folder):
     other = Namespace(name="demo-vm-b")
     folder.add(NAMESPACE, other)
     folder.strike(NAMESPACE)
-    assert read_state(folder.path).made == (other,)
+    assert present(read_state(folder.path)).made == (other,)
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
@@ -153,22 +158,29 @@ def test_a_writer_that_dies_leaves_the_old_state_whole(folder, monkeypatch, mome
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_state.os if moment == "fsync" else run_state.Path, moment, die)
+        patch.setattr(f"dtls_emu.deploy.state.{'os' if moment == 'fsync' else 'Path'}.{moment}", die)
         with pytest.raises(KeyboardInterrupt):
             folder.add(NAMESPACE)
     assert read_state(folder.path) == STATE
     folder.add(NAMESPACE)
-    assert read_state(folder.path).made == (NAMESPACE,)
+    assert present(read_state(folder.path)).made == (NAMESPACE,)
 
 
 def test_the_state_is_on_disk_before_it_has_the_name(folder, monkeypatch):
     """File, then name, then folder: so a crash of the machine leaves one or the other."""
-    order = []
-    fsync, replace = os.fsync, run_state.Path.replace
-    monkeypatch.setattr(run_state.os, "fsync", lambda file: (order.append("sync"), fsync(file)))
-    monkeypatch.setattr(
-        run_state.Path, "replace", lambda old, new: (order.append("name"), replace(old, new))[1]
-    )
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def sync(file):
+        order.append("sync")
+        fsync(file)
+
+    def name(old, new):
+        order.append("name")
+        return replace(old, new)
+
+    monkeypatch.setattr("dtls_emu.deploy.state.os.fsync", sync)
+    monkeypatch.setattr("dtls_emu.deploy.state.Path.replace", name)
     folder.add(NAMESPACE)
     assert order == ["sync", "name", "sync"]
 
@@ -238,7 +250,7 @@ def test_to_strike_things_out_and_to_remove_a_run_needs_no_room(folder, full_dis
     folder.add(NAMESPACE, other)
     full_disk()
     folder.strike(NAMESPACE)
-    assert read_state(folder.path).made == (other,)
+    assert present(read_state(folder.path)).made == (other,)
     folder.strike(other)
     folder.remove()
     assert not tmp_path.exists()
@@ -253,7 +265,7 @@ def test_room_is_taken_before_and_used_after(folder, monkeypatch, lab):
         opened = os.open
 
         def no_new_file(path, flags, *mode, **options):
-            assert not flags & os.O_CREAT or run_state.Path(path).exists(), path
+            assert not flags & os.O_CREAT or Path(path).exists(), path
             return opened(path, flags, *mode, **options)
 
         monkeypatch.setattr(os, "open", no_new_file)
@@ -276,14 +288,14 @@ def test_room_that_is_not_there_is_said_before_anything_is_done(folder, full_dis
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
     """With the reason; the folder of all runs is not left behind."""
-    mkdir = run_state.Path.mkdir
+    mkdir = Path.mkdir
 
     def full(path, *arguments, **named):
         if path.name == "demo":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         mkdir(path, *arguments, **named)
 
-    monkeypatch.setattr(run_state.Path, "mkdir", full)
+    monkeypatch.setattr("dtls_emu.deploy.state.Path.mkdir", full)
     with pytest.raises(RunError, match=r"runs/demo: No space left on device; make room"):
         RunFolder.claim("demo", tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -15,6 +15,7 @@ from dtls_emu.events import (
     EVENTS,
     EventError,
     FlowId,
+    Lost,
     Sealed,
     Sent,
     base,
@@ -101,7 +102,7 @@ def test_what_a_newer_program_adds_is_passed_over():
     lost = from_json(
         {"event": "lost", "time": 1, "host": "h1", "mark": 2, "packet": 1, "datagram": 4, "reason": "lost"}
     )
-    assert lost == EVENTS["lost"](1.0, "h1", 2, 1, 4, DropReason.LOST)
+    assert lost == Lost(1.0, "h1", 2, 1, 4, DropReason.LOST)
 
 
 @pytest.mark.parametrize(

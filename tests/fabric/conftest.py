@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,8 @@ class Net:
         self.fabric = SimulatedFabric(self.topology, self.clock, seed, merge=merge)
         self.arrivals = []
         self.services = []
-        self.drops = []
-        self.duplicates = []
+        self.drops: list[Any] = []
+        self.duplicates: list[Any] = []
         self.fabric.on_drop = lambda *drop: self.drops.append(drop)
         self.fabric.on_duplicate = lambda *copies: self.duplicates.append(copies)
         self.source, self.destination = addresses[:2]

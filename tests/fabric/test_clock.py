@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +15,12 @@ from dtls_emu.fabric.clock import NANOSECONDS, VirtualClock, nanoseconds
 def test_events_run_in_order_of_time_and_then_of_scheduling():
     """Ties are broken by insertion, so that a run is the same every time."""
     clock, ran = VirtualClock(), []
+
+    def note(name):
+        ran.append((name, clock.now))
+
     for name, when in (("late", 2.0), ("first", 1.0), ("second", 1.0), ("third", 1.0)):
-        clock.call_at(when, lambda name=name: ran.append((name, clock.now)))
+        clock.call_at(when, partial(note, name))
     assert clock.run() == 4
     assert ran == [("first", 1.0), ("second", 1.0), ("third", 1.0), ("late", 2.0)]
 
@@ -41,9 +47,10 @@ def test_an_event_may_schedule_another_at_the_same_instant():
 
 def test_run_until_stands_at_the_given_time():
     """Events of that very instant have run, later ones have not."""
-    clock, ran = VirtualClock(start=1.0), []
+    clock = VirtualClock(start=1.0)
+    ran: list[float] = []
     for when in (1.5, 2.0, 2.000000001):
-        clock.call_at(when, lambda when=when: ran.append(when))
+        clock.call_at(when, partial(ran.append, when))
     assert clock.run_until(2.0) == 2
     assert (ran, clock.now) == ([1.5, 2.0], 2.0)
     assert clock.run_until(1.0) == 0

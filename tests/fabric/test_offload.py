@@ -44,26 +44,30 @@ class Stub:
             raise OSError(self.error, "Protocol not available")
 
 
+def stub(**options):
+    return Stub(**options)
+
+
 @pytest.mark.parametrize(("prepare", "name"), [(prepare_gso, "UDP_SEGMENT"), (prepare_gro, "UDP_GRO")])
 def test_a_kernel_without_it_is_off_with_a_reason(prepare, name):
     """And an error when it was asked for with `on`."""
-    offload = prepare(Stub(), "auto")
+    offload = prepare(stub(), "auto")
     assert offload["state"] == "off"
     assert offload["reason"].startswith(f"{name}: Protocol not available (Linux ")
     with pytest.raises(FabricUnavailableError, match=name):
-        prepare(Stub(), "on")
+        prepare(stub(), "on")
 
 
 @pytest.mark.parametrize("prepare", [prepare_gso, prepare_gro])
 def test_off_touches_nothing(prepare):
     """A socket that refuses every option is not asked for one."""
-    assert prepare(Stub(), "off") == {"state": "off", "reason": "switched off"}
+    assert prepare(stub(), "off") == {"state": "off", "reason": "switched off"}
 
 
 def test_merging_that_is_accepted_but_not_kept_is_off():
     """As the kernels before 5.12 and some sandboxes do."""
-    assert prepare_gro(Stub(options={(SOL_UDP, UDP_GRO): 0}), "auto")["state"] == "off"
-    assert prepare_gro(Stub(options={(SOL_UDP, UDP_GRO): 1}), "on")["state"] == "on"
+    assert prepare_gro(stub(options={(SOL_UDP, UDP_GRO): 0}), "auto")["state"] == "off"
+    assert prepare_gro(stub(options={(SOL_UDP, UDP_GRO): 1}), "on")["state"] == "on"
 
 
 def test_buffers_say_how_much_the_kernel_granted():
@@ -71,10 +75,10 @@ def test_buffers_say_how_much_the_kernel_granted():
     granted = dict.fromkeys(
         [(socket.SOL_SOCKET, socket.SO_RCVBUF), (socket.SOL_SOCKET, socket.SO_SNDBUF)], 425_984
     )
-    offload = enlarge_buffers(Stub(options=granted), 1_000_000)
+    offload = enlarge_buffers(stub(options=granted), 1_000_000)
     assert offload["state"] == "off"
     assert offload["reason"].startswith("212992 of 1000000 bytes")
-    assert enlarge_buffers(Stub(options=granted), 212_992) == {"state": "on", "reason": ""}
+    assert enlarge_buffers(stub(options=granted), 212_992) == {"state": "on", "reason": ""}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_outer_packets_carry_df(family, level, option):
 
 def test_a_kernel_that_cannot_set_df_says_so():
     """Nothing is raised: the emulator works, its packets may be fragmented."""
-    assert forbid_fragments(Stub()) == {"state": "off", "reason": "IP_MTU_DISCOVER: Protocol not available"}
+    assert forbid_fragments(stub()) == {"state": "off", "reason": "IP_MTU_DISCOVER: Protocol not available"}
 
 
 def test_segment_control_is_a_native_16_bit_number():
@@ -119,5 +123,5 @@ def test_segment_size_never_raises_nor_is_negative(control):
 
 def test_kernel_drops_is_zero_where_the_kernel_does_not_tell():
     """An unknown option, and an answer of another length."""
-    assert kernel_drops(Stub()) == 0
-    assert kernel_drops(Stub(options={(socket.SOL_SOCKET, 55): b"short"})) == 0
+    assert kernel_drops(stub()) == 0
+    assert kernel_drops(stub(options={(socket.SOL_SOCKET, 55): b"short"})) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -341,7 +342,7 @@ def test_bytes_are_copied_only_for_an_observer_that_wants_them(make_net):
 def test_the_events_of_a_link_add_up_to_its_counters(make_net):
     """For each mark: sent + duplicated = what arrived + lost, also what is lost because its host has gone."""
     net = make_net(loss=0.2, duplicate=0.2, corrupt=0.2, reorder=0.2, ecn_mark=0.3)
-    kinds = Counter()
+    kinds: Counter[Any] = Counter()
     net.fabric.tap(observer_of(lambda event: kinds.update({type(event): getattr(event, "count", 1)})))
     for index in range(100):
         burst = Burst.from_packets(packets(1 + index % 3), mark=index)

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from dtls_emu.files import reading as files
-from dtls_emu.files.reading import in_bytes, read_file
+from dtls_emu.files.reading import read_file
 
 
 def refusal(path, limit=100, **options):
@@ -40,7 +40,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.touch()
     os.truncate(path, 1 << 40)
-    monkeypatch.setattr(files.os, "open", pytest.fail)
+    monkeypatch.setattr("dtls_emu.files.reading.os.open", pytest.fail)
     error = refusal(path, 1 << 20)
     assert (error.errno, error.strerror) == (
         errno.EFBIG,
@@ -62,7 +62,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path, monkeypatch):
     """A device may act on being opened, and a FIFO would be waited for."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("/dev/zero")
-    monkeypatch.setattr(files.os, "open", pytest.fail)
+    monkeypatch.setattr("dtls_emu.files.reading.os.open", pytest.fail)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
         reasons = {
@@ -85,7 +85,7 @@ def test_what_takes_a_files_place_while_it_is_looked_at_is_not_read(tmp_path, mo
     before = path.stat()
     path.unlink()
     os.mkfifo(path)
-    monkeypatch.setattr(files.Path, "stat", lambda _path, **_: before)
+    monkeypatch.setattr("dtls_emu.files.reading.Path.stat", lambda _path, **_: before)
     assert refusal(path).strerror == "is a FIFO, not a regular file"
 
 
@@ -105,11 +105,3 @@ def test_a_private_file_is_the_owners_alone(tmp_path, mode):
 def test_a_name_that_no_file_can_have_is_said(name):
     """Not a ValueError out of the system call."""
     assert refusal(name).strerror == "no file can have this name"
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(100, "100 bytes"), (1 << 16, "64 KiB"), (3 << 20, "3 MiB"), (1025, "1025 bytes")]
-)
-def test_limits_are_written_for_people(count, text):
-    """In the largest unit that leaves no rest."""
-    assert in_bytes(count) == text

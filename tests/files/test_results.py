@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from dtls_emu.files import results as module
 from dtls_emu.files.results import SECRET, ResultFile, ResultFileError
 
 
@@ -152,6 +152,7 @@ def test_what_has_come_since_the_trial_is_not_written_over(tmp_path):
     first.write(NEW)
     saved = second.save(b"second\n")
     assert (tmp_path / "x.json").read_bytes() == NEW
+    assert saved.path is not None
     assert saved.path.read_bytes() == b"second\n"
     assert "somebody has made it meanwhile" in saved.trouble
     saved.path.unlink()
@@ -191,7 +192,7 @@ def test_a_fifo_gets_the_result(tmp_path):
     """More than it holds at once."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    content, got = os.urandom(1 << 20), []
+    content, got = random.Random(1).randbytes(1 << 20), []
     reader = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
     reader.start()
     ResultFile(fifo).write(content)
@@ -233,7 +234,7 @@ def temporary(tmp_path, monkeypatch):
     """A temporary folder of this test's own."""
     folder = tmp_path / "temporary"
     folder.mkdir()
-    monkeypatch.setattr(module.tempfile, "tempdir", str(folder))
+    monkeypatch.setattr("dtls_emu.files.results.tempfile.tempdir", str(folder))
     return folder
 
 
@@ -252,7 +253,7 @@ def test_what_the_disk_does_not_take_is_kept_in_the_temporary_folder(
         if len(calls) == 1:
             raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(module.os, "fsync", fsync)
+    monkeypatch.setattr("dtls_emu.files.results.os.fsync", fsync)
     saved = file.save(NEW)
     (kept,) = temporary.iterdir()
     assert (saved.path, kept.read_bytes(), stat.S_IMODE(kept.stat().st_mode)) == (kept, NEW, 0o600)
@@ -264,7 +265,7 @@ def test_what_the_disk_does_not_take_is_kept_in_the_temporary_folder(
 def test_where_nothing_can_be_kept_it_is_said(tmp_path, monkeypatch):
     """Without an exception: a table is still to be printed."""
     file = ResultFile("/dev/full")
-    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr("dtls_emu.files.results.tempfile.tempdir", str(tmp_path / "gone"))
     saved = file.save(NEW)
     assert saved.path is None
     assert saved.trouble.startswith("cannot write /dev/full: No space left on device; nor can it be kept")

@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from dtls_emu.files import writing as small_files
 from dtls_emu.files.writing import commit, is_folder, is_socket, replace_file, stage
 
 
@@ -38,7 +37,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_other(tmp_path, monkeypatc
     """However much of the new one fitted."""
     path = tmp_path / "file"
     replace_file(path, b"old")
-    monkeypatch.setattr(small_files.os, "write", full_after(room))
+    monkeypatch.setattr("dtls_emu.files.writing.os.write", full_after(room))
     with pytest.raises(OSError, match="No space left on device"):
         replace_file(path, b"0123456789")
     assert path.read_bytes() == b"old"
@@ -48,7 +47,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_other(tmp_path, monkeypatc
 def test_short_writes_are_continued(tmp_path, monkeypatch):
     """The kernel may take a part of what it is given."""
     write = os.write
-    monkeypatch.setattr(small_files.os, "write", lambda file, data: write(file, data[:3]))
+    monkeypatch.setattr("dtls_emu.files.writing.os.write", lambda file, data: write(file, data[:3]))
     replace_file(tmp_path / "file", b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 
@@ -70,9 +69,29 @@ def test_nothing_is_written_through_a_symbolic_link(tmp_path):
     (tmp_path / "theirs").write_bytes(b"theirs")
     (tmp_path / "file.new").symlink_to("theirs")
     with pytest.raises(OSError, match="symbolic links"):
-        replace_file(tmp_path / "file", b"x")
-    (tmp_path / "file.new").unlink()
+        stage(tmp_path / "file.new", b"x")
     (tmp_path / "file").symlink_to("theirs")
     replace_file(tmp_path / "file", b"x")
     assert (tmp_path / "theirs").read_bytes() == b"theirs"
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["file", "file.new"])
+def test_who_has_a_file_open_does_not_read_what_replaces_it(tmp_path, name):
+    """A key must not go into a file that somebody has made, with rights for all, under the name that it will have."""
+    theirs = tmp_path / name
+    theirs.write_bytes(b"")
+    theirs.chmod(0o666)
+    with theirs.open("rb") as opened:
+        replace_file(tmp_path / "file", b"secret")
+        assert opened.read() == b""
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_made_meanwhile_is_not_written_into(tmp_path):
+    """By somebody else, between looking for one that is left over and making ours."""
+    new = tmp_path / "file.new"
+    new.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        stage(new, b"secret", exclusive=True)
+    assert new.read_bytes() == b"theirs"

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from random import Random
 from types import FunctionType
+from typing import Any
 
 from dtls_emu.wire.kernel_cache import kernel_cache
 
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 def run(harness, data: bytes) -> None:
     """Carry out a script. A kernel that is called by address cannot raise; what it meets comes by a hook."""
-    unraised = []
+    unraised: list[Any] = []
     before, sys.unraisablehook = sys.unraisablehook, unraised.append
     try:
         harness.run(data)
@@ -138,7 +139,7 @@ def instrument(atheris) -> None:
 
 def keep(data: bytes, chosen) -> Path:
     """Write a finding down."""
-    path = chosen.findings / f"{chosen.harness}-{hashlib.sha256(data).hexdigest()[:16]}"
+    path: Path = chosen.findings / f"{chosen.harness}-{hashlib.sha256(data).hexdigest()[:16]}"
     path.write_bytes(data)
     return path
 

@@ -31,7 +31,9 @@ ROUNDS = {"card_datagrams": 250, "card_frames": 450, "tunnel_datagrams": 200, "l
 @pytest.mark.parametrize("harness", ROUNDS)
 def test_nothing_breaks_a_promise(harness, tmp_path):
     """All seeds and some changes to them. Another seed each time; a failure names it and keeps the input."""
-    options = ["--rounds", str(ROUNDS[harness]), "--seed", secrets.token_hex(4), "--findings", str(tmp_path)]
+    seed = secrets.token_hex(4)
+    print(f"seed {seed}")
+    options = ["--rounds", str(ROUNDS[harness]), "--seed", seed, "--findings", str(tmp_path)]
     command = [sys.executable, str(HERE / "fuzz.py"), harness, *options]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     print(outcome.stdout, outcome.stderr)
@@ -61,7 +63,7 @@ def spends_a_number_twice(*arguments):
     sealed = seal_out(*arguments)
     about = state.ways[state.numbers[kernels.PLAN_WAY]]
     if sealed and about[kernels.WAY_SEALED]:
-        words = np.frombuffer((ctypes.c_int64 * WORDS).from_address(about[kernels.WAY_WORDS]), np.int64)
+        words = np.ctypeslib.as_array((ctypes.c_int64 * WORDS).from_address(about[kernels.WAY_WORDS]))
         words[NEXT_SEQUENCE] -= 1
     return sealed
 

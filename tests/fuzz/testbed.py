@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Testbed(Wire):
     def __post_init__(self) -> None:
         """Make cards with credentials that are made once."""
         identities, authorities = _identities()
-        self.cards = {
+        self.cards: dict[str, Any] = {
             name: Card(
                 self.topology,
                 identities[name],

@@ -42,7 +42,7 @@ def run(data: bytes) -> None:
         settings = script.pick(SETTINGS)
         pair = Pair(fate=fate, backend=resolve(AUTO).backend, settings=settings, path_mtu=script.pick(PATHS))
         pair.connect(*script.pick((("alpha",), ("beta",), ("alpha", "beta"))))
-        sent = {"alpha": Counter(), "beta": Counter()}
+        sent = {"alpha": Counter[bytes](), "beta": Counter[bytes]()}
         # Both talk meanwhile, and once the script is over all must be well again within a few timeouts.
         for turn in range(60):
             pair.run(until=pair.now + 5)

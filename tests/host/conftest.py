@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def namespace():
 @pytest.fixture
 def rigs():
     """Rigs of a test; their books are checked and everything is closed at the end."""
-    rigs = []
+    rigs: list[Rig] = []
     yield rigs
     for rig in rigs:
         rig.close()
@@ -48,7 +49,8 @@ def make_rig(request, rigs):
     is_compiled = request.param == "compiled"
 
     def make(**options):
-        rig = Rig(**{"backend": native_backend() if is_compiled else "cryptography"} | options)
+        usual: dict[str, Any] = {"backend": native_backend() if is_compiled else "cryptography"}
+        rig = Rig(**usual | options)
         rigs.append(rig)
         compiled = [not agent.interpreted for agent in rig.agents.values()]
         assert compiled == [is_compiled or not rig.encrypts] * 2

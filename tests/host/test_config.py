@@ -1,25 +1,20 @@
-"""host.json: what is wrong with it is said with file, line and remedy; credentials and names likewise."""
+"""host.json: what is written is what is read, and what is wrong with it is said with file, line and remedy."""
 
 from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dtls_emu.assembly.lab_document import changed, compile_document, differences
-from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.config import CredentialPaths, load_host_config, parse_host_config
-from dtls_emu.host.credential_files import save_credentials
-from dtls_emu.host.credentials import CredentialError, read_authorities, read_credentials
-from dtls_emu.host.device.underlays import UnderlayError, with_underlays
-from dtls_emu.paths import control_socket, control_sockets, runs_directory
+from dtls_emu.host.config import CredentialPaths, HostConfig, VmDevice, load_host_config, parse_host_config
+from dtls_emu.paths import control_socket
 
 
-LAB = {
+LAB: dict[str, Any] = {
     "name": "two",
     "virtual_networks": {
         "prod": {"address_prefixes": ["10.0.0.0/24"], "vni": 5, "encryption": {"enabled": True}},
@@ -34,6 +29,9 @@ LAB = {
 }
 
 
+CREDENTIALS = {"certificate": "host.pem", "private_key": "host.key", "authorities": {"eastus": "ca.pem"}}
+
+
 def config(**changes):
     """A right one, with changes; None takes a key away."""
     document = {
@@ -41,11 +39,7 @@ def config(**changes):
         "run": "demo",
         "host": "h1",
         "lab": LAB,
-        "credentials": {
-            "certificate": "host.pem",
-            "private_key": "host.key",
-            "authorities": {"eastus": "ca.pem"},
-        },
+        "credentials": CREDENTIALS,
         "vms": [{"vm": "a", "netns": "demo-a", "device": "tun0", "create": False}],
     } | changes
     return {key: value for key, value in document.items() if value is not None}
@@ -226,246 +220,65 @@ def test_a_hosts_file_may_be_a_link(tmp_path):
     assert load_host_config(tmp_path / "host.json").host == "h1"
 
 
-# -------------------------------------------------------------------------------------------- changes
+# ------------------------------------------------------------------------------------------- written and read
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "where", "result"),
-    [
-        (("seed",), 5, ("seed",), 5),
-        (("link_defaults", "loss"), "1%", ("link_defaults",), {"loss": "1%"}),
-        (("links", 0, "delay"), "5ms", ("links", 0), LAB["links"][0] | {"delay": "5ms"}),
-        (("links", 0), {"loss": "2%"}, ("links", 0), LAB["links"][0] | {"loss": "2%"}),
-        (("links", 0), {"loss": None}, ("links", 0), {"between": ["h1", "h2"]}),
-        (("links", 0, "loss"), None, ("links", 0), {"between": ["h1", "h2"]}),
-        (("links", 1), {"from": "h1", "to": "h2"}, ("links", 1), {"from": "h1", "to": "h2"}),
-        (("links", 0), None, ("links",), []),
-        (("links", 1), None, ("links",), LAB["links"]),
-        (("nothing",), None, (), LAB),
-        (
-            ("virtual_networks", "prod", "encryption", "enforcement"),
-            "DropUnencrypted",
-            ("virtual_networks", "prod", "encryption"),
-            {"enabled": True, "enforcement": "DropUnencrypted"},
-        ),
-        (
-            ("virtual_networks", "prod"),
-            {"encryption": {"enforcement": "DropUnencrypted"}},
-            ("virtual_networks", "prod", "encryption"),
-            {"enabled": True, "enforcement": "DropUnencrypted"},
-        ),
-    ],
+FULL = HostConfig(
+    version=1,
+    run="demo",
+    host="h1",
+    lab=LAB | {"name": "zürich"},
+    encryption="off",
+    backend="null",
+    gso="off",
+    gro="on",
+    fast_path="off",
+    credentials=CredentialPaths(
+        certificate=Path("/run/ö/host.pem"),
+        private_key=Path("/k.key"),
+        authorities={"eastus": Path("/ca.pem")},
+    ),
+    control_socket=Path("/run/x/h1.sock"),
+    underlays={"h1": "pod-1.lab", "h2": "2001:db8::1"},
+    container=False,
+    vms=(VmDevice(vm="a", device="tun0", netns="/proc/1/ns/net", create=True),),
 )
-def test_one_thing_is_changed_and_nothing_else(path, value, where, result):
-    """Mappings are merged; the document that was is left as it was."""
-    before = json.dumps(LAB)
-    found = changed(LAB, path, value)
-    place = found
-    for step in where:
-        place = place[step]
-    assert place == result
-    assert json.dumps(LAB) == before
-    untouched = LAB.keys() - {path[0]}
-    assert {key: found[key] for key in untouched if key in found} == {key: LAB[key] for key in untouched}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        (),
-        ("x",) * 9,
-        (0,),
-        ("links", "a"),
-        ("links", 2),
-        ("links", -1),
-        ("links", True),
-        ("seed", "x"),
-        ("vms", 1),
-    ],
-)
-def test_a_path_that_leads_nowhere_is_refused(path):
-    """Whatever it is, it raises what a client is told."""
-    with pytest.raises(LabFileError):
-        changed(LAB | {"seed": 1}, path, 1)
+def test_every_field_survives_the_file(tmp_path):
+    """Each of them has another value than its default."""
+    written = HostConfig.model_validate(FULL.model_dump() | {"lab": LAB})
+    for config in (written, written.model_copy(update={"container": True})):
+        path = tmp_path / "host.json"
+        path.write_text(config.to_json())
+        assert load_host_config(path) == config
+    required = {"version", "run", "host", "lab", "credentials", "vms"}
+    for name, field in HostConfig.model_fields.items():
+        if name not in required | {"container"}:
+            assert getattr(written, name) != field.get_default(call_default_factory=True), name
 
 
-def test_what_cannot_change_while_running_is_named():
-    """Names, places and addresses; policy and links may."""
-    old = compile_document(LAB)
-    assert differences(old, compile_document(changed(LAB, ("links", 0, "loss"), "9%"))) == []
-    assert differences(old, compile_document(changed(LAB, ("vms", "a", "discovery"), value=False))) == []
-    assert differences(old, compile_document(changed(LAB, ("overrides", "fragments"), "clear"))) == []
-    for path, value, expected in (
-        (("hosts", "h1", "underlay"), "192.0.2.9", ["underlay of h1"]),
-        (("vms", "a", "address"), "10.0.0.9", ["addresses of a", "mac of a"]),
-        (("vms", "a", "mtu"), 1400, ["mtu of a"]),
-        (("vms", "b"), None, ["the set of VMs"]),
-        (("hosts", "h3"), {"underlay": "192.0.2.3"}, ["the set of hosts"]),
-        (("virtual_networks", "prod", "vni"), 6, ["vni of prod"]),
-        (("overrides", "replay_window"), 128, ["replay_window of the profile"]),
-    ):
-        assert sorted(differences(old, compile_document(changed(LAB, path, value)))) == expected
+def test_text_of_any_alphabet_survives_the_file():
+    """In paths and in the lab."""
+    document = LAB | {"description": "größer als \u2028 und 東京"}
+    config = FULL.model_copy(update={"lab": document})
+    assert parse_host_config(config.to_json(), Path("host.json")) == config
 
 
-# -------------------------------------------------------------------------------------------- underlays
-
-
-def test_names_of_hosts_become_addresses():
-    """An address stays as it is; a host that is not named keeps the lab's."""
-    document = with_underlays(LAB, {"h1": "pod-1.lab"}, look_up={"pod-1.lab": "10.244.0.7"}.__getitem__)
-    assert document["hosts"] == {"h1": {"underlay": "10.244.0.7"}, "h2": {"underlay": "192.0.2.2"}}
-    document = with_underlays(LAB, {"h2": "2001:DB8::1"})
-    assert document["hosts"]["h2"] == {"underlay": "2001:db8::1"}
-    assert LAB["hosts"]["h1"] == {"underlay": "192.0.2.1"}
-
-
-def test_a_name_that_is_not_there_yet_is_looked_up_again():
-    """Hosts of a cluster start in any order; after a while it is an error."""
-    tries = []
-
-    def look_up(name):
-        tries.append(name)
-        if len(tries) < 4:
-            raise OSError(-2, "Name or service not known")
-        return "10.244.0.7"
-
-    slept = []
-    options = {"look_up": look_up, "clock": lambda: sum(slept), "sleep": slept.append}
-    assert with_underlays(LAB, {"h1": "pod-1"}, **options)["hosts"]["h1"]["underlay"] == "10.244.0.7"
-    assert len(slept) == 3
-    tries.clear()
-    slept.clear()
-    with pytest.raises(UnderlayError, match="no address for pod-1: Name or service not known"):
-        with_underlays(LAB, {"h1": "pod-1"}, patience=1.0, **options)
-
-
-def test_a_name_that_dns_cannot_have_is_no_traceback():
-    """Its encoding fails before anybody is asked."""
-    with pytest.raises(UnderlayError, match=r"no address for x+: "):
-        with_underlays(LAB, {"h1": "x" * 300}, patience=0.0)
-
-
-def test_localhost_is_found():
-    """By the machine's own resolver; IPv4 before IPv6."""
-    assert with_underlays(LAB, {"h1": "localhost"})["hosts"]["h1"]["underlay"] == "127.0.0.1"
-
-
-# ------------------------------------------------------------------------------------------ credentials
-
-
-NOW = datetime(2026, 11, 20, tzinfo=UTC)
-
-
-@pytest.fixture
-def credentials(tmp_path):
-    """Files of host h1, as `up` writes them, and the authority."""
-    authority = RegionAuthority.create("eastus", NOW)
-    save_credentials(authority.issue("h1", NOW), tmp_path)
-    paths = CredentialPaths(
-        certificate=tmp_path / "host.pem",
-        private_key=tmp_path / "host.key",
-        authorities={"eastus": tmp_path / "ca.pem"},
+def test_relative_paths_are_written_as_they_are(tmp_path):
+    """So that a folder can be moved; they are made absolute only where it is read."""
+    config = parse()
+    relative = config.model_copy(
+        update={"credentials": CredentialPaths.model_validate(json.loads(json.dumps(CREDENTIALS)))}
     )
-    return paths, authority
+    assert json.loads(relative.to_json())["credentials"] == CREDENTIALS
+    (tmp_path / "host.json").write_text(relative.to_json())
+    assert load_host_config(tmp_path / "host.json").credentials.private_key == tmp_path / "host.key"
 
 
-def test_credentials_are_read(credentials):
-    """Certificate, key and the CA of every region."""
-    paths, authority = credentials
-    assert read_authorities(paths) == {"eastus": authority.certificate}
-    read = read_credentials(paths, "h1", authority.certificate, NOW)
-    assert read.private_key.public_key() == read.certificate.public_key()
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
-def test_a_key_that_others_may_use_is_refused(credentials, mode):
-    """With its mode and what to do."""
-    paths, authority = credentials
-    paths.private_key.chmod(mode)
-    with pytest.raises(CredentialError, match=rf"host\.key: has mode {mode:04o}, .*; chmod 600 it"):
-        read_credentials(paths, "h1", authority.certificate, NOW)
-
-
-def test_a_key_that_nobody_may_write_is_fine(credentials):
-    """Secrets of a cluster are mounted so."""
-    paths, authority = credentials
-    paths.private_key.chmod(0o400)
-    assert read_credentials(paths, "h1", authority.certificate, NOW)
-
-
-def test_a_certificate_that_no_peer_would_accept_is_refused_at_the_start(credentials):
-    """Another host's, another authority's, or out of date."""
-    paths, authority = credentials
-    stranger = RegionAuthority.create("eastus", NOW).certificate
-    for host, ca, now in (
-        ("h2", authority.certificate, NOW),
-        ("h1", stranger, NOW),
-        ("h1", authority.certificate, NOW + timedelta(days=91)),
-    ):
-        with pytest.raises(CredentialError, match=r"host\.pem: no peer would accept it"):
-            read_credentials(paths, host, ca, now)
-
-
-def test_files_that_are_not_what_they_should_be_say_so(credentials):
-    """Missing, not PEM, or of somebody else."""
-    paths, authority = credentials
-    save_credentials(authority.issue("h2", NOW), paths.certificate.parent / "other")
-    other = paths.certificate.parent / "other" / "host.key"
-    mixed = paths.model_copy(update={"private_key": other})
-    with pytest.raises(CredentialError, match=r"other/host\.key: not the key of .*host\.pem"):
-        read_credentials(mixed, "h1", authority.certificate, NOW)
-    paths.private_key.write_text("no key")
-    with pytest.raises(CredentialError, match=r"host\.key: no PEM key"):
-        read_credentials(paths, "h1", authority.certificate, NOW)
-    paths.certificate.write_text("no certificate")
-    with pytest.raises(CredentialError, match=r"host\.pem: no PEM certificate"):
-        read_credentials(paths, "h1", authority.certificate, NOW)
-    paths.authorities["eastus"].unlink()
-    with pytest.raises(CredentialError, match=r"ca\.pem: No such file or directory"):
-        read_authorities(paths)
-
-
-@pytest.mark.parametrize("which", ["certificate", "private_key"])
-def test_a_device_in_the_place_of_a_file_is_not_read(credentials, which):
-    """It would never end, and a FIFO never begin."""
-    paths, authority = credentials
-    path = getattr(paths, which)
-    for make, reason in (
-        (lambda: path.symlink_to("/dev/zero"), "a device"),
-        (lambda: os.mkfifo(path), "a FIFO"),
-    ):
-        path.unlink()
-        make()
-        with pytest.raises(CredentialError, match=rf"{path.name}: is {reason}, not a regular file"):
-            read_credentials(paths, "h1", authority.certificate, NOW)
-
-
-# ---------------------------------------------------------------------------------------- run directory
-
-
-def test_runs_are_in_run_for_root_and_in_the_users_own_folder_else(monkeypatch):
-    """Where only their owner can read."""
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert control_socket("demo", "h1") == Path("/run/dtls-emu/demo/h1.sock")
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
-    assert runs_directory() == Path("/run/user/1000/dtls-emu")
-
-
-def test_control_sockets_are_found_by_run(monkeypatch, tmp_path):
-    """Of one, or of all, in order."""
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    for run, host in (("one", "h2"), ("one", "h1"), ("two", "h1")):
-        path = control_socket(run, host)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        (path.parent / "state.json").touch()
-    assert control_sockets("one") == [control_socket("one", "h1"), control_socket("one", "h2")]
-    assert len(control_sockets()) == 3
-    assert control_sockets("none") == []
-    (tmp_path / "dtls-emu" / "one" / "h3.sock").symlink_to("h1.sock")
-    (tmp_path / "dtls-emu" / "three").symlink_to("one")
-    assert len(control_sockets()) == 3
-    for elsewhere in ("three", "..", ".", "/", "../dtls-emu/one", "o*"):
-        assert control_sockets(elsewhere) == []
+def test_what_is_left_to_its_default_is_not_written():
+    """A file says what was chosen, so another version's defaults hold for the rest."""
+    config = HostConfig.model_validate(
+        {key: getattr(FULL, key) for key in ("version", "run", "host", "lab", "vms", "credentials")}
+    )
+    assert set(json.loads(config.to_json())) == {"version", "run", "host", "lab", "credentials", "vms"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -18,11 +19,12 @@ import pytest
 
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.registry import load
-from dtls_emu.host.credential_files import save_credentials
+from dtls_emu.host.credentials import write_credentials
 from dtls_emu.machine.netns import entered
 from dtls_emu.tunnel.context import build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity, Peer
+from dtls_emu.tunnel.ports import PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.tunnel import Tunnel
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 OURS, THEIRS = "ours.test", "theirs.test"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which something that has not happened is taken as a failure; nothing waits for it otherwise."""
 
 
@@ -50,7 +52,7 @@ class Pki:
 
     Fields:
         ours: credentials of our tunnel.
-        theirs: folder with host.pem, host.key and ca.pem for the other program.
+        theirs: folder with host.pem, host.key and ca-interop.pem for the other program.
     """
 
     authority: RegionAuthority
@@ -58,10 +60,11 @@ class Pki:
     theirs: Path
 
 
-class FreePorts:
+class FreePorts(PortAllocator):
     """Stands in for the card's allocator: ports that the kernel says are free, bound as they are handed out."""
 
     def __init__(self, bind: Callable[[int], int]) -> None:
+        super().__init__()
         self._bind = bind
 
     def take(self) -> int:
@@ -110,7 +113,7 @@ class Endpoint:
         now = datetime.now(UTC)
         contexts = build_contexts(pki.ours, [pki.authority.certificate])
         self.tunnel = Tunnel(
-            Identity(OURS, LOOPBACK, contexts, CookieJar(os.urandom(32)), now),
+            Identity(OURS, LOOPBACK, contexts, CookieJar(secrets.token_bytes(32)), now),
             Peer(THEIRS, LOOPBACK, pki.authority.certificate),
             backend=load("cryptography"),
             settings=TunnelSettings(
@@ -186,7 +189,7 @@ class Endpoint:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind((LOOPBACK, port))
         sock.setblocking(False)
-        number = sock.getsockname()[1]
+        number: int = sock.getsockname()[1]
         self._sockets[number] = sock
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._receive(sock, number))
         return number
@@ -244,6 +247,9 @@ class Program:
             bufsize=0,
             start_new_session=True,
         )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         os.set_blocking(self.fileno(), False)
 
     @property
@@ -253,28 +259,28 @@ class Program:
 
     def fileno(self) -> int:
         """For a selector: readable when there is output."""
-        return self._process.stdout.fileno()
+        return self._stdout.fileno()
 
     def read(self) -> None:
         """Take what it has written."""
-        chunk = self._process.stdout.read(65_536)
+        chunk = self._stdout.read(65_536)
         self.output += chunk or b""
         self.ended = chunk == b""
 
     def write(self, data: bytes) -> None:
         """Type something."""
-        self._process.stdin.write(data)
+        self._stdin.write(data)
 
     def end_input(self) -> None:
         """Let it see the end of its input, on which most programs say goodbye."""
-        self._process.stdin.close()
+        self._stdin.close()
 
     def reap(self) -> None:
         """End it and what it has started, whatever they are doing."""
         os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
-        self._process.stdin.close()
-        self._process.stdout.close()
+        self._stdin.close()
+        self._stdout.close()
 
 
 @pytest.fixture(scope="session")
@@ -283,7 +289,7 @@ def pki(tmp_path_factory):
     now = datetime.now(UTC)
     authority = RegionAuthority.create("interop", now)
     folder = tmp_path_factory.mktemp("theirs")
-    save_credentials(authority.issue(THEIRS, now), folder)
+    write_credentials(folder, authority.issue(THEIRS, now), {"interop": authority.certificate})
     return Pki(authority, authority.issue(OURS, now), folder)
 
 

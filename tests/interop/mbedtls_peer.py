@@ -5,7 +5,7 @@
     python mbedtls_peer.py client PORT FOLDER    what is typed goes to the server, what it sends is printed
     python mbedtls_peer.py server PORT FOLDER    what comes is printed and sent back, to any number of clients
 
-FOLDER holds host.pem, host.key and ca.pem; a server must be ours.test of that CA.
+FOLDER holds host.pem, host.key and ca-interop.pem; a server must be ours.test of that CA.
 """
 
 import os
@@ -13,6 +13,7 @@ import selectors
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from mbedtls import pk, tls, x509
 from mbedtls.exceptions import TLSError
@@ -79,10 +80,12 @@ class Session:
 
 
 def configuration(folder):
-    certificates = [x509.CRT.from_PEM((folder / name).read_text()) for name in ("host.pem", "ca.pem")]
+    certificates = [x509.CRT.from_PEM((folder / name).read_text()) for name in ("host.pem", "ca-interop.pem")]
+    key = pk.ECC.from_PEM((folder / "host.key").read_text())
+    chain: Any = (certificates[:1], key)  # as the library takes it, which its stubs do not say
     return tls.DTLSConfiguration(
         trust_store=tls.TrustStore(certificates[1:]),
-        certificate_chain=(certificates[:1], pk.ECC.from_PEM((folder / "host.key").read_text())),
+        certificate_chain=chain,
         ciphers=(SUITE,),
         lowest_supported_version=tls.DTLSVersion.DTLSv1_2,
         validate_certificates=True,
@@ -117,7 +120,7 @@ def run_client(port, folder):
 
 def run_server(port, folder):
     context = tls.ServerContext(configuration(folder))
-    sessions = {}
+    sessions: dict[tuple[str, int], Session] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", port))
         sock.settimeout(TICK)

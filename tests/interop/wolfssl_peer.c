@@ -3,7 +3,7 @@
  *   wolfssl_peer client PORT FOLDER    what is typed goes to the server, what it sends is printed
  *   wolfssl_peer server PORT FOLDER    what comes is printed and sent back, to any number of clients at once
  *
- * FOLDER holds host.pem, host.key and ca.pem; the other side must be ours.test of that CA.
+ * FOLDER holds host.pem, host.key and ca-interop.pem; the other side must be ours.test of that CA.
  */
 
 #include <wolfssl/options.h>
@@ -46,7 +46,7 @@ static WOLFSSL_CTX *context(int is_server, const char *folder)
 {
     WOLFSSL_CTX *ctx = wolfSSL_CTX_new(is_server ? wolfDTLSv1_2_server_method() : wolfDTLSv1_2_client_method());
     check(chdir(folder) == 0, "folder");
-    check(wolfSSL_CTX_load_verify_locations(ctx, "ca.pem", NULL) == WOLFSSL_SUCCESS, "ca.pem");
+    check(wolfSSL_CTX_load_verify_locations(ctx, "ca-interop.pem", NULL) == WOLFSSL_SUCCESS, "ca-interop.pem");
     check(wolfSSL_CTX_use_certificate_file(ctx, "host.pem", WOLFSSL_FILETYPE_PEM) == WOLFSSL_SUCCESS, "host.pem");
     check(wolfSSL_CTX_use_PrivateKey_file(ctx, "host.key", WOLFSSL_FILETYPE_PEM) == WOLFSSL_SUCCESS, "host.key");
     check(wolfSSL_CTX_set_cipher_list(ctx, "ECDHE-ECDSA-AES256-GCM-SHA384") == WOLFSSL_SUCCESS, "suite");

@@ -62,8 +62,13 @@ def test_what_the_file_holds_is_shown_on_one_short_line(value, text):
 
 def test_many_names_are_not_all_compared(monkeypatch):
     """The nearest is found among those around the word in the alphabet, in a time that their number hardly changes."""
-    compared = []
-    monkeypatch.setattr(problems, "get_close_matches", lambda _word, names, **_: compared.extend(names) or [])
+    compared: list[str] = []
+
+    def compare(_word, names, **_options):
+        compared.extend(names)
+        return []
+
+    monkeypatch.setattr(problems, "get_close_matches", compare)
     suggest("host-05001x", [f"host-{number:05}" for number in range(20_000)])
     assert len(compared) == problems.MAX_COMPARED
     assert "host-05001" in compared

@@ -53,17 +53,16 @@ def test_peering_holds_for_both_sides_and_no_further(topology):
     """Whichever side says so; peers of peers are strangers unless they say so too."""
     assert topology.networks["allow"].peers == {"drop", "plain"}
     assert topology.networks["plain"].peers == {"allow", "drop"}
-    lab = Lab(
-        virtual_networks={
-            name: {"address_prefixes": [f"10.{number}.0.0/16"], "vni": number, "peerings": peers}
-            for number, (name, peers) in enumerate([("a", ["b"]), ("b", ["c"]), ("c", [])], 1)
-        },
-        hosts={"h": {"underlay": "192.0.2.1"}},
-        vms={
-            name: {"host": "h", "virtual_network": name, "address": f"10.{n}.0.4"}
-            for n, name in enumerate("abc", 1)
-        },
-    )
+    networks = {
+        name: {"address_prefixes": [f"10.{number}.0.0/16"], "vni": number, "peerings": peers}
+        for number, (name, peers) in enumerate([("a", ["b"]), ("b", ["c"]), ("c", [])], 1)
+    }
+    vms = {
+        name: {"host": "h", "virtual_network": name, "address": f"10.{n}.0.4"}
+        for n, name in enumerate("abc", 1)
+    }
+    hosts = {"h": {"underlay": "192.0.2.1"}}
+    lab = Lab.model_validate({"virtual_networks": networks, "hosts": hosts, "vms": vms})
     compiled = compile_lab(lab)
     found = {
         name: [number for number in (1, 2, 3) if compiled.locate(name, ip_address(f"10.{number}.0.4"))]
@@ -90,7 +89,7 @@ PREFIXES = st.one_of(
         lambda pair: ip_network(pair, strict=False)
     ),
 )
-PERFECT = Link("", "", 1650, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+PERFECT = Link("", "", 1650, delay=0.0)
 
 
 @given(st.lists(PREFIXES, max_size=5), st.data())

@@ -6,14 +6,15 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric import udp
+from dtls_emu.machine import linux
 from dtls_emu.machine import probe as probing
 from dtls_emu.machine.probe import Offer, OfferState, is_ready, probe
-from dtls_emu.wire import kernel_cache
 
 
 def by_name(offers):
@@ -136,7 +137,7 @@ def test_the_cpu_is_judged_by_what_aes_gcm_needs(monkeypatch, flags, state):
 
 def test_a_single_core_is_a_limit(monkeypatch):
     """Both ends of a benchmark share it."""
-    facts = {"cpu": {"model": None, "features": [], "usable_cores": 1}}
+    facts: dict[str, Any] = {"cpu": {"model": None, "features": [], "usable_cores": 1}}
     monkeypatch.setattr(probing, "environment", lambda: facts)
     assert by_name(probing._cpu())["cores"].state == OfferState.LIMITED
 
@@ -174,7 +175,7 @@ def cache_places(monkeypatch, tmp_path):
     """A temporary folder, and nothing that the user has said."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.tempfile.tempdir", str(tmp_path / "tmp"))
     return tmp_path
 
 
@@ -196,7 +197,7 @@ def test_numba_says_what_is_used_instead_and_why(monkeypatch, cache_places):
     assert f"compiled kernels are kept in {cache_places}/tmp/dtls-emu-kernels-" in offer.reason
     assert "NUMBA_CACHE_DIR: /proc/nowhere" in offer.reason
     assert "NUMBA_CACHE_DIR" in offer.remedy
-    monkeypatch.setattr(kernel_cache.tempfile, "tempdir", "/proc/nowhere")
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.tempfile.tempdir", "/proc/nowhere")
     (offer,) = probing._numba()
     assert offer.state == OfferState.LIMITED
     assert "compiled anew at every start" in offer.reason
@@ -205,15 +206,15 @@ def test_numba_says_what_is_used_instead_and_why(monkeypatch, cache_places):
 def test_without_the_privilege_no_device_is_touched(monkeypatch):
     """TUN is reported as not tried, the privilege as missing."""
     monkeypatch.setattr(probing, "_has_net_admin", lambda: False)
-    monkeypatch.setattr(probing.Path, "exists", lambda _: True)
-    monkeypatch.setattr(probing.os, "open", pytest.fail)
+    monkeypatch.setattr("dtls_emu.machine.probe.Path.exists", lambda _: True)
+    monkeypatch.setattr("dtls_emu.machine.probe.os.open", pytest.fail)
     assert {offer.state for offer in [*probing._tun(), *probing._privileges()]} == {OfferState.NO}
     assert by_name(probing._tun())["TUN offloads"].reason == "not tried: needs CAP_NET_ADMIN"
 
 
 def test_a_machine_without_the_tun_device_says_how_to_get_it(monkeypatch):
     """On the machine and in a container."""
-    monkeypatch.setattr(probing.Path, "exists", lambda _: False)
+    monkeypatch.setattr("dtls_emu.machine.probe.Path.exists", lambda _: False)
     assert [offer.remedy for offer in probing._tun()] == [
         "modprobe tun; in a container also --device /dev/net/tun"
     ] * 2
@@ -224,10 +225,10 @@ def test_tun_offloads_tell_a_kernel_without_uso_from_one_without_any(monkeypatch
     """USO is newer than the rest."""
 
     def ioctl(_file, request, argument):
-        if request == probing._TUNSETOFFLOAD and argument & refused:
+        if request == linux.TUNSETOFFLOAD and argument & refused:
             raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(probing.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr("dtls_emu.machine.probe.fcntl.ioctl", ioctl)
     assert probing._tun_offloads(0).state == state
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from dtls_emu.machine import processes
 from dtls_emu.machine.processes import ProcessId, end_processes, identify, is_alive, processes_inside
+from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import await_line
 
 
 STUBBORN = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); sys.stdin.read()"
@@ -29,7 +31,7 @@ def child():
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         started.append(process)
         if stubborn:
-            assert process.stdout.readline() == b"deaf\n"
+            await_line(process, process.stdout, b"deaf\n")
         return process
 
     yield start
@@ -49,7 +51,7 @@ def test_a_process_that_runs_is_alive(child):
 def test_a_number_that_was_given_to_another_is_not_the_process(child):
     """The same number with another start."""
     pid = child().pid
-    assert not is_alive(ProcessId(pid, identify(pid).started - 1))
+    assert not is_alive(ProcessId(pid, present(identify(pid)).started - 1))
 
 
 def test_a_process_that_has_ended_is_not_alive_though_nobody_has_asked_how(child):
@@ -59,7 +61,7 @@ def test_a_process_that_has_ended_is_not_alive_though_nobody_has_asked_how(child
     started.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{started.pid}/stat").exists()
-    assert not is_alive(process)
+    assert not is_alive(present(process))
     assert identify(started.pid) is None
 
 
@@ -74,21 +76,21 @@ def test_a_name_with_brackets_and_spaces_does_not_confuse(monkeypatch, tmp_path)
 def test_a_process_is_asked_to_end(child):
     """And ends by that signal."""
     started = child()
-    assert end_processes([identify(started.pid)]) == []
+    assert end_processes([present(identify(started.pid))]) == []
     assert started.wait() == -signal.SIGTERM
 
 
 def test_a_process_that_does_not_listen_is_ended_by_force(child):
     """After the grace."""
     started = child(stubborn=True)
-    assert end_processes([identify(started.pid)], grace=0.01) == []
+    assert end_processes([present(identify(started.pid))], grace=0.01) == []
     assert started.wait() == -signal.SIGKILL
 
 
 def test_a_process_with_a_number_of_old_is_left_alone(child):
     """Nothing is sent to whoever has the number now."""
     started = child()
-    mistaken = ProcessId(started.pid, identify(started.pid).started - 1)
+    mistaken = ProcessId(started.pid, present(identify(started.pid)).started - 1)
     assert end_processes([mistaken]) == []
     assert started.poll() is None
 

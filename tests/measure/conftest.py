@@ -27,7 +27,7 @@ class FakeTestbed:
     """A packet takes ``US_PER_PACKET`` of its arm, times a drift that grows with every trial."""
 
     def __init__(self, *, drift: float = 0.0, interrupt_at: int | None = None, lose: int = 0) -> None:
-        self.calls = []
+        self.calls: list[tuple[str, int, int]] = []
         self.drift = drift
         self.interrupt_at = interrupt_at
         self.lose = lose
@@ -181,7 +181,7 @@ def two_hosts(*, encrypted: bool = True) -> Topology:
         ],
         vms=vms,
         links=[],
-        default_link=Link("host-1", "host-2", 1500, 0.01, 0.0, 0.5, 0.0, 0.0, 0.0, 1e6),
+        default_link=Link("host-1", "host-2", 1500, delay=0.01, loss=0.5, rate=1e6),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dtls_emu.measure import memory
 from dtls_emu.measure.arms import encrypted_pair
-from dtls_emu.measure.cards import issue_both
+from dtls_emu.measure.cards import clock, issue_both
 from dtls_emu.measure.memory import CardPair, MemoryTestbed
 from dtls_emu.measure.packets import udp_burst
 from dtls_emu.measure.plan import LARGEST_SIZE
@@ -72,7 +72,7 @@ def test_an_arm_that_has_slept_still_has_its_tunnel(topology, monkeypatch):
     pair = encrypted_pair(topology)
     cards = CardPair(topology, pair, "cryptography", issue_both(pair))
     burst = udp_burst(pair.ends[0], 512)
-    now = memory.clock()
+    now = clock()
     for _ in range(4):
         now += 60
         monkeypatch.setattr(memory, "clock", lambda now=now: now)

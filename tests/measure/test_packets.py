@@ -71,7 +71,7 @@ def test_a_burst_is_one_send_at_most():
 
 @pytest.mark.parametrize("ends", [V4, V6])
 def test_received_rows_are_recognised_in_any_order_and_stride(ends):
-    """A received burst has other strides and may be a part of the one sent."""
+    """A received burst has other strides and may be a part of the one sent -> raises nothing."""
     sent = udp_burst(ends, 64)
     received = Burst.from_packets([bytes(sent.row(row)) for row in (5, 3, 60)], headroom=43, tailroom=16)
     check_rows(received, sent)

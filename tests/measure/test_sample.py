@@ -9,7 +9,7 @@ from dtls_emu.simulation.accounts import AccountingError
 
 
 def test_an_account_that_adds_up_passes():
-    """Delivered and every reason together are what was offered."""
+    """Delivered and every reason together are what was offered -> raises nothing."""
     Accounting(10, 7, {"fragment": 2, "socket_buffer": 1}).check("trial")
     Accounting(10, 10).check("trial")
 

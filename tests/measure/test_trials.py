@@ -78,23 +78,25 @@ def test_the_first_round_is_measured_whatever_the_budget(fake_testbed):
 def test_a_missing_packet_ends_the_run(fake_testbed):
     """An account that does not add up is an error, already in the warm-up."""
 
-    class Leaky(fake_testbed):
-        def measure(self, arm, size, packets):
-            return Sample(Accounting(packets, packets - 1), packets, 1.0, 1.0, 1.0)
+    def leak(_arm, _size, packets):
+        return Sample(Accounting(packets, packets - 1), packets, 1.0, 1.0, 1.0)
 
+    testbed = fake_testbed()
+    testbed.measure = leak
     with pytest.raises(AccountingError, match=r"memory, 64 bytes, plain: .* 1 packets are unaccounted for"):
-        run(Leaky())
+        run(testbed)
 
 
 def test_a_trial_that_delivers_nothing_ends_the_run(fake_testbed):
     """All dropped adds up, but measures nothing."""
 
-    class Wall(fake_testbed):
-        def measure(self, arm, size, packets):
-            return Sample(Accounting(packets, 0, {"too_big": packets}), 0, 1.0, 1.0, 1.0)
+    def block(_arm, _size, packets):
+        return Sample(Accounting(packets, 0, {"too_big": packets}), 0, 1.0, 1.0, 1.0)
 
+    testbed = fake_testbed()
+    testbed.measure = block
     with pytest.raises(AccountingError, match=r"not one packet was delivered.*too_big"):
-        run(Wall())
+        run(testbed)
 
 
 def test_progress_counts_up_to_the_total(fake_testbed):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,8 +14,9 @@ from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.sample import Accounting
 from dtls_emu.measure.udp import UdpTestbed, _underlays, reconcile
-from dtls_emu.measure.udp_worker import EndReport, window
+from dtls_emu.measure.udp_worker import EndReport, _End, window
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS
+from dtls_emu.vocabulary import DropReason
 
 
 def report(offered=0, delivered=0, dropped=None, kernel_drops=0):
@@ -57,10 +61,12 @@ def test_a_backend_that_is_not_there_is_said_by_the_process(topology):
 
 
 def test_closing_twice_is_harmless(topology):
-    """As everything that can be closed."""
+    """As everything that can be closed; both processes are gone."""
     testbed = UdpTestbed(topology, encrypted_pair(topology), ("plain",), offload=False)
+    assert len(multiprocessing.active_children()) == 2
     testbed.close()
     testbed.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_books_of_a_lossless_trial():
@@ -96,3 +102,15 @@ def test_window_fits_half_of_the_socket_buffer_but_moves_at_least_one_burst():
     assert window(2 * 100 * (2 * 1459 + 1024), 1400, 44) == 100
     assert window(1, 1400, 44) == 44
     assert window(1 << 30, 64, 64) == 32 * 64
+
+
+def test_what_a_repeated_flight_leaves_is_no_packet_of_a_trial():
+    """A stalled process repeats its flight, and its records come when the handshake is over: they void no trial."""
+    late = {DropReason.WRONG_EPOCH: 5, DropReason.UNEXPECTED_CONTENT: 1, DropReason.HANDSHAKE_NOISE: 2}
+    counters = SimpleNamespace(counters=SimpleNamespace(dropped=late | {DropReason.AUTH_FAILED: 3}))
+    nothing = SimpleNamespace(counters=SimpleNamespace(dropped={}))
+    end: Any = SimpleNamespace(
+        card=SimpleNamespace(egress=nothing, ingress=counters),
+        fabric=SimpleNamespace(statistics=lambda: SimpleNamespace(dropped={DropReason.SOCKET_BUFFER: 4})),
+    )
+    assert _End.dropped(end) == {"auth_failed": 3, "socket_buffer": 4}

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,19 @@ import pytest
 from dtls_emu.assembly.cards import build_cards, choose_engine
 from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.testing.offloaded import OffloadedCard
+from dtls_emu.testing.present import present
 from dtls_emu.testing.wire import Wire, make_topology
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.headers import super_packet_layout
 from dtls_emu.wire.protocol import APPLICATION_DATA
 from dtls_emu.wire.vxlan import VNI_FLAG
 
 
-class Bench:
+class Bench(Wire):
     """What tests of the fast path ask of a wire, beside what it can do."""
+
+    cards: dict[str, Any]
 
     def arrive(self, host, source, local_port, datagrams):
         """Datagrams of one size arrive in one receive; the last may be shorter."""
@@ -27,14 +32,14 @@ class Bench:
 
     def reasons(self):
         """What was dropped, by reason."""
-        dropped = Counter()
+        dropped = Counter[DropReason]()
         for _, reason, count, _ in self.drops:
             dropped[reason] += count
         return dropped
 
 
 @dataclass
-class OffloadedWire(Bench, Wire):
+class OffloadedWire(Bench):
     """A wire between cards whose flows are offloaded."""
 
     def __post_init__(self):
@@ -91,7 +96,7 @@ def make_offloaded_wire(wire_watch):
         wire.assert_balanced()
 
 
-class Twin:
+class Twin(Wire):
     """What a wire and its twin are asked for, beside what a wire can do."""
 
     def data(self):
@@ -108,17 +113,17 @@ class Twin:
     def replay(self, captured, datagram):
         """Have a datagram arrive where a captured one was to."""
         host, port, (address, local_port), _ = captured
-        receiver = self.topology.host_by_underlay(address).name
+        receiver = present(self.topology.host_by_underlay(address)).name
         self.inject(receiver, (self._address[host], port), local_port, datagram)
 
     def window(self, host):
         """Of the association with h1, or h2's of h1."""
         peer = "h1" if host != "h1" else "h2"
-        return self.cards[host].tunnels[peer].active.window.state.tolist()
+        return present(self.cards[host].tunnels[peer].active).window.state.tolist()
 
 
 @dataclass
-class SlowTwin(Twin, Bench, Wire):
+class SlowTwin(Twin, Bench):
     """All packets go by the slow path."""
 
 
@@ -180,7 +185,7 @@ def told(wire):
     facts["wire"] = [
         (*way, datagram if clear else (datagram[:21], len(datagram))) for *way, datagram in wire.data()
     ]
-    dropped = Counter()
+    dropped = Counter[tuple[str, DropReason, int]]()
     for host, reason, count, mark in wire.drops:
         dropped[host, reason, mark] += count
     facts["dropped"] = dropped
@@ -212,7 +217,7 @@ def warmed_engine(backend):
 @pytest.fixture
 def make_twins(wire_watch):
     """Make two wires, slow and fast, that are otherwise the same."""
-    wires = []
+    wires: list[Twin] = []
 
     def make(backend, *, settings=None, **options):
         topology = make_topology(**options)

@@ -7,6 +7,7 @@ import pytest
 
 from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.packets import A2, SECRET, A, B, C, udp
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
@@ -56,6 +57,7 @@ def test_a_card_begins_its_own_ports_where_it_is_told_to():
         first_port=50_000,
     )
     (hello,) = card.from_guest("a", Burst.from_packets([udp()]), 0.0)
+    assert isinstance(hello, Transmit)
     assert hello.source_port == 50_000
     allocator = PortAllocator(65_535)
     assert [allocator.take() for _ in range(2)] == [65_535, DYNAMIC_PORTS.start]

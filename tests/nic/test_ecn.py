@@ -14,7 +14,7 @@ from dtls_emu.wire.packet import fragments, with_tos
 NOT_ECT, ECT_1, ECT_0, CE = range(4)
 DSCP = 46 << 2
 BACKENDS = [pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"]
-FIGURE_4 = {  # RFC 6040: inside, then outside Not-ECT, ECT(1), ECT(0), CE
+FIGURE_4: dict[int, list[int | None]] = {  # RFC 6040: inside, then outside Not-ECT, ECT(1), ECT(0), CE
     NOT_ECT: [NOT_ECT, NOT_ECT, NOT_ECT, None],
     ECT_1: [ECT_1, ECT_1, ECT_1, CE],
     ECT_0: [ECT_0, ECT_1, ECT_0, CE],

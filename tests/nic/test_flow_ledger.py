@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ class Ledger:
     """A ledger, and what it has told."""
 
     def __init__(self):
-        self.told = []
+        self.told: list[Any] = []
         self.ledger = FlowLedger("h1", self.told.append)
         self.now = 0.0
 

@@ -65,11 +65,16 @@ def test_when_no_port_can_be_opened_the_attempt_fails_and_is_repeated_after_a_pa
     tunnel = card.tunnels["h2"]
     tries = []
     port_unavailable = card.port_unavailable
-    card.port_unavailable = lambda port, now: (tries.append(port), port_unavailable(port, now))[1]
+
+    def note(port, now):
+        tries.append(port)
+        return port_unavailable(port, now)
+
+    card.port_unavailable = note
     wire.send("a", udp())
     assert tries == list(range(FIRST, FIRST + PORT_TRIES))
-    assert tunnel.state is TunnelState.BACKING_OFF
-    assert tunnel.failure == f"none of {PORT_TRIES} UDP ports can be opened"
+    failure = f"none of {PORT_TRIES} UDP ports can be opened"
+    assert (tunnel.state, tunnel.failure) == (TunnelState.BACKING_OFF, failure)
     assert [datagram for *_, datagram in wire.datagrams if datagram[0] == HANDSHAKE] == []
     wire.wait(tunnel.retry_at)
     wire.send("a", udp(payload=b"again"))

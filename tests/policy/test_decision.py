@@ -6,7 +6,7 @@ from ipaddress import ip_address
 import pytest
 
 from dtls_emu.lab import load_lab
-from dtls_emu.lab.topology import compile_lab
+from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.policy import flow_to, while_building
 from dtls_emu.vocabulary import FirstPacket
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ class Run:
     """
 
     def __init__(self, lab, **options):
-        self.events = []
+        self.events: list[Any] = []
         self.trace, self.capture = WireTrace(), WireCapture()
         mine = observer_of(self.events.append, wants_bytes=True)
         self.outcome = simulate(lab, observer=fan_out([mine, self.trace, self.capture]), **options)
@@ -86,13 +87,13 @@ def runs():
 
 def masked(run):
     """The events without keys, nonces and what depends on them: of records, numbers count from the first."""
-    first = {}
+    first: dict[Any, int] = {}
 
     def number(event, value):
         return value - first.setdefault((event.host, event.peer, event.association, type(event)), value)
 
     for event in run.events:
-        changes = {name: () for name in ("packets", "payloads") if hasattr(event, name)}
+        changes: dict[str, Any] = {name: () for name in ("packets", "payloads") if hasattr(event, name)}
         if isinstance(event, Sent):
             changes |= {"payload": b""} | ({"length": 0} if is_handshake(event.payload[0]) else {})
         elif (isinstance(event, Received) and not event.mark) or isinstance(
@@ -143,7 +144,7 @@ def test_to_be_observed_changes_nothing(runs, name):
 
 def test_bytes_are_there_only_on_request(make_lab):
     """The same events without them for an observer that does not ask. (What is on links, others may watch besides.)"""
-    events = []
+    events: list[Any] = []
     lab = make_lab(
         PING, STREAM, "name: jumbo, kind: udp, from: a, to: b, size: 8000", mtu=9000, link="loss: 10%"
     )
@@ -160,7 +161,10 @@ def test_bytes_are_there_only_on_request(make_lab):
 def test_the_accounts_balance_from_the_events_alone(runs, name):
     """For each mark: offered + duplicated = delivered + dropped, and each figure is that of the outcome."""
     run = runs[name]
-    offered, duplicated, delivered, dropped = Counter(), Counter(), Counter(), defaultdict(Counter)
+    offered: Counter[int] = Counter()
+    duplicated: Counter[int] = Counter()
+    delivered: Counter[int] = Counter()
+    dropped: defaultdict[int, Counter[Any]] = defaultdict(Counter)
     for event in run.events:
         match event:
             case Offered():
@@ -186,13 +190,13 @@ def test_the_accounts_balance_from_the_events_alone(runs, name):
 def test_how_packets_left_is_told_as_the_outcome_says(runs, name):
     """By row, verdict and code of the decision, sent or dropped."""
     run = runs[name]
-    told = defaultdict(Counter)
+    told: defaultdict[int, Counter[Any]] = defaultdict(Counter)
     for event in run.of(Forwarded, Dropped):
         if event.row:
             fate = event.how if isinstance(event, Forwarded) else event.reason
             told[event.mark // 2][event.row, event.verdict, event.code, str(fate)] += event.count
     for index, item in enumerate(run.outcome.items):
-        said = Counter()
+        said: Counter[Any] = Counter()
         for account in (item.forward, item.reverse):
             for (decision, fate), count in account.handled.items():
                 said[decision.row.number, decision.verdict, decision.code, str(fate)] += count
@@ -224,7 +228,7 @@ def test_flows_end_with_exact_counters_of_both_directions(runs, name):
 @pytest.mark.parametrize("name", LABS)
 def test_counters_of_a_flow_never_go_back(runs, name):
     """Also when it is decided again, and its entry replaced."""
-    latest = {}
+    latest: dict[Any, Any] = {}
     for event in runs[name].of(FlowContinued, FlowEnded):
         counters = event.packets_out, event.bytes_out, event.packets_in, event.bytes_in
         before = latest.get((event.host, event.vm, event.flow), (0, 0, 0, 0))
@@ -259,9 +263,9 @@ def test_the_path_of_a_first_packet(make_lab):
         FlowStarted,
         Delivered,
     ]
+    kinds: tuple[type[Any], ...] = (Offered, Sealed, Sent, Opened, Delivered)
     offered, sealed, sent, opened, delivered = (
-        next(event for event in path if isinstance(event, kind))
-        for kind in (Offered, Sealed, Sent, Opened, Delivered)
+        next(event for event in path if isinstance(event, kind)) for kind in kinds
     )
     assert (offered.host, offered.vm, delivered.host, delivered.vm) == ("h1", "a", "h2", "b")
     assert delivered.packets == offered.packets
@@ -276,7 +280,8 @@ def test_the_path_of_a_first_packet(make_lab):
 @pytest.mark.parametrize("name", LABS)
 def test_every_record_that_is_opened_was_sealed_once(runs, name):
     """The two ends name an association by the same ports, and a record by the same number."""
-    sealed, opened = Counter(), Counter()
+    sealed: Counter[Any] = Counter()
+    opened: Counter[Any] = Counter()
     for event in runs[name].of(Sealed):
         numbers = range(event.number, event.number + event.count)
         sealed.update((event.host, event.association, event.epoch, number) for number in numbers)

@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from dtls_emu.simulation import simulate
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.simulation.guests.guest import Guest
 from dtls_emu.simulation.guests.tcp import TcpReceiver
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason, Enforcement, FirstPacket, FlowEncryption, Verdict
 from dtls_emu.wire.parse import parse_packet_untrusted
@@ -56,7 +58,7 @@ class Eavesdropper:
     wants_bytes = True
 
     def __init__(self):
-        self.packets = []
+        self.packets: list[Any] = []
         self.datagrams = []
         self.trace = WireTrace()
 
@@ -104,7 +106,7 @@ def eavesdropper():
 @pytest.fixture(scope="module")
 def runs():
     """Every shipped lab, run twice: the outcome, and what an eavesdropper kept."""
-    done = {}
+    done: dict[str, list[Any]] = {}
     for name in LABS:
         done[name] = []
         for _ in range(2):
@@ -473,9 +475,12 @@ def test_packets_that_wait_for_the_next_keys_all_leave(make_lab, records, delay)
 def test_keys_are_overwritten_at_the_end_of_a_run(make_lab, monkeypatch):
     """No association outlives its run."""
     made = []
-    monkeypatch.setattr(
-        "dtls_emu.simulation.cloud.build_cards", lambda *a, **k: made.append(build_cards(*a, **k)) or made[-1]
-    )
+
+    def build(*arguments, **options):
+        made.append(build_cards(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr("dtls_emu.simulation.cloud.build_cards", build)
     simulate(make_lab(PING))
     (cards,) = made
     assert all(not list(tunnel.associations) for card in cards.values() for tunnel in card.tunnels.values())
@@ -548,14 +553,16 @@ def test_progress_ends_with_done(make_lab):
 
 def test_a_guest_is_handed_only_what_is_its_own(make_lab, monkeypatch):
     """Every packet that reaches a guest has one of its addresses."""
-    seen = []
+    seen: list[tuple[Guest, Any]] = []
     receive = Guest.receive
 
     def watch(guest, burst, now, **about):
-        seen.extend((guest, parse_packet_untrusted(row.tobytes()).destination) for row in burst.rows())
+        seen.extend(
+            (guest, present(parse_packet_untrusted(row.tobytes())).destination) for row in burst.rows()
+        )
         return receive(guest, burst, now, **about)
 
     monkeypatch.setattr(Guest, "receive", watch)
     simulate(make_lab(PING, STREAM, BACK, BULK, "name: local, kind: ping, from: a, to: c"))
     assert len(seen) > 200
-    assert all(destination in guest._addresses for guest, destination in seen)
+    assert all(destination in present(guest._addresses) for guest, destination in seen)

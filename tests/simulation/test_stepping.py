@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_run_that_is_not_over_has_no_outcome(make_lab):
 
 def test_seed_and_first_packet_are_as_for_a_whole_run():
     """The options of a simulation are those of simulate."""
-    options = {"seed": 5, "first_packet": FirstPacket.DROP}
+    options: dict[str, Any] = {"seed": 5, "first_packet": FirstPacket.DROP}
     with Simulation("two-vms", **options) as simulation:
         run_on(simulation)
         assert simulation.outcome().as_dict() == simulate("two-vms", **options).as_dict()
@@ -159,7 +160,7 @@ def test_encryption_is_switched_off_and_on(make_lab):
 
 def test_changes_are_told_to_whoever_observes(make_lab):
     """Else a saved trace could not be understood."""
-    events = []
+    events: list[Any] = []
     watching = fan_out([observer_of(events.append), Datagrams()])
     with Simulation(make_lab(STREAM), observer=watching) as simulation:
         simulation.run_until(0.02)

@@ -16,6 +16,8 @@ from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.crypto.loopback import split_records
 from dtls_emu.crypto.registry import load
+from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import rounds
 from dtls_emu.tunnel.context import ALPN, DTLS_1_2, SUITE, build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity, Peer
@@ -105,7 +107,7 @@ class Foreign:
             context.use_privatekey(credentials.private_key)
         if curve is not None:
             context.set_tmp_ecdh(curve)
-        context.get_cert_store().add_cert(crypto.X509.from_cryptography(authority.certificate))
+        present(context.get_cert_store()).add_cert(crypto.X509.from_cryptography(authority.certificate))
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
         if alpn and is_client:
             context.set_alpn_protos([alpn])
@@ -129,7 +131,7 @@ class Foreign:
 
     def exchange(self) -> None:
         """Carry datagrams until there are none."""
-        while True:
+        for _ in rounds(10_000, "neither has anything to say"):
             outgoing = self.tunnel.take_outgoing()
             ours = [out.datagram for out in outgoing]
             self.sent += ours
@@ -154,7 +156,10 @@ class Foreign:
     def wait(self, seconds: float) -> None:
         """Let time pass on the tunnel's side."""
         until = self.now + seconds
-        while (moment := self.tunnel.timeout()) <= until:
+        for _ in rounds(1_000_000, f"no timer is due before {until}"):
+            moment = self.tunnel.timeout()
+            if moment > until:
+                break
             self.now = max(self.now, moment)
             self.tunnel.handle_timeout(self.now)
             self.exchange()
@@ -191,9 +196,9 @@ class Foreign:
     ) -> bytes:
         """A record under OpenSSL's write key: authentic, whatever it holds."""
         write, _ = traffic_keys(
-            self.connection.master_key(),
-            self.connection.client_random(),
-            self.connection.server_random(),
+            present(self.connection.master_key()),
+            present(self.connection.client_random()),
+            present(self.connection.server_random()),
             is_client=self.is_client,
         )
         numbers = epoch.to_bytes(2, "big") + sequence.to_bytes(6, "big")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from dtls_emu.crypto.native import native_end
 from dtls_emu.crypto.registry import load
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.handshake import Finished
 from dtls_emu.tunnel.record_kernels import UNFIT, open_burst, seal_burst
@@ -64,7 +66,7 @@ class Recorder:
 @pytest.mark.parametrize("backend", ["openssl", *BACKENDS])
 def test_raw_keys_are_overwritten_as_soon_as_the_backend_has_them(backend):
     """Invariant 6 of the design; the backend's own copies carry traffic all the same."""
-    recorder = Recorder(backend)
+    recorder: Any = Recorder(backend)
     pair = Pair(backend=recorder)
     pair.connect()
     pair.run(1.0)
@@ -82,11 +84,11 @@ def test_raw_keys_are_overwritten_as_soon_as_the_backend_has_them(backend):
 
 def test_raw_keys_are_overwritten_when_no_backend_takes_them():
     """A refusal is the caller's to handle; the keys are gone."""
-    recorder = Recorder("cryptography", refuses=True)
-    keys = [TrafficKeys(bytearray(secrets.token_bytes(32)), bytearray(4)) for _ in range(2)]
+    recorder: Any = Recorder("cryptography", refuses=True)
+    write, read = (TrafficKeys(bytearray(secrets.token_bytes(32)), bytearray(4)) for _ in range(2))
     with pytest.raises(LocalProtocolError, match="refused"):
         Association(
-            Established(*keys),
+            Established(write, read),
             recorder,
             Finished(b"", 0),
             TunnelSettings(),
@@ -94,7 +96,7 @@ def test_raw_keys_are_overwritten_when_no_backend_takes_them():
             ends=(1, 2),
             now=0.0,
         )
-    assert [each.key for each in keys] == [bytes(32)] * 2
+    assert [write.key, read.key] == [bytes(32)] * 2
 
 
 @pytest.mark.parametrize("records", [8, 2**48 - 3, 2**60])
@@ -187,7 +189,8 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
     print(f"seed {seed}")
     rng = Random(seed)
     client, server = make_ends(backend)
-    sealer, opener = native_end(client.sealer), native_end(server.opener)
+    seal, seal_state = present(native_end(client.sealer))[:2]
+    open_, open_state = present(native_end(server.opener))[:2]
     done = [0, 0]
     for _ in range(3000):
         memory = np.full(4096, 0xA5, np.uint8)
@@ -201,7 +204,7 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
         if rng.random() < 0.5:
             end = client.next_sequence + rng.choice((1 << 20, 1 << 20, 1, 0))
             shape = (buffer, offset, stride, size, count, last)
-            if seal_burst(client.words, end, *sealer[:2], *shape, 1):
+            if seal_burst(client.words, end, seal, seal_state, *shape, 1):
                 done[0] += 1
             else:
                 assert (memory == 0xA5).all()
@@ -209,8 +212,8 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
         else:
             status = np.zeros(rng.choice((0, 1, 64)), np.uint8)
             window = server.window.state
-            shape = (buffer, stride, size, count, last)
-            if open_burst(server.words, window, *opener[:2], *shape, 1, status, False) != UNFIT:
+            arrived = (buffer, stride, size, count, last)
+            if open_burst(server.words, window, open_, open_state, *arrived, 1, status, False) != UNFIT:
                 done[1] += 1
             assert (memory == 0xA5).all()  # there is no record in it
             assert (state(client), state(server)) == numbers

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
@@ -128,7 +129,8 @@ def test_an_invalid_cookie_is_as_good_as_none(change):
     pair = Pair()
     second = bytearray(hellos(pair)[1])
     pair = Pair()
-    cookie = pull_client_hello_untrusted(pull_records_untrusted(bytes(second))[0].fragment).cookie
+    (record,) = pull_records_untrusted(bytes(second))
+    cookie = present(pull_client_hello_untrusted(record.fragment)).cookie
     port = PORTS[1]
     if change == "cookie":
         second[second.index(cookie)] ^= 1
@@ -155,7 +157,7 @@ def test_with_a_good_cookie_the_certificate_comes():
 def pieces(hello, *cuts):
     """A hello's datagram as one for each of its fragments, numbered one after another."""
     (record,) = pull_records_untrusted(hello)
-    header = pull_handshake_header(record.fragment)
+    header = present(pull_handshake_header(record.fragment))
     datagrams = []
     for number, (start, end) in enumerate(pairwise((0, *cuts, header.length))):
         place = start.to_bytes(3, "big") + (end - start).to_bytes(3, "big")

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
@@ -43,7 +44,8 @@ def test_a_clean_handshake_takes_three_round_trips_and_six_datagrams():
 
 def test_what_openssl_repeats_by_its_own_clock_is_not_sent(monkeypatch):
     """Its timer is a second of real time, so a slow machine, or a loss, has it write a flight before the next one."""
-    drain, written = handshake._drain, {}
+    drain = handshake._drain
+    written: dict[object, bytes] = {}
 
     def repeat(connection):
         now_written = drain(connection)
@@ -80,7 +82,8 @@ def test_what_openssl_repeats_by_its_own_clock_spends_no_record_number(monkeypat
         pair = Pair()
         pair.connect()
         pair.run(until=1)
-        numbers.append((pair.client.active.next_sequence, pair.server.active.next_sequence))
+        ends = present(pair.client.active), present(pair.server.active)
+        numbers.append([end.next_sequence for end in ends])
     assert numbers[0] == numbers[1]
     assert_carries_data(pair)
 
@@ -138,9 +141,8 @@ def test_a_dead_peer_is_given_up_at_the_deadline_and_tried_again_after_a_pause()
     pair = Pair(fate=lambda *_: [], settings=TunnelSettings(handshake_deadline=5.0))
     pair.connect()
     pair.run(until=5.5)
-    assert pair.client.state is TunnelState.BACKING_OFF
+    assert (pair.client.state, pair.client.retry_at > pair.now) == (TunnelState.BACKING_OFF, True)
     assert pair.client.failure.startswith("no answer within 5 s")
-    assert pair.client.retry_at > pair.now
     sent = len(pair.wire)
     pair.connect()
     assert len(pair.wire) == sent, "an attempt started before its pause was over"
@@ -174,8 +176,8 @@ def test_both_ends_starting_at_once_settle_on_the_lower_address():
     pair.connect("alpha", "beta")
     pair.run(until=30)
     assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
-    assert pair.client.active.is_client
-    assert not pair.server.active.is_client
+    assert present(pair.client.active).is_client
+    assert not present(pair.server.active).is_client
     assert_carries_data(pair)
 
 
@@ -184,8 +186,7 @@ def test_a_lost_final_flight_is_answered_even_after_the_server_has_sent_data():
     pair = Pair(fate=lambda who, n, data: [] if (who, n) == ("beta", 2) else [(DELAY, data)])
     pair.connect()
     pair.run(until=0.5)
-    assert pair.server.state is TunnelState.UP
-    assert pair.client.state is TunnelState.HANDSHAKING
+    assert (pair.client.state, pair.server.state) == (TunnelState.HANDSHAKING, TunnelState.UP)
     pair.send("beta", b"early 1")
     pair.send("beta", b"early 2")
     pair.run(until=5)
@@ -314,7 +315,7 @@ def test_a_restarted_peer_replaces_its_old_association_on_the_same_ports():
     old, new = Pair(), Pair()
     old.connect()
     old.run(until=1)
-    before = old.server.active
+    before = present(old.server.active)
     # The restarted alpha is another pair's client; its beta is never used.
     old._tunnels["alpha"] = new.client
     old.client = new.client
@@ -370,7 +371,11 @@ def test_a_peer_with_another_name_is_refused():
 def test_combinations_of_two_losses_are_recovered():
     """Any two of the six datagrams lost."""
     for lost in itertools.combinations(DATAGRAMS, 2):
-        pair = Pair(fate=lambda who, n, data, lost=lost: [] if (who, n) in lost else [(DELAY, data)])
+
+        def fate(who, number, data, lost=lost):
+            return [] if (who, number) in lost else [(DELAY, data)]
+
+        pair = Pair(fate=fate)
         pair.connect()
         pair.run(until=20)
         assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP), lost

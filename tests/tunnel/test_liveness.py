@@ -41,7 +41,7 @@ def want(pair, seconds, senders):
 
 def attempts(pair, name="alpha"):
     """When a host sent the first hello of an attempt."""
-    begun = {}
+    begun: dict[int, float] = {}
     for moment, who, local, _, datagram in pair.wire:
         if who == name and datagram[0] == 0x16 and datagram[13] == 1:
             begun.setdefault(local, moment)
@@ -123,13 +123,11 @@ def test_an_authentic_record_amid_an_attempt_ends_the_presumption_and_not_the_at
     pair = given_up()
     pair.run(until=pair.client.retry_at)
     pair.connect()
-    assert pair.client.state is TunnelState.HANDSHAKING
+    assert (pair.client.state, pair.client.active) == (TunnelState.HANDSHAKING, None)
     pair.inject("alpha", *pair.old.ends, pair.server.active.empty_record())
-    assert pair.client.state is TunnelState.REKEYING
-    assert pair.client.active is pair.old
+    assert (pair.client.state, pair.client.active) == (TunnelState.REKEYING, pair.old)
     pair.run(until=pair.now + 16)
-    assert pair.client.state is TunnelState.UP
-    assert pair.client.active is pair.old
+    assert (pair.client.state, pair.client.active) == (TunnelState.UP, pair.old)
 
 
 def test_replayed_and_forged_records_do_not_end_the_presumption():

@@ -10,6 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from dtls_emu.crypto.authority import HostCredentials, RegionAuthority
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.hello import (
@@ -86,7 +87,7 @@ def test_our_hello_offers_one_suite_and_no_extras():
     behind = fragment[HANDSHAKE_HEADER + len(hello.parameters) + 1 :]  # the cookie is empty
     assert behind.startswith((suites + b"\x01\x00", with_scsv + b"\x01\x00"))
     assert hello.parameters[:2] == b"\xfe\xfd"
-    extensions = pull_client_extensions_untrusted(fragment)
+    extensions = present(pull_client_extensions_untrusted(fragment))
     assert extensions >= {EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, ALPN}
     assert not extensions & {SESSION_TICKET, HEARTBEAT, CONNECTION_ID}
     assert b"dtls-emu/1" in fragment
@@ -104,7 +105,7 @@ def test_our_server_hello_answers_in_kind():
         for record in pull_records_untrusted(datagram)
         if record.header.epoch == 0 and record.fragment[0] == SERVER_HELLO
     ]
-    extensions = pull_server_extensions_untrusted(hello.fragment)
+    extensions = present(pull_server_extensions_untrusted(hello.fragment))
     assert extensions >= {EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO, ALPN}
     assert not extensions & {SESSION_TICKET, HEARTBEAT, CONNECTION_ID}
     assert NEW_SESSION_TICKET not in messages(datagrams)
@@ -145,7 +146,8 @@ def test_a_peer_without_extended_master_secret_is_refused(make_foreign, is_clien
 def test_a_forged_repetition_of_a_server_hello_adds_nothing(make_foreign):
     """OpenSSL passes over the second one, so what it claims must not count: no downgrade by a bystander."""
     foreign = make_foreign(is_client=False, **NO_EXTENDED_MASTER_SECRET)
-    receive, forged = foreign.inject, []
+    receive = foreign.inject
+    forged: list[bytes] = []
 
     def receive_twice(datagram):
         receive(datagram)
@@ -157,7 +159,7 @@ def test_a_forged_repetition_of_a_server_hello_adds_nothing(make_foreign):
     foreign.inject = receive_twice
     assert_refused(foreign.shake_hands(), "the peer does not do extended master secret (RFC 7627)")
     (fragment,) = forged
-    assert EXTENDED_MASTER_SECRET in pull_server_extensions_untrusted(fragment)
+    assert EXTENDED_MASTER_SECRET in present(pull_server_extensions_untrusted(fragment))
 
 
 def with_extension(fragment, extension):

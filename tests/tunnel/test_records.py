@@ -10,6 +10,7 @@ from OpenSSL import SSL
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason
@@ -88,7 +89,7 @@ def test_our_explicit_nonce_is_epoch_and_sequence_number(foreign):
 
 def test_no_nonce_of_a_whole_life_is_used_twice():
     """Two handshakes with a lost final flight each, data, probes, a rekey and goodbyes: distinct for each key."""
-    lost = set()
+    lost: set[float] = set()
 
     def fate(who, _number, data):
         if who == "beta" and data[0] == CHANGE_CIPHER_SPEC and len(lost) < 2 and pair.now not in lost:
@@ -112,10 +113,10 @@ def test_no_nonce_of_a_whole_life_is_used_twice():
     pair.run(until=pair.now + 5)
     assert len(lost) == 2
     nonces: dict[tuple[str, int, int], list[bytes]] = {}
-    for _, who, *ends, datagram in pair.wire:
+    for _, who, local, remote, datagram in pair.wire:
         for record in pull_records_untrusted(datagram):
             if record.header.epoch:
-                nonces.setdefault((who, *ends), []).append(bytes(record.fragment[:8]))
+                nonces.setdefault((who, local, remote), []).append(bytes(record.fragment[:8]))
     assert len(nonces) == 4  # two associations, two directions
     for each in nonces.values():
         assert len(each) >= 3
@@ -234,11 +235,11 @@ def test_each_association_has_its_own_window():
     pair = Pair()
     pair.connect()
     pair.run(until=1)
-    old = pair.client.active
+    old = present(pair.client.active)
     pair.client.rekey(pair.now)
     pair._flush("alpha")
     pair.run(until=2)
-    new = pair.client.active
+    new = present(pair.client.active)
     old.next_sequence = new.next_sequence = 100
     for association in (old, new):
         pair.client._associations.active = association

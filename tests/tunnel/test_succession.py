@@ -10,6 +10,8 @@ from math import inf
 import pytest
 
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.waiting import rounds
+from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
@@ -57,8 +59,15 @@ def empties(pair, since=0.0):
     return [(moment, who) for moment, who, *_, data in pair.wire if moment >= since and is_empty(data)]
 
 
+class AgeingPair(Pair):
+    """A pair that keeps the associations which it had first."""
+
+    client_old: Association | None
+    server_old: Association | None
+
+
 def connected(**options):
-    pair = Pair(fate=Loss(), **options)
+    pair = AgeingPair(fate=Loss(), **options)
     pair.connect()
     pair.run(until=1)
     assert (pair.client.state, pair.server.state) == (TunnelState.UP, TunnelState.UP)
@@ -74,7 +83,7 @@ def rekey(pair, name="alpha"):
 def talk(pair, seconds, senders=("alpha", "beta")):
     """Packets at an even rate; all of them arrive, once and in order."""
     other = {"alpha": "beta", "beta": "alpha"}
-    sent = {name: [] for name in senders}
+    sent: dict[str, list[bytes]] = {name: [] for name in senders}
     before = {name: len(pair.received[other[name]]) for name in senders}
     until = pair.now + seconds
     for number in itertools.count():
@@ -245,7 +254,9 @@ def test_a_worn_server_that_does_not_hear_its_client_begins_an_attempt_of_its_ow
     pair._fate.confirmations = FOREVER
     rekey(pair)
     pair.run(until=pair.now + 0.1)
-    while pair.server.room():
+    for _ in rounds(1000, "the key is worn out"):
+        if not pair.server.room():
+            break
         pair.send("beta", b"until the end")
         pair.server._retry.at = inf  # it is not to begin one before
     pair.server._retry.at = pair.now + 1
@@ -307,7 +318,9 @@ def test_rekeys_on_a_bad_network_lose_what_the_network_loses_and_nothing_else(se
         return [(DELAY * chance.choice((1, 1, 30, 700)), datagram) for _ in range(copies)]
 
     pair = Pair(fate=fate)
-    while not (pair.client.active and pair.server.active):
+    for _ in rounds(1000, "both ends are up"):
+        if pair.client.active and pair.server.active:
+            break
         pair.connect()
         pair.run(until=pair.now + 1)
     pair.run(until=pair.now + 1)

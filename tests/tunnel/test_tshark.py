@@ -31,8 +31,11 @@ def test_every_record_of_a_session_is_read_as_we_mean_it(tmp_path):
     capture = tmp_path / "session.pcap"
     capture.write_bytes(
         encode_pcap(
-            (moment, udp_packet(ADDRESS[who], ADDRESS["beta" if who == "alpha" else "alpha"], *ends, data))
-            for moment, who, *ends, data in pair.wire
+            (
+                moment,
+                udp_packet(ADDRESS[who], ADDRESS["beta" if who == "alpha" else "alpha"], source, port, data),
+            )
+            for moment, who, source, port, data in pair.wire
         )
     )
     command = ["tshark", "-r", capture, "-d", "udp.port==4433,dtls", "-T", "fields"]

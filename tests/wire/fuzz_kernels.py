@@ -43,7 +43,7 @@ def copy_past(array, n):
 
 
 def main(seed, rounds):
-    if not config.BOUNDSCHECK:
+    if not getattr(config, "BOUNDSCHECK", False):
         sys.exit("NUMBA_BOUNDSCHECK is not set: nothing would be checked")
     prove_that_checks_are_on()
     for number in range(rounds):
@@ -210,24 +210,26 @@ def segmentation(rng):
 
 
 def merging(rng):
-    base = rng.choice([(A4, B4), (A6, B6)])
+    source, destination = rng.choice([(A4, B4), (A6, B6)])
     size = rng.choice([1, 8, 50])
     rows = []
     for index in range(rng.randrange(1, 9)):
         body = rng.randbytes(size)
         kind = rng.choice([0, 0, 0, 1])
         whole = (
-            udp_packet(*base, 1, 2, body, identification=index)
+            udp_packet(source, destination, 1, 2, body, identification=index)
             if kind
-            else tcp_packet(*base, 1, 2, body, sequence=index * size, identification=index, flags=0x10)
+            else tcp_packet(
+                source, destination, 1, 2, body, sequence=index * size, identification=index, flags=0x10
+            )
         )
         rows.append(damage(rng, whole) if rng.random() < 0.2 else whole)
     burst = burst_of(rng, rows)
     headroom = rng.choice([0, 10])
-    destination = np.zeros(burst.nbytes + burst.count * headroom, np.uint8)
+    room = np.zeros(burst.nbytes + burst.count * headroom, np.uint8)
     groups = np.zeros((burst.count, GROUP_WORDS), np.int64)
     shape = burst.buffer, burst.stride, burst.offset, burst.size, burst.count, burst.last
-    found = merge_rows(*shape, destination, headroom, groups)
+    found = merge_rows(*shape, room, headroom, groups)
     if groups[:found, 1].sum() != burst.count:
         raise AssertionError("a row was lost")
     merge(burst)

@@ -27,7 +27,7 @@ def test_any_mixture_is_taken_apart_and_nothing_is_lost():
         groups, heads = np.zeros(MAX_ROWS, np.uint8), np.zeros(MAX_ROWS, np.int64)
         sizes = np.zeros(MAX_ROWS, np.int64)
         found = group_rows(keys, classes, count, groups, heads, sizes)
-        expected = {}
+        expected: dict[int, list[bytes]] = {}
         for packet, flow in zip(packets, flows, strict=True):
             expected.setdefault(flow, []).append(packet)
         assert found == len(expected)

@@ -1,11 +1,14 @@
 """Packet too big: who gets it, what it says, and who never gets one."""
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import ICMPv6ND_Redirect, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 
+from dtls_emu.testing.present import present
 from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.icmp import ErrorLimit, packet_too_big, pull_packet_too_big_untrusted
 from dtls_emu.wire.packet import fragments, icmp_echo, icmp_packet, tcp_packet, udp_packet
@@ -18,7 +21,7 @@ A4, B4, A6, B6 = "10.0.0.4", "10.0.1.5", "fd00::4", "fd00::5"
 def test_ipv4_answer_is_right_for_scapy():
     """RFC 1191 4: type 3 code 4 with the MTU; RFC 1812: at most 576 bytes; from the destination's address."""
     packet = udp_packet(A4, B4, 1, 2, b"x" * 1400)
-    answer = packet_too_big(packet, 1339)
+    answer = present(packet_too_big(packet, 1339))
     read = IP(answer)
     assert (read.src, read.dst, read[ICMP].type, read[ICMP].code) == (B4, A4, 3, 4)
     assert read[ICMP].nexthopmtu == 1339
@@ -33,7 +36,7 @@ def test_ipv4_answer_is_right_for_scapy():
 def test_ipv6_answer_is_right_for_scapy():
     """RFC 4443 3.2: type 2 code 0 with the MTU, as much of the packet as fits 1280 bytes."""
     packet = tcp_packet(A6, B6, 1, 2, b"x" * 1400)
-    answer = packet_too_big(packet, 1319)
+    answer = present(packet_too_big(packet, 1319))
     read = IPv6(answer)
     assert (read.src, read.dst, read[ICMPv6PacketTooBig].mtu) == (B6, A6, 1319)
     assert len(answer) == 1280
@@ -46,7 +49,7 @@ def test_ipv6_answer_is_right_for_scapy():
 def test_a_small_packet_is_quoted_whole():
     """At least header and 8 bytes (RFC 792), here all of it; a router may say who it is."""
     packet = udp_packet(A4, B4, 1, 2, b"x" * 100)
-    answer = packet_too_big(packet, 68, parse_packet_untrusted(udp_packet("10.0.0.1", B4, 1, 1)).source)
+    answer = present(packet_too_big(packet, 68, ip_address("10.0.0.1")))
     assert answer[28:] == packet
     assert IP(answer).src == "10.0.0.1"
 
@@ -100,7 +103,8 @@ def test_no_error_about_an_icmpv6_error():
 def test_the_guest_reads_what_the_card_wrote(ip):
     """MTU and quoted packet."""
     packet = big(ip)
-    read = pull_packet_too_big_untrusted(parse_packet_untrusted(packet_too_big(packet, 1300)))
+    answer = present(packet_too_big(packet, 1300))
+    read = present(pull_packet_too_big_untrusted(present(parse_packet_untrusted(answer))))
     assert read.mtu == 1300
     assert packet.startswith(bytes(read.quoted))
 
@@ -108,10 +112,10 @@ def test_the_guest_reads_what_the_card_wrote(ip):
 @pytest.mark.parametrize("ip", [4, 6])
 def test_a_damaged_answer_is_not_believed(ip):
     """A wrong checksum, and anything that is another message."""
-    answer = bytearray(packet_too_big(big(ip), 1300))
+    answer = bytearray(present(packet_too_big(big(ip), 1300)))
     answer[-1] ^= 1
-    assert pull_packet_too_big_untrusted(parse_packet_untrusted(answer)) is None
-    assert pull_packet_too_big_untrusted(parse_packet_untrusted(big(ip))) is None
+    assert pull_packet_too_big_untrusted(present(parse_packet_untrusted(answer))) is None
+    assert pull_packet_too_big_untrusted(present(parse_packet_untrusted(big(ip)))) is None
 
 
 @settings(deadline=None)
@@ -129,7 +133,8 @@ def test_any_packet_is_answered_or_not(data, at, value, ip):
         answer = packet_too_big(packet, 1300)
         if answer is not None:
             assert len(answer) <= (576 if answer[0] >> 4 == 4 else 1280)
-            assert pull_packet_too_big_untrusted(parse_packet_untrusted(answer)).mtu == 1300
+            read = pull_packet_too_big_untrusted(present(parse_packet_untrusted(answer)))
+            assert present(read).mtu == 1300
 
 
 def test_errors_are_limited_on_average_and_may_come_in_bursts():

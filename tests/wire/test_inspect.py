@@ -2,6 +2,7 @@
 
 import struct
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def inspect(burst, vni=7):
         (IPv6(src=A6, dst=B6, nh=59) / Raw(b"ignored"), 59, (0, 0)),
     ],
 )
-def test_key_of_a_whole_packet(packet, protocol, ports):
+def test_key_of_a_whole_packet(packet, protocol, ports: tuple[int, int]):
     """VNI, addresses, protocol behind all extension headers, and ports where there are some."""
     kind, words = key_of(bytes(packet), 0xABCDEF)
     source, destination = (A4, B4) if packet.version == 4 else (A6, B6)
@@ -173,9 +174,9 @@ def test_the_fragment_test_comes_first():
         lying = bytearray(piece)
         lying[at] = value
         assert classify(lying) is PacketClass.FRAGMENT
-    piece = bytes(V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrFragment(m=1) / UDP())
-    assert classify(piece[:-8]) is PacketClass.FRAGMENT
-    assert classify(piece[:48]) is PacketClass.FRAGMENT
+    extended = bytes(V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrFragment(m=1) / UDP())
+    assert classify(extended[:-8]) is PacketClass.FRAGMENT
+    assert classify(extended[:48]) is PacketClass.FRAGMENT
 
 
 def changed(packet, at, value):
@@ -361,15 +362,16 @@ def test_runs_end_where_class_or_key_changes():
 @pytest.mark.parametrize("word", range(KEY_WORDS - 1))
 def test_a_difference_in_any_word_ends_a_run(word):
     """No part of the key is forgotten in the comparison."""
-    base = {"source": "fd00::1:0:0:1", "destination": "fd00::2:0:0:2", "sport": 1, "dport": 2}
+    base: dict[str, Any] = {"source": "fd00::1:0:0:1", "destination": "fd00::2:0:0:2", "sport": 1, "dport": 2}
     other = dict(base)
-    name, value = [
+    changes: list[tuple[str, object]] = [
         ("dport", 3),
         ("source", "fd01::1:0:0:1"),
         ("source", "fd00::1:0:0:3"),
         ("destination", "fd01::2:0:0:2"),
         ("destination", "fd00::2:0:0:3"),
-    ][word]
+    ]
+    name, value = changes[word]
     other[name] = value
     burst = Burst.from_packets([udp_packet(**base), udp_packet(**other)])
     _, keys, runs = inspect(burst)

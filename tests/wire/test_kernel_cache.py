@@ -12,6 +12,7 @@ import pytest
 
 import dtls_emu.wire.kernel_cache as module
 from dtls_emu.host.loop.cached import loop_is_compiled
+from dtls_emu.testing.present import present
 from dtls_emu.wire.kernel_cache import (
     KERNEL_SUFFIX,
     MARKER,
@@ -58,7 +59,7 @@ def test_every_source_of_a_kernel_counts():
         found.add(source)
         for node in ast.parse(text).body:  # what only type checkers import is further inside
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dtls_emu."):
-                imported = package.joinpath(*node.module.split(".")[1:])
+                imported = package.joinpath(*present(node.module).split(".")[1:])
                 found.add(imported.with_suffix(".py") if imported.with_suffix(".py").is_file() else imported)
     assert found - counted == set()
     assert len(found) > 20
@@ -75,7 +76,7 @@ def test_whether_kernels_are_compiled_is_known_before_they_are_needed(monkeypatc
     """A first start says that it takes longer; the loop's file is what tells."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert not loop_is_compiled()
-    subprocess.run([sys.executable, "-c", LOAD_LOOP], check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", LOAD_LOOP], check=True, timeout=300)
     assert loop_is_compiled()
 
 
@@ -95,7 +96,7 @@ def places(monkeypatch, tmp_path):
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.tempfile.tempdir", str(tmp_path / "tmp"))
     monkeypatch.setattr(module, "_held", [])
     yield tmp_path
     for each in module._held:
@@ -106,7 +107,7 @@ def break_no_home(monkeypatch, _places):
     """An unknown user without HOME."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(module.os, "getuid", lambda: 0x7FFF_FFF0)
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.os.getuid", lambda: 0x7FFF_FFF0)
 
 
 def break_relative_home(monkeypatch, _places):
@@ -156,7 +157,7 @@ def test_without_its_usual_place_a_private_folder_is_used_and_found_again(monkey
     assert list((places / "tmp").iterdir()) == []
     chosen = choose_cache()
     (private,) = (places / "tmp").iterdir()
-    assert (chosen.folder.parent, chosen.is_writable) == (private, True)
+    assert (present(chosen.folder).parent, chosen.is_writable) == (private, True)
     assert private.stat().st_mode & 0o777 == 0o700
     assert chosen.trouble == looked.trouble
     assert choose_cache(make=False).folder == choose_cache().folder == chosen.folder
@@ -169,13 +170,13 @@ def test_a_temporary_folder_of_somebody_else_or_open_to_others_is_not_taken(monk
     planted.mkdir(mode=0o755)
     link = places / "tmp" / f"{module.TEMPORARY}link"
     link.symlink_to(places)
-    assert choose_cache().folder.parent not in {planted, link}
+    assert present(choose_cache().folder).parent not in {planted, link}
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(monkeypatch, places):
     """The trouble names both places."""
     break_file(monkeypatch, places)
-    monkeypatch.setattr(module.tempfile, "tempdir", "/proc/nowhere")
+    monkeypatch.setattr("dtls_emu.wire.kernel_cache.tempfile.tempdir", "/proc/nowhere")
     chosen = choose_cache()
     assert (chosen.folder, chosen.is_writable) == (None, False)
     assert "Not a directory" in chosen.trouble
@@ -185,9 +186,10 @@ def test_where_nothing_can_be_written_nothing_is_kept(monkeypatch, places):
 @pytest.mark.usefixtures("places")
 def test_a_cache_that_can_only_be_read_is_read_when_it_has_the_kernels(monkeypatch):
     """As in an image with a read-only root."""
-    folder = choose_cache().folder
+    folder = present(choose_cache().folder)
     monkeypatch.setattr(
-        module.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(OSError(30, "Read-only"))
+        "dtls_emu.wire.kernel_cache.tempfile.TemporaryFile",
+        lambda **_: (_ for _ in ()).throw(OSError(30, "Read-only")),
     )
     assert choose_cache().folder is None
     (folder / "host").mkdir()
@@ -213,7 +215,7 @@ def test_a_new_state_removes_what_an_older_one_of_the_same_package_left(places):
     ours, _ = old_folder(places, str(module._package()))
     gone, _ = old_folder(places, "/no/such/package")
     chosen = choose_cache()
-    assert chosen.folder.is_dir()
+    assert present(chosen.folder).is_dir()
     assert not ours.exists()
     assert not gone.exists()
     later, _ = old_folder(places, "/another/that/is/gone")
@@ -251,7 +253,7 @@ def test_another_packages_folder_goes_when_it_was_not_used_for_long(places):
 @pytest.mark.usefixtures("places")
 def test_a_folder_in_use_is_locked_and_its_marker_renewed():
     """So that a newer state that starts meanwhile leaves it alone."""
-    folder = choose_cache().folder
+    folder = present(choose_cache().folder)
     with (folder / MARKER).open("rb") as marker, pytest.raises(BlockingIOError):
         fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.utime(folder / MARKER, (0, 0))

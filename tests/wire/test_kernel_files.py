@@ -34,7 +34,7 @@ def use(tmp_path):
             | environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -1,5 +1,7 @@
 """Loads, stores and copies of kernels, against Python's own."""
 
+from typing import Literal
+
 import numba
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from dtls_emu.wire import memory
 from dtls_emu.wire.memory import copy_bytes, kernel
 
 
-LOADS = {
+LOADS: dict[str, tuple[int, Literal["big", "little"]]] = {
     "load_u8": (1, "big"),
     "load_u16_be": (2, "big"),
     "load_u32_be": (4, "big"),

@@ -1,5 +1,7 @@
 """Builders: scapy works out the same bytes."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,16 +9,20 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, defragment
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, defragment6
 
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.testing.present import present
 from dtls_emu.vocabulary import FragmentShape
+from dtls_emu.wire import headers
 from dtls_emu.wire.inspect import PacketClass, key_of
 from dtls_emu.wire.packet import (
     echo_reply,
     fragment,
     fragments,
     icmp_echo,
+    ip_fragment,
     ip_packet,
     tcp_packet,
     udp_packet,
+    with_flow_label,
 )
 
 
@@ -53,7 +59,7 @@ def test_tcp_is_what_scapy_builds(body, sequence, flags, window):
 def test_echo_is_what_scapy_builds(body, identifier, sequence):
     """Requests and replies."""
     fields = {"id": identifier, "seq": sequence}
-    options = {"identification": 77, "ttl": 9}
+    options: Any = {"identification": 77, "ttl": 9}
     for reply, kind, layer in ((False, 8, ICMPv6EchoRequest), (True, 0, ICMPv6EchoReply)):
         actual = icmp_echo(A4, B4, identifier, sequence, body, reply=reply, **options)
         assert actual == bytes(V4 / ICMP(type=kind, **fields) / body)
@@ -73,7 +79,7 @@ def test_reply_goes_back_with_what_came():
     for a, b in ((A4, B4), (A6, B6)):
         request = icmp_echo(a, b, 3, 4, b"payload")
         assert echo_reply(request) == icmp_echo(b, a, 3, 4, b"payload", reply=True)
-        assert echo_reply(echo_reply(request)) is None
+        assert echo_reply(present(echo_reply(request))) is None
         assert echo_reply(udp_packet(a, b, 1, 2)) is None
         damaged = request[:-1] + b"X"
         assert echo_reply(damaged) is None
@@ -157,16 +163,15 @@ def test_each_shape_is_what_its_name_says():
         "v4-tiny": ("MF", False, 28),
     }
     packet = udp_packet(A6, B6, 1, 2, bytes(3000))
-    read = {
+    extended = {
         shape: IPv6(fragments(packet, [shape], size=577)[0])
         for shape in FragmentShape
         if shape.startswith("v6")
     }
-    fields = {
+    assert {
         str(shape): (p.nh, p[IPv6ExtHdrFragment].m, p[IPv6ExtHdrFragment].offset, len(bytes(p)))
-        for shape, p in read.items()
-    }
-    assert fields == {
+        for shape, p in extended.items()
+    } == {
         "v6-fragment": (44, 1, 0, 576),
         "v6-atomic": (44, 0, 0, 577),
         "v6-hop-by-hop": (0, 1, 0, 576),
@@ -184,3 +189,45 @@ def test_no_two_shapes_are_of_one_datagram():
     """Each has an identification of its own, so that a receiver never puts them together."""
     numbers = [IP(piece).id for piece in fragments(udp_packet(A4, B4, 1, 2))]
     assert len(set(numbers)) == 4
+
+
+@pytest.mark.parametrize("options", [b"", b"\x01" * 4, b"\x01" * 40])
+@pytest.mark.parametrize(("more", "df"), [(False, False), (True, False), (True, True)])
+def test_a_fragment_of_ipv4_is_what_another_parser_reads(options, more, df):
+    """With options or without, at any place of its packet."""
+    packet = ip_fragment(A4, B4, headers.UDP, b"x" * 16, 1480, more=more, df=df, options=options)
+    read = IP(packet)
+    assert (read.frag, bool(read.flags.MF), bool(read.flags.DF)) == (185, more, df)
+    assert (read.ihl, read.len) == (5 + len(options) // 4, 36 + len(options))
+    del read.chksum
+    assert bytes(read) == packet
+
+
+@pytest.mark.parametrize("options", [b"\x01", b"\x01" * 44])
+def test_options_that_no_header_can_hold_are_refused(options):
+    """They are words of four bytes, and the length of a header has four bits."""
+    with pytest.raises(LocalProtocolError, match="IPv4 options are up to 40 bytes in words of 4"):
+        ip_fragment(A4, B4, headers.UDP, bytes(8), 0, more=True, options=options)
+
+
+@pytest.mark.parametrize(
+    "chain", [(), (headers.HOP_BY_HOP,), (headers.HOP_BY_HOP, headers.DESTINATION_OPTIONS, headers.ROUTING)]
+)
+def test_a_fragment_of_ipv6_is_what_another_parser_reads(chain):
+    """Behind whatever extension headers, each of which names the next one."""
+    packet = ip_fragment(A6, B6, headers.UDP, b"x" * 16, 1448, more=True, identification=7, chain=chain)
+    read = IPv6(packet)
+    layers = list(read.iterpayloads())
+    found = tuple(each.nh for each in layers[: len(chain) + 1])
+    assert found == (*chain, headers.FRAGMENT_HEADER)
+    last = layers[len(chain) + 1]
+    assert (last.offset, last.m, last.id, last.nh) == (181, 1, 7, headers.UDP)
+    assert read.plen == len(packet) - 40
+
+
+def test_a_flow_label_changes_nothing_else():
+    """No checksum covers it (RFC 8200 8.1)."""
+    packet = udp_packet(A6, B6, 1, 2, b"payload")
+    labelled = with_flow_label(packet, 0xABCDE)
+    assert IPv6(labelled).fl == 0xABCDE
+    assert with_flow_label(labelled, 0) == packet

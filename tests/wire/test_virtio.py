@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dtls_emu.testing.present import present
 from dtls_emu.wire.checksum import fold, pseudo_header_sum
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.virtio import VNET_FIELDS, complete_checksum, super_packet_header
@@ -63,7 +64,7 @@ def test_a_field_outside_of_the_packet_is_refused_and_nothing_written(length, st
 def test_the_header_of_a_super_packet(packet, expected):
     """Flags, kind, where the payload begins, its size a packet, where the checksum is taken and where it goes."""
     header = super_packet_header(np.frombuffer(packet, np.uint8), 0, len(packet), 33)
-    assert VNET_FIELDS.unpack(header) == expected
+    assert VNET_FIELDS.unpack(present(header)) == expected
 
 
 @given(st.binary(max_size=120))

@@ -10,9 +10,10 @@ from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
 
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.testing.present import present
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
-from dtls_emu.wire.vxlan import encapsulate, encapsulation_header, pull_encapsulation_untrusted
+from dtls_emu.wire.vxlan import Encapsulation, encapsulate, encapsulation_header, pull_encapsulation_untrusted
 
 
 HERE, THERE = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
@@ -58,14 +59,14 @@ def test_pulls_what_it_pushes():
     for version in (4, 6):
         header = encapsulation_header(77, HERE, THERE, version).tobytes()
         pulled = pull_encapsulation_untrusted(header + b"packet")
-        assert pulled == (77, THERE, HERE, version, b"packet")
+        assert pulled == Encapsulation(77, THERE, HERE, version, memoryview(b"packet"))
 
 
 def test_reserved_bits_are_ignored_and_the_vni_flag_is_not():
     """RFC 7348 5: the I flag must be set, reserved fields are ignored on receipt."""
     header = bytearray(encapsulation_header(77, HERE, THERE, 4).tobytes() + b"packet")
     header[0:4], header[7] = b"\xff\xff\xff\xff", 0xFF
-    assert pull_encapsulation_untrusted(header).vni == 77
+    assert present(pull_encapsulation_untrusted(header)).vni == 77
     header[0] = 0xF7
     assert pull_encapsulation_untrusted(header) is None
 

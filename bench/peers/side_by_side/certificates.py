@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.host.credential_files import save_credentials
+from dtls_emu.host.credentials import write_credentials
 
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ __all__ = ["issue"]
 
 
 def issue(work: Path, *names: str) -> dict[str, Path]:
-    """Certificates by one fresh CA: for each name a folder with ``ca.pem``, ``host.pem`` and ``host.key``."""
+    """Certificates by one fresh CA: for each name a folder with ``ca-peers.pem``, ``host.pem`` and ``host.key``."""
     now = datetime.now(UTC)
     authority = RegionAuthority.create("peers", now)
     for name in names:
-        save_credentials(authority.issue(name, now), work / name)
+        write_credentials(work / name, authority.issue(name, now), {"peers": authority.certificate})
     return {name: work / name for name in names}

@@ -49,7 +49,7 @@ WANTED: Final = ("(DTLS1.2)", "(AES-256-GCM)")
 CONFIGURATION: Final = """\
 auth = "certificate"
 cert-user-oid = 2.5.4.3
-ca-cert = {folder}/ca.pem
+ca-cert = {folder}/ca-peers.pem
 server-cert = {folder}/host.pem
 server-key = {folder}/host.key
 listen-host = {address}
@@ -106,7 +106,7 @@ class Ocserv:
             folder = folders[CLIENT]
             argv = [
                 *("openconnect", "--non-inter", "--verbose", f"--resolve={SERVER}:{server.underlay}"),
-                *("--no-system-trust", f"--cafile={folder}/ca.pem"),
+                *("--no-system-trust", f"--cafile={folder}/ca-peers.pem"),
                 *(f"--certificate={folder}/host.pem", f"--sslkey={folder}/host.key"),
                 *("--disable-ipv6", f"--interface={DEVICE}", f"--script={_script(work)}"),
                 f"https://{SERVER}:{PORT}",

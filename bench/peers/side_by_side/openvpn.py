@@ -49,7 +49,7 @@ class OpenVpn:
             for here, role in enumerate(ROLES):
                 there = 1 - here
                 authority, certificate, key = (
-                    str(folders[role] / name) for name in ("ca.pem", "host.pem", "host.key")
+                    str(folders[role] / name) for name in ("ca-peers.pem", "host.pem", "host.key")
                 )
                 argv = [
                     *("openvpn", "--mode", "p2p", f"--tls-{role}", "--proto", "udp4", "--port", PORT),

@@ -10,13 +10,13 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.deploy.export.handout import (
-    CONFIG,
     CONFIG_FOLDER,
     PING_GROUPS,
     SECRETS_FOLDER,
-    TUN,
     lab_labels,
 )
+from dtls_emu.host.config import CONFIG
+from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.overhead import IPV6_MINIMUM_MTU
 
 
@@ -77,7 +77,7 @@ def _service(lab: str, handout: Handout, image: str, user: str) -> dict[str, Any
         "restart": "unless-stopped",
         "cap_drop": ["ALL"],
         "cap_add": ["NET_ADMIN"],
-        "devices": [f"{TUN}:{TUN}"],
+        "devices": [f"{TUN_PATH}:{TUN_PATH}"],
         "sysctls": dict((PING_GROUPS, _WITH_IPV6)),
         "networks": {_NETWORK: {"aliases": [host]}},
         "extra_hosts": [f"{vm}:{address}" for vm, address in handout.vms.items()],
@@ -99,8 +99,8 @@ def _service(lab: str, handout: Handout, image: str, user: str) -> dict[str, Any
 
 def _fabric_mtu(topology: Topology) -> int:
     """What every link of the lab fits into; cards see to those that carry less."""
-    ways = [topology.link(*pair).mtu for pair in permutations(topology.hosts, 2)]
-    return max([IPV6_MINIMUM_MTU, *ways])  # with less Linux has no IPv6 on a device
+    mtus = [topology.link(*pair).mtu for pair in permutations(topology.hosts, 2)]
+    return max([IPV6_MINIMUM_MTU, *mtus])  # with less Linux has no IPv6 on a device
 
 
 def _secret(host: str, file: str) -> str:

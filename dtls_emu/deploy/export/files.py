@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextlib import suppress
@@ -14,12 +13,13 @@ import yaml
 
 from dtls_emu.assembly.cards import issue_credentials
 from dtls_emu.deploy.export.compose import HOSTS_FOLDER, compose_document
-from dtls_emu.deploy.export.handout import CONFIG, GROUP, IMAGE, USER, hand_out
+from dtls_emu.deploy.export.handout import GROUP, IMAGE, USER, hand_out
 from dtls_emu.deploy.export.kubernetes import POD_NETWORK_MTU, fit_to_pods, host_documents
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
-from dtls_emu.files.writing import MAX_BYTES
-from dtls_emu.lab.topology import compile_lab
+from dtls_emu.host.config import CONFIG
+from dtls_emu.lab.compiling import compile_lab
 
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def export_compose(lab: Lab, folder: Path, *, image: str = IMAGE) -> list[Path]:
     files = [_File(folder / COMPOSE_FILE, yaml_text([document], COMPOSE_HEADER), PUBLIC)]
     for each in handouts:
         own = folder / HOSTS_FOLDER / each.host
-        config = json.dumps(each.config, indent=1) + "\n"
-        files.append(_File(own / CONFIG, config.encode(), PUBLIC))
+        files.append(_File(own / CONFIG, each.config.encode(), PUBLIC))
         files += [_File(own / name, pem, SECRET, owner) for name, pem in each.credentials.items()]
     return _write(files)
 
@@ -174,7 +173,7 @@ class _File:
             ExportError: with another.
         """
         try:
-            if read_file(self.path, MAX_BYTES) == self.content:
+            if read_file(self.path, MAX_DOCUMENT) == self.content:
                 return True
         except FileNotFoundError:
             if not self.path.is_symlink():

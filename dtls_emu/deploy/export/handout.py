@@ -1,4 +1,4 @@
-"""What each host of a lab is handed: its ``host.json``, its own certificate and key, and the CAs'. Nobody's else.
+"""What each host of a lab is handed: its ``host.json``, its own certificate and key, and the CAs'. Nothing of any other host.
 
 Paths and names here are an agreement with the image: its entry point copies the credentials from where the
 runtime mounts them to where only the host's own user can read them, whatever mode the runtime gave them.
@@ -6,15 +6,14 @@ runtime mounts them to where only the host's own user can read them, whatever mo
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import LabFileError
-from dtls_emu.host.config import parse_host_config
-from dtls_emu.host.pem_files import credential_paths, pem_files
-from dtls_emu.paths import MAX_SOCKET_PATH
+from dtls_emu.host.config import CONFIG, HostConfig, VmDevice, parse_host_config
+from dtls_emu.host.credentials import credential_paths, pem_files
+from dtls_emu.paths import MAX_SOCKET_PATH, RUNS, control_socket_in
 
 
 if TYPE_CHECKING:
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "CONFIG",
     "CONFIG_FOLDER",
     "GROUP",
     "IMAGE",
     "PING_GROUPS",
     "RUN_FOLDER",
     "SECRETS_FOLDER",
-    "TUN",
     "USER",
     "Handout",
     "hand_out",
@@ -46,16 +43,14 @@ GROUP: Final = 0
 """Whom the image runs as. Some clusters choose the user themselves, and always this group: it may write what the
 user may, and has no other rights."""
 
-CONFIG: Final = "host.json"
 CONFIG_FOLDER: Final = "/etc/dtls-emu"
 SECRETS_FOLDER: Final = "/run/secrets/dtls-emu"
 RUN_FOLDER: Final = "/run/card"
-TUN: Final = "/dev/net/tun"
 
 PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
 """Lets ping work without CAP_NET_RAW (icmp(7))."""
 
-_CREDENTIALS_FOLDER: Final = f"{RUN_FOLDER}/credentials"
+_CREDENTIALS_FOLDER: Final = Path(RUN_FOLDER, "credentials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +60,13 @@ class Handout:
     Fields:
         host: its name.
         vms: names and IPv4 addresses of all VMs of the lab that are not named like a host.
-        config: content of its ``host.json``.
+        config: text of its ``host.json``.
         credentials: PEM files by name: its certificate, its private key, the CA certificate of each region.
     """
 
     host: str
     vms: Mapping[str, str]
-    config: Mapping[str, Any]
+    config: str
     credentials: Mapping[str, bytes] = field(repr=False)
 
 
@@ -90,8 +85,8 @@ def hand_out(lab: Lab, credentials: Mapping[str, HostCredentials]) -> list[Hando
     vms = {name: str(vm.address) for name, vm in lab.vms.items() if name not in lab.hosts}
     handouts = []
     for host in lab.hosts:
-        config = _config(lab, document, host)
-        parse_host_config(json.dumps(config), Path(lab.name, host, CONFIG))
+        config = _config(lab, document, host).to_json()
+        parse_host_config(config, Path(lab.name, host, CONFIG))
         handouts.append(Handout(host, vms, config, pem_files(credentials[host], authorities)))
     return handouts
 
@@ -106,28 +101,26 @@ def lab_labels(lab: str, host: str = "") -> dict[str, str]:
     return labels | {"app.kubernetes.io/component": host} if host else labels
 
 
-def _config(lab: Lab, document: Mapping[str, Any], host: str) -> dict[str, Any]:
+def _config(lab: Lab, document: dict[str, Any], host: str) -> HostConfig:
     own = [name for name, vm in lab.vms.items() if vm.host == host]
-    return {
-        "version": 1,
-        "run": lab.name,
-        "host": host,
-        "lab": document,
-        "credentials": credential_paths(
-            (each.region for each in lab.hosts.values()), f"{_CREDENTIALS_FOLDER}/"
-        ),
+    return HostConfig(
+        version=1,
+        run=lab.name,
+        host=host,
+        lab=document,
+        credentials=credential_paths((each.region for each in lab.hosts.values()), _CREDENTIALS_FOLDER),
         # Where a host is, is known when it runs; there its name is looked up.
-        "underlays": {name: name for name in lab.hosts},
-        "control_socket": _control_socket(lab.name, host),
-        "container": True,
-        "vms": [{"vm": name, "device": f"tun{number}", "create": True} for number, name in enumerate(own)],
-    }
+        underlays={name: name for name in lab.hosts},
+        control_socket=_control_socket(lab.name, host),
+        container=True,
+        vms=tuple(VmDevice(vm=name, device=f"tun{number}", create=True) for number, name in enumerate(own)),
+    )
 
 
-def _control_socket(lab: str, host: str) -> str:
+def _control_socket(lab: str, host: str) -> Path:
     """Where `status` looks for it in the container."""
-    path = f"{RUN_FOLDER}/dtls-emu/{lab}/{host}.sock"
-    if len(path) > MAX_SOCKET_PATH:
+    path = control_socket_in(Path(RUN_FOLDER, RUNS.name, lab), host)
+    if len(bytes(path)) > MAX_SOCKET_PATH:
         raise LabFileError(
             [f"{lab}: hosts.{host}: with the lab's name too long for a socket's path; write shorter ones"]
         )

@@ -16,26 +16,25 @@ ports, which it would publish on the machine.
 from __future__ import annotations
 
 import base64
-import json
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.deploy.export.handout import (
-    CONFIG,
     CONFIG_FOLDER,
     GROUP,
     PING_GROUPS,
     RUN_FOLDER,
     SECRETS_FOLDER,
-    TUN,
     USER,
     lab_labels,
 )
 from dtls_emu.errors import LabFileError
+from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
+from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.wire.overhead import IPV6_MINIMUM_MTU, path_overhead
+from dtls_emu.wire.overhead import IPV4_MINIMUM, IPV6_MINIMUM_MTU, path_overhead
 
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ RESERVED_NAMESPACES: Final = frozenset({"default"})
 RESERVED_PREFIX: Final = "kube-"
 """Namespaces that a cluster keeps for itself, and the one that is for what has none."""
 
-MIN_MTU: Final = {4: 576, 6: IPV6_MINIMUM_MTU}
+MIN_MTU: Final = {4: IPV4_MINIMUM, 6: IPV6_MINIMUM_MTU}
 """What a VM's network must carry, by IP version (RFC 791 3.1, RFC 8200 5)."""
 
 
@@ -123,7 +122,7 @@ def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, 
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": _config_name(host), **place},
-            "data": {CONFIG: json.dumps(handout.config, indent=1) + "\n"},
+            "data": {CONFIG: handout.config},
         },
         {
             "apiVersion": "v1",
@@ -190,7 +189,7 @@ def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
         ],
         "containers": [_container(host, image)],
         "volumes": [
-            {"name": "tun", "hostPath": {"path": TUN, "type": "CharDevice"}},
+            {"name": "tun", "hostPath": {"path": TUN_PATH, "type": "CharDevice"}},
             {"name": "config", "configMap": {"name": _config_name(host)}},
             {
                 "name": "credentials",
@@ -217,7 +216,7 @@ def _container(host: str, image: str) -> dict[str, Any]:
         "readinessProbe": _probe("ready", period=5, failures=1),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
         "volumeMounts": [
-            {"name": "tun", "mountPath": TUN},
+            {"name": "tun", "mountPath": TUN_PATH},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
             {"name": "credentials", "mountPath": SECRETS_FOLDER, "readOnly": True},
             {"name": host, "mountPath": RUN_FOLDER},

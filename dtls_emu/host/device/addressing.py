@@ -1,7 +1,7 @@
 """What the kernel is told of a VM's device: addresses, MTU, routes, and how large a super-packet may be.
 
 All that is set of a device goes with it, and nothing else of its namespace is touched; but for a container's,
-where the ways around the card are closed.
+where the routes around the card are closed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KERNEL_RESERVE: Final = 320
 """Bytes that Linux takes off ``gso_max_size`` before it fills a super-packet (``MAX_TCP_HEADER``)."""
 
 NO_DETECTION: Final = 0x02
-"""``IFA_F_NODAD``: nobody else is on the device, and an address on probation can be no source of a route."""
+"""``IFA_F_NODAD``: no other host is on the device, and an address on probation can be no source of a route."""
 
 NO_LINK_LOCAL: Final = 1
 """``IN6_ADDR_GEN_MODE_NONE``: a VM has the addresses of the lab, and no other that the card would call spoofed."""
@@ -56,8 +56,8 @@ class AddressingError(DtlsEmuError):
 def close_other_ways(vms: Iterable[Vm], topology: Topology) -> None:
     """Let what is for the networks of these VMs leave this namespace through their devices or not at all.
 
-    A container has a way to everywhere. While there is no device, because the host is not that far yet or was
-    killed, packets of the VMs would take it, in clear. So these routes stay.
+    A container has a default route. While there is no device, because the host is not that far yet or was killed,
+    packets of the VMs would take it, in clear. So these routes stay.
 
     Raises:
         AddressingError: the kernel refuses.

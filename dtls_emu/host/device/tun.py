@@ -31,6 +31,22 @@ import numpy as np
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import Offload
+from dtls_emu.machine.linux import (
+    IFF_NO_PI,
+    IFF_TUN,
+    IFF_VNET_HDR,
+    INTERFACE_REQUEST,
+    TUN_F_CSUM,
+    TUN_F_TSO4,
+    TUN_F_TSO6,
+    TUN_F_TSO_ECN,
+    TUN_F_USO4,
+    TUN_F_USO6,
+    TUN_PATH,
+    TUNSETIFF,
+    TUNSETOFFLOAD,
+    TUNSETVNETHDRSZ,
+)
 from dtls_emu.machine.netns import entered
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.headers import MAX_PACKET, super_packet_layout
@@ -59,24 +75,12 @@ READ_BYTES: Final = 1 << 19
 READ_COST: Final = 4096
 """What a read counts at least, in bytes: a turn of small packets is 128 of them."""
 
-_TUN_PATH: Final = "/dev/net/tun"
-
-# linux/if_tun.h
-_TUNSETIFF: Final = 0x400454CA
-_TUNSETOFFLOAD: Final = 0x400454D0
-_TUNSETVNETHDRSZ: Final = 0x400454D8
-_IFF_TUN: Final = 0x0001
-_IFF_NO_PI: Final = 0x1000
-_IFF_VNET_HDR: Final = 0x4000
-_IFNAMSIZ: Final = 16
-_REQUEST: Final = struct.Struct(f"={_IFNAMSIZ}sH22x")  # struct ifreq
-
 # In the order in which they are tried: each needs those above.
 _OFFLOADS: Final = {
-    "tun_checksum": 0x01,  # TUN_F_CSUM
-    "tun_tso": 0x02 | 0x04,  # TUN_F_TSO4, TUN_F_TSO6
-    "tun_tso_ecn": 0x08,  # TUN_F_TSO_ECN
-    "tun_uso": 0x20 | 0x40,  # TUN_F_USO4, TUN_F_USO6; Linux 6.2
+    "tun_checksum": TUN_F_CSUM,
+    "tun_tso": TUN_F_TSO4 | TUN_F_TSO6,
+    "tun_tso_ecn": TUN_F_TSO_ECN,
+    "tun_uso": TUN_F_USO4 | TUN_F_USO6,
 }
 _VNET_HEADER: Final = "tun_vnet_header"
 
@@ -160,8 +164,8 @@ def open_tun(name: str, *, netns: str | None = None, create: bool = False) -> Tu
 
 
 _HINTS: Final = {
-    errno.ENOENT: f"there is no {_TUN_PATH}, see `dtls-emu doctor`",
-    errno.EACCES: f"{_TUN_PATH} may not be opened",
+    errno.ENOENT: f"there is no {TUN_PATH}, see `dtls-emu doctor`",
+    errno.EACCES: f"{TUN_PATH} may not be opened",
     errno.EBUSY: "another process has it open",
     errno.EPERM: "it needs CAP_NET_ADMIN",
 }
@@ -178,15 +182,15 @@ def _exists(name: str) -> bool:
 
 def _attach(name: str, *, refusal: str) -> TunDevice:
     """Open the interface: with the virtio header, or, for the reason given, without."""
-    descriptor = os.open(_TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(TUN_PATH, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        flags = _IFF_TUN | _IFF_NO_PI | (0 if refusal else _IFF_VNET_HDR)
-        fcntl.ioctl(descriptor, _TUNSETIFF, _REQUEST.pack(name.encode(), flags))
+        flags = IFF_TUN | IFF_NO_PI | (0 if refusal else IFF_VNET_HDR)
+        fcntl.ioctl(descriptor, TUNSETIFF, INTERFACE_REQUEST.pack(name.encode(), flags))
         if refusal:
             off = Offload(state="off", reason="needs the virtio header")
             offloads = {_VNET_HEADER: Offload(state="off", reason=refusal), **dict.fromkeys(_OFFLOADS, off)}
         else:
-            fcntl.ioctl(descriptor, _TUNSETVNETHDRSZ, struct.pack("=i", VNET_FIELDS.size))
+            fcntl.ioctl(descriptor, TUNSETVNETHDRSZ, struct.pack("=i", VNET_FIELDS.size))
             offloads = {_VNET_HEADER: Offload(state="on", reason=""), **_switch_on(descriptor)}
         return TunDevice(descriptor, name, offloads)
     except BaseException:
@@ -200,7 +204,7 @@ def _switch_on(descriptor: int) -> dict[str, Offload]:
     accepted = 0
     for name, flags in _OFFLOADS.items():
         try:
-            fcntl.ioctl(descriptor, _TUNSETOFFLOAD, accepted | flags)
+            fcntl.ioctl(descriptor, TUNSETOFFLOAD, accepted | flags)
         except OSError as error:
             offloads[name] = Offload(state="off", reason=f"{error.strerror} (Linux {os.uname().release})")
         else:

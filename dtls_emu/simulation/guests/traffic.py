@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.capture.rewriting import replay
+from dtls_emu.capture.rewriting import rewrite
 from dtls_emu.lab.pcap import read_pcap
 from dtls_emu.lab.traffic import Bulk, Fragments, Pcap, Ping, UdpStream
 from dtls_emu.simulation.accounts import AccountingError, forward_mark, reverse_of
@@ -244,12 +244,12 @@ class FragmentsExecutor(_Paced):
 
 
 class PcapExecutor(_Paced):
-    """The packets of a capture, both sides of each conversation played from it."""
+    """The packets of a capture, both sides of each conversation taken from it."""
 
     def __init__(self, cloud: Cloud, item: Pcap, mark: int) -> None:
         vms = cloud.topology.vms
         other = None if item.destination is None else vms[item.destination]
-        self._packets = replay(read_pcap(item.file), vms[item.source], other)
+        self._packets = rewrite(read_pcap(item.file), vms[item.source], other)
         super().__init__(cloud, item, mark, count=len(self._packets))
         if item.rewrite == "addresses":
             cloud.onlookers.add(mark)

@@ -7,6 +7,7 @@ import socket
 import stat
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ class Host:
 
     def __init__(self, path):
         self.now = 0.0
-        self.said = []
-        self.clients = []
+        self.said: list[Any] = []
+        self.clients: list[Any] = []
         self.server = EventServer(path, "h1", self.said.append)
         self.path = path
 
@@ -81,7 +82,7 @@ def sent(number, *, packet=0, payload=b""):
 
 def told(host, clients):
     """What each client was told, until there is nothing more: batches."""
-    batches = {client: [] for client in clients}
+    batches: dict[Any, list[Any]] = {client: [] for client in clients}
     for client in clients:
         client._socket.settimeout(0)
     progress = True
@@ -155,7 +156,7 @@ def test_a_listener_that_does_not_read_costs_a_bounded_amount_and_nobody_else_an
     """Told and left out are together what happened; who reads meanwhile is told everything."""
     slow, quick = host.listen(), host.listen()
     events = [sent(number) for number in range(1, 6 * MAX_WAITING)]
-    batches = []
+    batches: list[Any] = []
     for start in range(0, len(events), BATCH):
         for event in events[start : start + BATCH]:
             host.server(event)

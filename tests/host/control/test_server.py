@@ -18,6 +18,7 @@ from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host.control import server as control
 from dtls_emu.host.control.client import ControlError, ask, is_served, main
 from dtls_emu.host.control.server import ChangeTarget, ControlServer, ControlSocketError, SetValue
+from dtls_emu.testing.waiting import rounds
 
 
 class Host:
@@ -207,7 +208,9 @@ def test_a_long_answer_arrives_whole(host):
     with host.connect() as client:
         client.sendall(b'{"command": "status"}\n')
         data = b""
-        while not data.endswith(b"\n"):
+        for _ in rounds(100_000, "the whole line has arrived"):
+            if data.endswith(b"\n"):
+                break
             host.serve(turns=1)
             with suppress(BlockingIOError):
                 data += client.recv(1 << 20)

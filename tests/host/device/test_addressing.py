@@ -16,6 +16,7 @@ from dtls_emu.host.device.addressing import (
 from dtls_emu.host.device.tun import open_tun
 from dtls_emu.lab import Lab, compile_lab
 from dtls_emu.machine.netns import entered
+from dtls_emu.testing.present import present
 
 
 def topology(prefixes=("10.0.0.0/24", "fd00::/64"), underlay="192.0.2.{}"):
@@ -76,7 +77,7 @@ def way(namespace, address):
         try:
             sock.connect((address, 7))
         except OSError as error:
-            return errno.errorcode[error.errno]
+            return errno.errorcode[present(error.errno)]
         own = sock.getsockname()[0]
     return {"10.0.0.4": "tun0", "fd00::4": "tun0"}.get(own, "eth0")
 

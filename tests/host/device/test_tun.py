@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import socket
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ from hypothesis import strategies as st
 from dtls_emu.host.device import tun
 from dtls_emu.host.device.addressing import configure_device, limit_super_packets, super_packet_limit
 from dtls_emu.host.device.tun import DeviceDrop, TunDevice, TunError, open_tun
+from dtls_emu.machine import linux
 from dtls_emu.machine.netns import NamespaceError, entered
+from dtls_emu.testing.present import present
+from dtls_emu.testing.waiting import eventually
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.checksum import fold, pseudo_header_sum
@@ -40,7 +44,7 @@ class Guest:
     """The other side of a device that is a pair of sockets: what one end writes the other reads, whole."""
 
     def __init__(self, off=()):
-        offloads = {name: {"state": "off" if name in off else "on", "reason": ""} for name in NAMES}
+        offloads: Any = {name: {"state": "off" if name in off else "on", "reason": ""} for name in NAMES}
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
         self.far.setblocking(False)
@@ -137,7 +141,7 @@ def test_a_super_packet_that_cannot_be_cut_counts_as_one(make_guest):
 def test_a_begun_checksum_is_finished(make_guest, kind, version, size):
     """On the wire it must be right."""
     guest = make_guest()
-    packet, transport, field = build(kind, version, os.urandom(size))
+    packet, transport, field = build(kind, version, random.Random(size).randbytes(size))
     header = VNET_FIELDS.pack(1, 0, 0, 0, transport, field)
     guest.send(begun(packet, transport, field), header)
     assert guest.turn() == [([packet], 0, 1)]
@@ -252,7 +256,7 @@ def joined(kind, version, rows, **options):
         packets.append(build(kind, version, bytes([index]) * 500, identification=index, **more)[0])
     group = merge(Burst.from_packets(packets), headroom=10)[0]
     assert group.packet is not None
-    memory = group.packet.base
+    memory = present(group.packet.base)
     burst = Burst.super_packet(
         memory, offset=group.position, length=len(group.packet), gso_size=group.gso_size, packets=rows
     )
@@ -334,7 +338,7 @@ def test_every_failed_write_is_a_drop_with_a_reason(make_guest, monkeypatch, num
         raise OSError(number, os.strerror(number))
 
     guest = make_guest()
-    monkeypatch.setattr(tun.os, "writev", fail)
+    monkeypatch.setattr("dtls_emu.host.device.tun.os.writev", fail)
     guest.device.write(Burst.from_packets([b"a", b"b"]))
     assert guest.device.statistics().dropped == {reason: 2}
     assert guest.device.statistics().errors == {errno.errorcode[number]: 2}
@@ -365,14 +369,14 @@ def guest_nic(namespace):
 
 def await_addresses(namespace):
     """Linux puts an IPv6 address into force in the background, also one that is on no probation (addrconf_dad_work)."""
-    for _ in range(1000):
+
+    def are_in_force():
         with entered(namespace):
             lines = Path("/proc/thread-self/net/if_inet6").read_text().splitlines()
         ours = [line.split() for line in lines if line.startswith("fd00")]
-        if ours and not any(int(flags, 16) & TENTATIVE for *_, flags, _ in ours):
-            return
-        time.sleep(0.01)
-    pytest.fail(f"addresses are still tentative: {lines}")
+        return ours and not any(int(flags, 16) & TENTATIVE for *_, flags, _ in ours)
+
+    eventually(are_in_force, "the addresses are in force")
 
 
 def inside(namespace, family, options=()):
@@ -414,7 +418,9 @@ def test_a_datagram_of_a_program_comes_with_a_right_checksum(guest_nic, namespac
     with inside(namespace, family) as sock:
         sock.sendto(b"from a program", (peer, 4000))
         port = sock.getsockname()[1]
-        bursts = [each for each in read_all(guest_nic) if parse_packet_untrusted(each[2][0]).protocol == 17]
+        bursts = [
+            each for each in read_all(guest_nic) if present(parse_packet_untrusted(each[2][0])).protocol == 17
+        ]
     (packet,) = bursts[0][2]
     expected = udp_packet(own, peer, port, 4000, b"from a program")
     transport = 20 if version == 4 else 40
@@ -449,7 +455,8 @@ def test_segments_with_a_source_route_are_cut_as_the_kernel_would(guest_nic, nam
         pytest.skip(guest_nic.offloads()["tun_uso"]["reason"])
     payload = random.Random(7).randbytes(5 * 1000 + 77)
     route = b"\x83\x07\x04" + socket.inet_aton("10.0.0.9") + b"\0"
-    cut, single = [], []
+    cut: list[int] = []
+    single: list[bytes] = []
 
     def collect(burst):
         parts = segment(burst.row(0), burst.gso_size, layout=burst.layout) if burst.gso_size else [burst]
@@ -484,7 +491,8 @@ def test_the_kernel_cuts_what_we_join_into_what_it_was(guest_nic, namespace, ver
             for index, payload in enumerate(payloads)
         ]
         group = merge(Burst.from_packets(packets))[0]
-        burst = Burst.super_packet(group.packet, offset=0, length=len(group.packet), gso_size=500, packets=10)
+        packet = present(group.packet)
+        burst = Burst.super_packet(packet, offset=0, length=len(packet), gso_size=500, packets=10)
         guest_nic.write(burst)
         assert [sock.recv(2000) for _ in payloads] == payloads
     assert guest_nic.statistics().written == 10
@@ -542,14 +550,14 @@ def test_the_thread_comes_home_whatever_happens_inside(namespace):
 @pytest.mark.root
 def test_a_kernel_without_the_virtio_header_is_done_without(namespace, monkeypatch):
     """The reason is kept, and packets go one by one."""
-    real = tun.fcntl.ioctl
+    real = fcntl.ioctl
 
     def refuse(descriptor, request, argument):
-        if request == tun._TUNSETVNETHDRSZ:
+        if request == linux.TUNSETVNETHDRSZ:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(descriptor, request, argument)
 
-    monkeypatch.setattr(tun.fcntl, "ioctl", refuse)
+    monkeypatch.setattr("dtls_emu.host.device.tun.fcntl.ioctl", refuse)
     device = open_tun("tun0", netns=namespace, create=True)
     assert device.offloads()["tun_vnet_header"]["reason"].startswith("refused: Invalid argument (Linux ")
     assert device.offloads()["tun_tso"] == {"state": "off", "reason": "needs the virtio header"}
@@ -560,14 +568,14 @@ def test_a_kernel_without_the_virtio_header_is_done_without(namespace, monkeypat
 @pytest.mark.root
 def test_a_kernel_without_uso_keeps_the_rest(namespace, monkeypatch):
     """Linux before 6.2."""
-    real = tun.fcntl.ioctl
+    real = fcntl.ioctl
 
     def refuse(descriptor, request, argument):
-        if request == tun._TUNSETOFFLOAD and argument & 0x60:
+        if request == linux.TUNSETOFFLOAD and argument & 0x60:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(descriptor, request, argument)
 
-    monkeypatch.setattr(tun.fcntl, "ioctl", refuse)
+    monkeypatch.setattr("dtls_emu.host.device.tun.fcntl.ioctl", refuse)
     device = open_tun("tun0", netns=namespace, create=True)
     states = {name: each["state"] for name, each in device.offloads().items()}
     assert states == dict.fromkeys(NAMES, "on") | {"tun_uso": "off"}

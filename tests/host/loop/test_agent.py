@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dtls_emu.host.device.tun import READ_COST, DeviceDrop
+from dtls_emu.testing.present import present
 from dtls_emu.testing.rig import ADDRESSES, ping, with_link
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason, FirstPacket, Keying
@@ -316,7 +317,12 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
     rig.guests["a"].send(ping("a", "b"))
     rig.settle()
     agent = rig.agents["h1"]
-    agent._open_port = lambda port: (opened.append(port), rig.fabrics["h1"].open_port(port))
+
+    def open_port(port):
+        opened.append(port)
+        return rig.fabrics["h1"].open_port(port)
+
+    agent._open_port = open_port
     agent.rekey("h2")
     rig.settle()
     rig.guests["a"].send(ping("a", "b", 1))
@@ -463,8 +469,8 @@ def test_what_arrives_is_what_was_sent_for_many_flows_and_sizes(make_rig):
     rig.guests["a"].send(ping("a", "b"))
     rig.settle()
     rig.guests["b"].received()
-    sent = {"a": [], "b": []}
-    arrived = {"a": [], "b": []}
+    sent: dict[str, list[tuple[int, bytes]]] = {"a": [], "b": []}
+    arrived: dict[str, list[bytes]] = {"a": [], "b": []}
     for _ in range(100):
         for source, destination in (("a", "b"), ("b", "a")):
             for _ in range(int(random.integers(0, 8))):
@@ -478,7 +484,7 @@ def test_what_arrives_is_what_was_sent_for_many_flows_and_sizes(make_rig):
             arrived[name] += rig.guests[name].received()
     for name, packets in arrived.items():
         for port in range(1, 5):
-            parsed = [parse_packet_untrusted(packet) for packet in packets]
+            parsed = [present(parse_packet_untrusted(packet)) for packet in packets]
             found = b"".join(
                 packet[28:]
                 for packet, each in zip(packets, parsed, strict=True)

@@ -123,8 +123,7 @@ def test_a_flood_of_one_port_does_not_starve_another(make_rig):
     for _ in range(100):
         throw(rig, [b"\x17" + bytes(50)])
     rig.guests["b"].send(ping("b", "a"))
-    while rig.agents["h2"].turn(wait=False):
-        pass
+    rig.settle("h2")
     for _ in range(2):
         rig.agents["h1"].turn(wait=False)
     assert rig.guests["a"].received() == [ping("b", "a")]
@@ -156,8 +155,7 @@ def test_an_exception_amid_a_pass_starves_no_other_file(make_compiled_rig):
         rig.guests["a"].send(fragments(ping("a", "b", number, size=100), size=64)[number % 3])
     for source, destination in (("a2", "b"), ("b", "a")):
         rig.guests[source].send(ping(source, destination))
-    while rig.agents["h2"].turn(wait=False):
-        pass
+    rig.settle("h2")
     throw(rig, [b"junk"])
     rig.agents["h1"].turn(wait=False)
     assert 0 < rig.agents["h1"].card.egress.counters.dropped[DropReason.FRAGMENT] < 300
@@ -188,8 +186,7 @@ def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_
 
     throw(rig, [b"junk"])  # comes first, and is an exception
     rig.guests["b"].send(ping("b", "a"))
-    while rig.agents["h2"].turn(wait=False):
-        pass
+    rig.settle("h2")
     agent.card.from_fabric = close_another
     rig.settle()
     assert agent.card.from_fabric == receive
@@ -248,7 +245,12 @@ def test_a_signal_wakes_a_compiled_loop(make_compiled_rig):
     rig = make_compiled_rig(time=time.monotonic)
     agent = rig.agents["h1"]
     was_rung_in_vain = threading.Event()
-    watchdog = threading.Timer(10, lambda: (was_rung_in_vain.set(), agent.stop()))
+
+    def give_up():
+        was_rung_in_vain.set()
+        agent.stop()
+
+    watchdog = threading.Timer(10, give_up)
     before = signal.signal(signal.SIGUSR1, lambda *_: agent.stop())
     wakeup = signal.set_wakeup_fd(agent.alarm)
     try:

@@ -17,6 +17,7 @@ from dtls_emu.fabric.offload import SEGMENTS_AGAIN, UDP_SEGMENT
 from dtls_emu.host.device.tun import DeviceDrop
 from dtls_emu.host.loop import kernels
 from dtls_emu.machine.netns import entered
+from dtls_emu.testing.present import present
 from dtls_emu.testing.rig import PORTS, difference, ping, super_packet, warmed
 from dtls_emu.vocabulary import DropReason
 
@@ -204,7 +205,7 @@ def test_what_a_device_does_not_take_is_counted_by_reason(make_compiled_rig, fau
         while True:
             os.write(writing, bytes(4096))
     number = {"full": writing, "gone": terminal, "closed": reading}[fault]
-    words = rig.agents["h2"]._fast_loop._device_words
+    words = present(rig.agents["h2"]._fast_loop)._device_words
     words[0, kernels.FILE], before = number, words[0, kernels.FILE]
     rig.guests["a"].send(*super_packet(5))
     rig.guests["a"].send(ping("a", "b"))

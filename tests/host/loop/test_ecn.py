@@ -37,8 +37,7 @@ def carry(rig, outer=None):
 
 def catch(rig):
     """Receives that h2 would have of what h1 sends: a burst, the sender's port and its own."""
-    while rig.agents["h1"].turn(wait=False):
-        pass
+    rig.settle("h1")
     caught = []
     for port, entry in rig.fabrics["h2"]._ports.items():
         with suppress(BlockingIOError):
@@ -156,7 +155,8 @@ def test_an_impaired_link_of_real_hosts_marks(make_rig, encrypted):
 @pytest.mark.parametrize("enabled", ["true", "false"])
 def test_a_simulated_link_marks(make_lab, monkeypatch, enabled):
     """From guest to guest, and shown in the trace."""
-    services, outside = [], []
+    services: list[int] = []
+    outside: list[tuple[int, bool]] = []
     receive = Guest.receive
 
     def watch(guest, burst, now, **about):

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ HOST = {"a": "h1", "a2": "h1", "b": "h2"}
 MTU, LOW_MTU = 1400, 1000
 RECORD_NUMBER = range(5, 11)
 WAYS = (("a", "b"), ("a", "b"), ("b", "a"), ("b", "a"), ("a2", "b"), ("b", "a2"), ("a", "a2"))
-MODES = {
+MODES: dict[str, dict[str, Any]] = {
     "encrypted": {},
     "nothing in clear": {"enforcement": Enforcement.DROP_UNENCRYPTED},
     "in clear": {"encrypted": False},
@@ -184,7 +185,7 @@ class Player:
         self.rig = rig
         self.watch = watch
         self.history = []
-        self.got = {vm: [] for vm in ADDRESSES}
+        self.got: dict[str, list[bytes]] = {vm: [] for vm in ADDRESSES}
 
     def play(self, steps):
         for kind, *arguments in steps:
@@ -253,11 +254,16 @@ class Player:
     def put(self, sender, receiver, datagrams, *, is_merged):
         """Send datagrams, those of one size and way at once if they are to arrive merged."""
         address = self.rig.topology.hosts[receiver].underlay
-        runs = []
+        runs: list[tuple[int, int, list[bytes]]] = []
         for source, port, data in datagrams:
             run = runs[-1] if runs else None
             same = run is not None and is_merged and run[:2] == (source, port)
-            if same and len(run[2][-1]) == len(run[2][0]) >= len(data) and len(b"".join(run[2])) < 60_000:
+            if (
+                run is not None
+                and same
+                and len(run[2][-1]) == len(run[2][0]) >= len(data)
+                and len(b"".join(run[2])) < 60_000
+            ):
                 run[2].append(data)
             else:
                 runs.append((source, port, [data]))
@@ -273,9 +279,9 @@ class Player:
 
     def outcome(self):
         """All that can be told of a run, and that does not depend on which system calls were made."""
-        told = {}
+        told: dict[str, Any] = {}
         for vm, got in self.got.items():
-            flows = {}
+            flows: dict[Any, list[bytes]] = {}
             for each in got:
                 flows.setdefault(key_of(each, 0), []).append(known_by(each))
             told[f"what {vm} got"] = flows
@@ -317,7 +323,7 @@ def known_by(whole):
 
 def script(rng):
     """Steps: the name of a player's method, and its arguments."""
-    steps = [
+    steps: list[tuple[Any, ...]] = [
         ("send", vm, [(NO_OFFLOAD, each) for each in stream(rng, vm, to)])
         for vm, to in (("a", "b"), ("b", "a"))
     ]

@@ -15,7 +15,9 @@ from dtls_emu.wire.virtio import GSO_TCPV4, GSO_TCPV6, NEEDS_CHECKSUM, VNET_FIEL
     ids=["source route", "routing header"],
 )
 @pytest.mark.parametrize("header_length", [-1, 0, 1000])
-def test_a_source_routed_super_packet_arrives_in_segments(make_rig, route, kind, encrypted, header_length):
+def test_a_source_routed_super_packet_arrives_in_segments(
+    make_rig, route: tuple[str, str, str], kind, encrypted, header_length
+):
     """Cut where the virtio header says that TCP begins; its ``hdr_len`` is a hint, which may cover payload, too."""
     rig = make_rig(encrypted=encrypted)
     packet, (payload_at, start, field) = source_routed(*route, rows=7)
@@ -44,7 +46,7 @@ def test_a_source_routed_super_packet_goes_whole_to_a_vm_of_the_host(make_rig, t
 
 @pytest.mark.parametrize("encrypted", [True, False])
 @pytest.mark.parametrize("ends", [(A, B), (A6, B6)], ids=["IPv4", "IPv6"])
-def test_padding_is_cut_off_and_surplus_is_not(make_rig, ends, encrypted):
+def test_padding_is_cut_off_and_surplus_is_not(make_rig, ends: tuple[str, str], encrypted):
     """Bytes behind an IP packet are nobody's; those behind a UDP datagram in it are options (RFC 9868)."""
     rig = make_rig(encrypted=encrypted)
     plain = udp(*ends, payload=bytes(100))

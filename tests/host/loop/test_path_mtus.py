@@ -117,7 +117,12 @@ def test_a_kernel_that_refuses_what_it_says_that_it_carries_is_not_asked_all_the
         agent = rig.agents["h1"]
         asked = []
         ask = rig.fabrics["h1"].path_mtus
-        rig.fabrics["h1"].path_mtus = lambda addresses: (asked.extend(addresses), ask(addresses))[1]
+
+        def ask_and_note(addresses):
+            asked.extend(addresses)
+            return ask(addresses)
+
+        rig.fabrics["h1"].path_mtus = ask_and_note
         address = rig.topology.hosts["h2"].underlay
         for _ in range(5):
             rig.fabrics["h1"].note_too_long(address)

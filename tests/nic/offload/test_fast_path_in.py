@@ -222,7 +222,8 @@ def test_any_script_has_the_outcome_of_the_slow_path(make_twins, options):
                     chosen = records[int(at * len(records))]
                     wire.replay(chosen, change(chosen[3], records[0][3]))
         elif kind == 9:
-            forged = frame(udp(*rng.choices(list(ADDRESSES.values()), k=2)), rng.choice((VNI, VNI + 1)))
+            source, destination = rng.choices(list(ADDRESSES.values()), k=2)
+            forged = frame(udp(source, destination), rng.choice((VNI, VNI + 1)))
             host, port = rng.choice(("10.255.0.9", *HOSTS.values())), rng.choice((VXLAN_PORT, 4433))
             for wire in twins:
                 wire.inject("h2", (host, 5), port, forged)

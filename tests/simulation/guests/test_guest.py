@@ -11,6 +11,7 @@ import pytest
 from dtls_emu.simulation.accounts import forward_mark, reverse_of
 from dtls_emu.simulation.guests.guest import Guest
 from dtls_emu.simulation.guests.tcp import Payload, TcpFlow, TcpSender
+from dtls_emu.testing.present import present
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.icmp import packet_too_big
 from dtls_emu.wire.packet import fragment, icmp_echo, tcp_packet, udp_packet
@@ -36,8 +37,8 @@ def test_echo_requests_are_answered_under_the_reverse_mark(near, far):
     """Same identifier, number and payload; each request its own reply."""
     replies = hand(guest(), *(icmp_echo(far, near, 7, number, b"data") for number in (1, 2)))
     assert [burst.mark for burst in replies] == [reverse_of(MARK)] * 2
-    parsed = [parse_packet_untrusted(burst.row(0).tobytes()) for burst in replies]
-    echoes = [pull_echo_untrusted(packet) for packet in parsed]
+    parsed = [present(parse_packet_untrusted(burst.row(0).tobytes())) for burst in replies]
+    echoes = [present(pull_echo_untrusted(packet)) for packet in parsed]
     assert [(echo.is_reply, echo.identifier, echo.sequence, bytes(echo.payload)) for echo in echoes] == [
         (True, 7, 1, b"data"),
         (True, 7, 2, b"data"),
@@ -135,4 +136,4 @@ def test_timers_are_those_of_its_transfers():
 def test_the_internet_answers_for_every_address():
     """A guest without addresses of its own takes what comes."""
     (reply,) = hand(Guest(None, 1500), icmp_echo(A4, "203.0.113.7", 1, 1))
-    assert parse_packet_untrusted(reply.row(0).tobytes()).source == ip_address("203.0.113.7")
+    assert present(parse_packet_untrusted(reply.row(0).tobytes())).source == ip_address("203.0.113.7")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dtls_emu.simulation.guests.guest import Guest
 from dtls_emu.simulation.guests.tcp import Payload, TcpFlow, TcpReceiver, TcpSender, TcpState
 from dtls_emu.simulation.guests.tcp.sender import MAX_RETRANSMISSIONS
+from dtls_emu.testing.present import present
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.headers import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
 from dtls_emu.wire.packet import tcp_packet
@@ -41,7 +42,7 @@ class Transfer:
         if listens:
             self.guests["b"].listening.add(5201)
         self.now = 0.0
-        self.sent = {"a": [], "b": []}
+        self.sent: dict[str, list[bytes]] = {"a": [], "b": []}
         self._fate = fate or (lambda _who, _number, _packet: [DELAY])
         self._arrivals = []
         self._order = itertools.count()
@@ -66,7 +67,7 @@ class Transfer:
     def _put(self, who, bursts):
         for burst in bursts:
             assert burst.count <= MAX_ROWS
-            arriving = {}
+            arriving: dict[float, list[bytes]] = {}
             for row in burst.rows():
                 packet = row.tobytes()
                 for delay in self._fate(who, len(self.sent[who]), packet):
@@ -84,7 +85,7 @@ class Transfer:
 
 
 def _bursts(packets):
-    groups = []
+    groups: list[list[bytes]] = []
     for packet in packets:
         if groups and len(groups[-1][-1]) == len(groups[-1][0]) >= len(packet):
             groups[-1].append(packet)
@@ -94,7 +95,7 @@ def _bursts(packets):
 
 
 def segment_of(packet):
-    return pull_tcp_untrusted(parse_packet_untrusted(packet))
+    return pull_tcp_untrusted(present(parse_packet_untrusted(packet)))
 
 
 @pytest.mark.parametrize("size", [1, 1459, 1460, 1461, 65_000, 65_700, 300_000])
@@ -183,7 +184,7 @@ def test_every_byte_arrives_over_a_bad_wire(seed, badness, size):
     assert transfer.sender.timeout_at == inf
 
 
-def test_damaged_segments_are_sent_again():
+def test_damaged_segments_are_sent_again(monkeypatch):
     """A wrong checksum is as good as a loss."""
     transfer = Transfer(100_000)
     deliver = transfer.guests["b"].receive
@@ -194,7 +195,7 @@ def test_damaged_segments_are_sent_again():
             burst.row(0)[60] ^= 1
         return deliver(burst, now)
 
-    transfer.guests["b"].receive = corrupt
+    monkeypatch.setattr(transfer.guests["b"], "receive", corrupt)
     transfer.run().assert_arrived(100_000)
     assert transfer.guests["b"].damaged == {2: 1}
 

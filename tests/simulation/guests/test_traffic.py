@@ -12,6 +12,7 @@ from dtls_emu.errors import LabFileError
 from dtls_emu.nic.card import Card
 from dtls_emu.simulation.accounts import forward_mark, reverse_of
 from dtls_emu.simulation.simulation import simulate
+from dtls_emu.testing.present import present
 from dtls_emu.vocabulary import DropReason, FlowEncryption, FragmentShape, Verdict
 from dtls_emu.wire.inspect import PacketClass, key_of
 from dtls_emu.wire.packet import icmp_echo, tcp_packet, udp_packet
@@ -46,8 +47,8 @@ def test_ping_sends_at_its_pace_and_matches_replies(make_lab, sent):
     (item,) = simulate(make_lab(ping)).items
     times = [(round(time, 9), vm) for time, vm, mark, _ in sent if mark == FIRST]
     assert times == [(0.005, "a"), (0.015, "a"), (0.025, "a")]
-    requests = [parse_packet_untrusted(packet) for packet in packets_of(sent)]
-    assert [pull_echo_untrusted(packet).sequence for packet in requests] == [1, 2, 3]
+    requests = [present(parse_packet_untrusted(packet)) for packet in packets_of(sent)]
+    assert [present(pull_echo_untrusted(packet)).sequence for packet in requests] == [1, 2, 3]
     assert all(packet.dont_fragment and len(packet.transport) == 80 for packet in requests)
     assert len(packets_of(sent, reverse_of(FIRST))) == 3
     assert (item.answered, item.reverse.offered, item.reverse.delivered) == (3, 3, 3)
@@ -79,7 +80,8 @@ def test_a_udp_stream_goes_round_its_flows(make_lab, sent, version, header):
     """Ports in turn, whole packets of the stated size, at the rate's pace."""
     stream = f"name: u, kind: udp, from: a, to: b, count: 5, flows: 2, size: 125, rate: 1Mbit/s, ip_version: {version}"
     outcome = simulate(make_lab(stream))
-    datagrams = [pull_udp_untrusted(parse_packet_untrusted(packet)) for packet in packets_of(sent)]
+    packets = [present(parse_packet_untrusted(packet)) for packet in packets_of(sent)]
+    datagrams = [present(pull_udp_untrusted(packet)) for packet in packets]
     assert [each.source_port for each in datagrams] == [40000, 40001, 40000, 40001, 40000]
     assert {len(each.payload) for each in datagrams} == {125 - header}
     assert [round(time, 9) for time, *_ in sent] == [0.0, 0.001, 0.002, 0.003, 0.004]
@@ -129,7 +131,7 @@ def test_both_sides_of_a_capture_are_played(make_lab, sent):
     )
     (item,) = simulate(make_lab("name: c, kind: pcap, from: a, to: b, file: echo.pcap")).items
     assert [(round(time, 9), vm) for time, vm, *_ in sent] == [(0.0, "a"), (0.01, "b"), (0.02, "a")]
-    parsed = [parse_packet_untrusted(packet) for packet in packets_of(sent)]
+    parsed = [present(parse_packet_untrusted(packet)) for packet in packets_of(sent)]
     assert {frozenset((each.source, each.destination)) for each in parsed} == {
         frozenset((ip_address("10.0.0.4"), ip_address("10.0.0.5")))
     }

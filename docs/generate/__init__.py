@@ -1,0 +1,41 @@
+"""Pages of the reference that are made from the code while the site is built, and stored nowhere.
+
+``{generated} NAME`` in a page stands for what the function of that name in :data:`PAGES` returns, as MyST Markdown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from generate.commands import command_line
+from generate.models import host_file, lab_file, result_file
+from generate.source import (
+    backends,
+    decision_table,
+    drop_reasons,
+    flow_codes,
+    profile_knobs,
+    shipped,
+    tunnel_knobs,
+)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+__all__ = ["PAGES"]
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "backends": backends,
+    "command-line": command_line,
+    "decision-table": decision_table,
+    "drop-reasons": drop_reasons,
+    "flow-codes": flow_codes,
+    "host-file": host_file,
+    "lab-file": lab_file,
+    "profile-knobs": profile_knobs,
+    "result-file": result_file,
+    "shipped-labs": shipped,
+    "tunnel-knobs": tunnel_knobs,
+}

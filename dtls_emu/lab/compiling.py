@@ -1,0 +1,106 @@
+"""From a validated lab to what the floors above look things up in: the lab file's entries as a topology."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from dtls_emu.errors import LabFileError
+from dtls_emu.lab.checks import check_lab
+from dtls_emu.lab.problems import dotted
+from dtls_emu.lab.profiles import PROFILES
+from dtls_emu.lab.sizes import supports_encryption
+from dtls_emu.lab.topology import DEFAULT_DELAY, DEFAULT_LINK_MTU, Host, Link, Network, Topology, Vm
+
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from dtls_emu.lab import schema
+    from dtls_emu.lab.profiles import Profile
+
+
+__all__ = ["compile_lab"]
+
+
+def compile_lab(lab: schema.Lab) -> Topology:
+    """Compile a validated lab.
+
+    Raises:
+        LabFileError: entries contradict each other. :func:`dtls_emu.lab.load_lab` has checked that, but a lab
+            may also be made in Python.
+    """
+    problems = check_lab(lab)
+    if problems:
+        raise LabFileError([f"lab {lab.name}: {dotted(each.path)}: {each.message}" for each in problems])
+    knobs = lab.overrides.model_dump(exclude_none=True)
+    profile = replace(PROFILES[lab.profile], **knobs)
+    peers = lab.peers
+    return Topology(
+        name=lab.name,
+        profile=profile,
+        seed=lab.seed,
+        networks=(
+            Network(
+                name,
+                network.vni,
+                network.address_prefixes,
+                network.encryption.enabled,
+                network.encryption.enforcement,
+                peers[name],
+            )
+            for name, network in lab.virtual_networks.items()
+        ),
+        hosts=(
+            Host(name, str(host.underlay), host.region, host.smartnic.backend, host.smartnic.present)
+            for name, host in lab.hosts.items()
+        ),
+        vms=(_compile_vm(name, vm, profile) for name, vm in lab.vms.items()),
+        links=_compile_links(lab),
+        default_link=replace(_PERFECT_LINK, **_settings(lab.link_defaults)),
+    )
+
+
+def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
+    return Vm(
+        name=name,
+        host=vm.host,
+        network=vm.virtual_network,
+        addresses=(vm.address,) if vm.address_v6 is None else (vm.address, vm.address_v6),
+        mac=_derived_mac(name, vm.address) if vm.mac is None else bytes.fromhex(vm.mac.replace(":", "")),
+        size=vm.size if isinstance(vm.size, str) else vm.size.name,
+        size_capable=(
+            supports_encryption(vm.size, profile.sizes) if isinstance(vm.size, str) else vm.size.can_encrypt
+        ),
+        accelerated_networking=vm.accelerated_networking,
+        restarted=vm.restarted_since_encryption,
+        flow_table_ready=vm.flow_table_ready,
+        discovery=vm.discovery,
+        mtu=vm.mtu,
+    )
+
+
+def _derived_mac(name: str, address: IPv4Address) -> bytes:
+    """A locally administered unicast MAC (IEEE 802 8.4) that is the same in every run."""
+    return b"\x02" + sha256(f"{name} {address}".encode()).digest()[:5]
+
+
+def _compile_links(lab: schema.Lab) -> list[Link]:
+    """Each direction that the lab file names; the more specific an entry, the later it is laid on."""
+    settings: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in sorted(lab.links, key=lambda entry: entry.between is None):
+        for direction in entry.directions:
+            settings.setdefault(direction, _settings(lab.link_defaults)).update(_settings(entry))
+    return [
+        replace(_PERFECT_LINK, source=source, destination=destination, **values)
+        for (source, destination), values in settings.items()
+    ]
+
+
+def _settings(entry: schema.LinkSettings) -> dict[str, Any]:
+    """What an entry says of a link, without the hosts that it names."""
+    return entry.model_dump(exclude_none=True, by_alias=False, exclude={"between", "source", "destination"})
+
+
+_PERFECT_LINK: Final = Link("", "", DEFAULT_LINK_MTU, DEFAULT_DELAY)
