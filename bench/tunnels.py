@@ -140,11 +140,11 @@ def flood(rng: Random) -> dict[str, float]:
             rows[name].append(run(bursts, hellos, cookies))
             offered += bursts
     tunnel = hub.tunnels[SPOKE]
-    assert not tunnel._attempts.running, "nothing is remembered of a hello without a cookie"
+    assert not tunnel.key_source.running, "nothing is remembered of a hello without a cookie"
     before = resident()
     with_good = run(bursts, PACKETS, cookies=True)
     offered += bursts
-    attempts, grown = len(tunnel._attempts.running), resident() - before
+    attempts, grown = len(tunnel.key_source.running), resident() - before
     assert state["delivered"] == PACKETS * offered, "a live tunnel loses nothing in a flood"
     quiet, loud = rows["none"], rows["one a burst"]
     cost_s = statistics.median(b - a for a, b in zip(quiet, loud, strict=True)) / bursts

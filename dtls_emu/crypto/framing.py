@@ -21,6 +21,7 @@ from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.memory import kernel, load_u16_be, load_u32_be, load_u64_be, store_u64_be
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.protocol import DTLS_1_2
 
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ AAD_AT: Final = 16
 AAD_SIZE: Final = 13
 CELLS_SIZE: Final = MAX_ROWS * CELL
 
-_VERSION: Final = 0xFEFD  # DTLS 1.2, RFC 6347 4.1
+_VERSION: Final = DTLS_1_2
 _LENGTH_OVERHEAD: Final = 24  # the length field counts explicit nonce and tag, the additional data do not
 _AUTHENTIC: Final = int(RowStatus.OK)
 _RUNT: Final = int(RowStatus.BAD_DATAGRAM)

@@ -1,7 +1,7 @@
 """The TLS 1.2 key schedule for ECDHE-ECDSA-AES256-GCM-SHA384: from the master secret to traffic keys.
 
 Sources: RFC 5246 5 (PRF) and 6.3 (key block), RFC 5288 3 and RFC 5289 3.2 (AES-256-GCM with SHA-384: no MAC
-keys, two keys of 32 bytes, two implicit nonces of 4), RFC 5705 4 (exporters).
+keys, two keys of 32 bytes, two implicit nonces of 4).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from dtls_emu.crypto.backend import TrafficKeys
 
 
-__all__ = ["KEY_BLOCK", "export_keying_material", "prf", "traffic_keys"]
+__all__ = ["KEY_BLOCK", "prf", "traffic_keys"]
 
 KEY: Final = 32
 SALT: Final = 4
@@ -43,16 +43,6 @@ def traffic_keys(
     block[:] = bytes(KEY_BLOCK)
     salts[:] = bytes(2 * SALT)
     return (client, server) if is_client else (server, client)
-
-
-def export_keying_material(
-    master_secret: bytes, client_random: bytes, server_random: bytes, label: bytes, length: int
-) -> bytes:
-    """An exporter without context (RFC 5705 4): what ``SSL_export_keying_material`` gives for the same handshake.
-
-    Comparing the two proves that a master secret and randoms taken from OpenSSL are those of the connection.
-    """
-    return bytes(prf(master_secret, label, client_random + server_random, length))
 
 
 def prf(secret: bytes, label: bytes, seed: bytes, length: int) -> bytearray:

@@ -3,7 +3,8 @@
 It runs on the live connection of the handshake and shares its habits:
 
 * It numbers records by itself, and its explicit nonce is a counter from a random start.
-* Its replay window of 64 records stands before ours: what it drops there counts as ``AUTH_FAILED``.
+* Its replay window of 64 records stands before ours, and it drops in silence. What it does not open is verified with
+  the keys, so that a record that comes twice, or 64 late, is judged by our window as with every other backend.
 
 OpenSSL is only ever given packets to seal and open. It has no call to seal a handshake message or an empty record.
 It would answer some records (an authentic Finished by its last flight, an unknown content type by an alert and
@@ -26,6 +27,7 @@ from dtls_emu.crypto.pyca import PycaOpener, PycaSealer
 from dtls_emu.errors import BackendUnavailableError, LocalProtocolError
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.record import push_record_header
 
 
 if TYPE_CHECKING:
@@ -122,8 +124,8 @@ class _Sealer(_End):
     def _pull_record(self, connection: SSL.Connection, length: int) -> NDArray[np.uint8]:
         """What OpenSSL wrote, once it is sure to be the one record that was asked for."""
         record = np.frombuffer(connection.bio_read(_DRAIN), np.uint8)
-        header = bytes([APPLICATION_DATA, 0xFE, 0xFD, 0x00, 0x01, *self._next_sequence.to_bytes(6, "big")])
-        if len(record) != length + RECORD_OVERHEAD or record[: len(header)].tobytes() != header:
+        header = push_record_header(APPLICATION_DATA, 1, self._next_sequence, len(record) - RECORD_HEADER)
+        if len(record) != length + RECORD_OVERHEAD or record[:RECORD_HEADER].tobytes() != header:
             raise LocalProtocolError("OpenSSL wrote something else than the record that was asked for")
         self._next_sequence += 1
         return record
@@ -148,20 +150,17 @@ class _Opener(_End):
                 continue
             start = index * burst.stride + burst.offset
             record = view[start : start + size]
-            if record[0] != APPLICATION_DATA or not length:
-                self._by_keys.open(burst.slice(index, index + 1), status[index : index + 1])
-                continue
             packet = record[RECORD_PREFIX : RECORD_PREFIX + length]
-            if not _open_by_openssl(connection, record, packet):
-                status[index] = RowStatus.AUTH_FAILED
-                packet[:] = bytes(length)
+            is_data = record[0] == APPLICATION_DATA and length > 0
+            if not is_data or not _open_by_openssl(connection, record, packet):
+                self._by_keys.open(burst.slice(index, index + 1), status[index : index + 1])
         shrink_to_packets(burst)
 
 
 def _open_by_openssl(connection: SSL.Connection, record: memoryview, packet: memoryview) -> bool:
     """One record in, its plaintext out. Whatever OpenSSL says of a hostile record ends here."""
     if record[11] << 8 | record[12] != len(record) - RECORD_HEADER:
-        return False  # the memory BIO is a stream: what is left of a lying record would spoil the next
+        return False  # the memory BIO is a stream: what is left of a malformed record would spoil the next
     try:
         connection.bio_write(record)
         return connection.recv_into(packet, len(packet)) == len(packet)

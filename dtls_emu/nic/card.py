@@ -32,7 +32,7 @@ from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
 from dtls_emu.nic.watching import Watcher
 from dtls_emu.policy import decide, flow_to
-from dtls_emu.tunnel.attempts import HalfOpen
+from dtls_emu.tunnel.handshake_keys import HalfOpen
 from dtls_emu.tunnel.peers import Peer
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
 from dtls_emu.tunnel.settings import TunnelSettings
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.session_keys import SessionKeys
 
@@ -129,9 +130,6 @@ class Card:
         )
         self._settings = settings
 
-        def drop_ingress(reason: DropReason, count: int, mark: int) -> None:
-            self.ingress.drop(reason, count, mark)
-
         self.tunnels = {
             host.name: Tunnel(
                 identity,
@@ -140,7 +138,6 @@ class Card:
                 settings=settings,
                 ports=ports,
                 path_mtu=topology.link(self.host, host.name).mtu,
-                on_drop=drop_ingress,
                 half_open=half_open,
             )
             for host in topology.hosts.values()
@@ -149,7 +146,6 @@ class Card:
         self._on_packets = on_packets
         self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
         self._released: list[str] = []  # peers whose waiting packets may go
-        self._seen: dict[str, tuple[int, int]] = dict.fromkeys(self.tunnels, (0, 0))
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
         tell_drop = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(
@@ -168,6 +164,8 @@ class Card:
         """
         self._watcher = None if observer is None else Watcher(self.host, observer)
         self.egress.watcher = self.ingress.watcher = self._watcher
+        for tunnel in self.tunnels.values():
+            tunnel.is_observed = observer is not None
         for direction, flows in (
             (Direction.EGRESS, self.egress.flows),
             (Direction.INGRESS, self.ingress.flows),
@@ -215,9 +213,9 @@ class Card:
             part = (
                 burst if burst.count <= MAX_ROWS else burst.slice(start, min(start + MAX_ROWS, burst.count))
             )
-            tunnel = self.ingress.receive(part, source, local_port, effects, now)
-            if tunnel is not None and (tunnel.touched or self.ingress.is_behind(tunnel)):
-                self._after_tunnel(tunnel, effects, now)
+            tunnel, outcome = self.ingress.receive(part, source, local_port, effects, now)
+            if tunnel is not None and not outcome.is_quiet:
+                self._after_tunnel(tunnel, outcome, effects, now)
         return self._finish(effects, now)
 
     def from_opened(
@@ -237,9 +235,9 @@ class Card:
         self._arena.reset()
         effects: list[Effect] = []
         tunnel = self.tunnels[peer]
-        self.ingress.receive_opened(tunnel, burst, status, ok, effects, now)
-        if tunnel.touched or self.ingress.is_behind(tunnel):
-            self._after_tunnel(tunnel, effects, now)
+        outcome = self.ingress.receive_opened(tunnel, burst, status, ok, effects, now)
+        if not outcome.is_quiet:
+            self._after_tunnel(tunnel, outcome, effects, now)
         return self._finish(effects, now)
 
     def offload(self, vms: Sequence[str]) -> FastPath:
@@ -299,8 +297,7 @@ class Card:
         self._due = inf
         for tunnel in self.tunnels.values():
             if tunnel.timeout() <= now:
-                tunnel.handle_timeout(now)
-                self._after_tunnel(tunnel, effects, now, is_timer=True)
+                self._after_tunnel(tunnel, tunnel.handle_timeout(now), effects, now)
             self._due = min(self._due, tunnel.timeout())
         return self._finish(effects, now)
 
@@ -310,8 +307,8 @@ class Card:
             self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
-        self.tunnels[peer].rekey(now)
-        self._after_tunnel(self.tunnels[peer], effects, now)
+        tunnel = self.tunnels[peer]
+        self._after_tunnel(tunnel, tunnel.rekey(now), effects, now)
         return self._finish(effects, now)
 
     def install(self, peer: str, keys: SessionKeys, now: float) -> list[Effect]:
@@ -324,8 +321,8 @@ class Card:
             self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
-        self.tunnels[peer].install(keys, now)
-        self._after_tunnel(self.tunnels[peer], effects, now)
+        tunnel = self.tunnels[peer]
+        self._after_tunnel(tunnel, tunnel.install(keys, now), effects, now)
         return self._finish(effects, now)
 
     def port_unavailable(self, port: int, now: float) -> list[Effect]:
@@ -338,8 +335,9 @@ class Card:
         self._arena.reset()
         effects: list[Effect] = []
         for tunnel in self.tunnels.values():
-            if tunnel.port_unavailable(port, now):
-                self._after_tunnel(tunnel, effects, now)
+            outcome = tunnel.port_unavailable(port, now)
+            if not outcome.is_quiet:
+                self._after_tunnel(tunnel, outcome, effects, now)
         return self._finish(effects, now)
 
     def close(self, now: float) -> list[Effect]:
@@ -352,9 +350,9 @@ class Card:
         self._arena.reset()
         effects: list[Effect] = []
         for peer, tunnel in self.tunnels.items():
-            tunnel.close(now)
+            outcome = tunnel.close(now)
             self._drop_waiting(peer)
-            self._after_tunnel(tunnel, effects, now)
+            self._after_tunnel(tunnel, outcome, effects, now)
         return self._finish(effects, now)
 
     def abort(self, now: float | None = None) -> None:
@@ -443,39 +441,28 @@ class Card:
             },
         }
 
-    def _after_tunnel(
-        self, tunnel: Tunnel, effects: list[Effect], now: float, *, is_timer: bool = False
-    ) -> None:
-        """Send what a tunnel has to say, and notice when it came up, or failed."""
+    def _after_tunnel(self, tunnel: Tunnel, outcome: Outcome, effects: list[Effect], now: float) -> None:
+        """Carry out what a tunnel's call has caused, but for what it has opened, which is delivered before."""
         peer = tunnel.peer
-        outgoing, closed, requests = (
-            tunnel.take_outgoing(),
-            tunnel.take_closed_ports(),
-            tunnel.take_key_requests(),
-        )
+        self.ingress.enter(outcome)
         if self._watcher is not None:
-            self._watcher.tunnel_called(tunnel, outgoing, closed, requests, is_timer=is_timer)
-        for out in outgoing:
+            self._watcher.happened(peer.name, outcome.happenings)
+        for out in outcome.datagrams:
             datagram = np.frombuffer(out.datagram, np.uint8)
             effects.append(
                 Transmit(Burst.from_datagrams(datagram), out.local_port, (peer.address, out.remote_port))
             )
-        effects += [ClosePort(port) for port in closed]
-        effects += [RequestKeys(peer.name, port) for port in requests]
-        tunnel.touched = False
+        effects += [ClosePort(port) for port in outcome.closed_ports]
+        effects += [RequestKeys(peer.name, port) for port in outcome.key_requests]
         if self._fast_path is not None:
             self._fast_path.refresh(tunnel)
-        self.ingress.enter(tunnel)
         self._due = min(self._due, tunnel.timeout())
-        seen = tunnel.changes, tunnel.failures
-        before, self._seen[peer.name] = self._seen[peer.name], seen
-        if seen == before:
+        if not (outcome.keys_changed or outcome.attempt_failed):
             return
         self.revalidate()  # what a flow's decision rests on has changed
-        has_failed = tunnel.failures != before[1]
-        if tunnel.room() or (has_failed and tunnel.active is None):
+        if tunnel.room() or (outcome.attempt_failed and tunnel.active is None):
             self._released.append(peer.name)
-        elif has_failed:
+        elif outcome.attempt_failed:
             # The key is worn out, and there is no other. Clear is for a peer that there is no tunnel to.
             self._drop_waiting(peer.name)
 

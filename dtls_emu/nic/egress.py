@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.waiting import WaitingRoom
     from dtls_emu.nic.watching import Watcher
     from dtls_emu.policy import Decision
+    from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -80,7 +81,7 @@ class Egress:
         waiting: dict[str, WaitingRoom],
         arena: Arena,
         on_drop: Callable[[DropReason, int, int], None],
-        after_tunnel: Callable[[Tunnel, list[Effect], float], None],
+        after_tunnel: Callable[[Tunnel, Outcome, list[Effect], float], None],
         on_packets: PacketObserver | None = None,
     ) -> None:
         """
@@ -90,7 +91,7 @@ class Egress:
             waiting: the waiting room of each peer host.
             arena: memory of the wire bursts.
             on_drop: called with reason, count and mark, after counting.
-            after_tunnel: called when a tunnel was touched and may have something to send.
+            after_tunnel: carries out what a call of a tunnel has caused.
             on_packets: told what became of packets whose flow was decided.
         """
         self.counters = EgressCounters()
@@ -252,8 +253,7 @@ class Egress:
             self.watcher.decided_egress(unpack_key(self._keys[row]), flow, mark)
         if flow.tunnel is not None and flow.facts.tunnel_failed:
             # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
-            flow.tunnel.connect(now)
-            self._after_tunnel(flow.tunnel, effects, now)
+            self._after_tunnel(flow.tunnel, flow.tunnel.connect(now), effects, now)
         return flow
 
     def _drop_too_big(
@@ -344,17 +344,20 @@ class Egress:
                 burst = burst.slice(room, burst.count)
             self._await_tunnel(flow, tunnel, burst, effects, now)
             return
+        caused = []
         for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
             self._account(flow, wire, flow.decision, Sent.ENCRYPTED)
-            association = tunnel.seal(wire, now)
+            association, outcome = tunnel.seal(wire, now)
             if self.watcher is not None:
                 self.watcher.sealed(tunnel.peer.name, association.ends, wire)
             self.counters.encrypted += wire.count
             effects.append(
                 Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port))
             )
-        if tunnel.touched:
-            self._after_tunnel(tunnel, effects, now)
+            if not outcome.is_quiet:
+                caused.append(outcome)
+        for outcome in caused:
+            self._after_tunnel(tunnel, outcome, effects, now)
 
     def _await_tunnel(
         self, flow: EgressFlow, tunnel: Tunnel, burst: Burst, effects: list[Effect], now: float
@@ -375,8 +378,8 @@ class Egress:
             self._send_clear(flow, in_clear_meanwhile(flow.facts, self.topology.profile), burst, effects)
         else:
             self._drop_of(flow, DropReason.FIRST_PACKET, burst.packets, burst.mark)
-        tunnel.connect(now, waiting=choice is FirstPacket.QUEUE)
-        self._after_tunnel(tunnel, effects, now)
+        outcome = tunnel.connect(now, waiting=choice is FirstPacket.QUEUE)
+        self._after_tunnel(tunnel, outcome, effects, now)
 
     def _account(self, flow: EgressFlow, burst: Burst, decision: Decision, sent: Sent) -> None:
         flow.packets += burst.packets

@@ -20,6 +20,7 @@ from dtls_emu.nic.counters import IngressCounters
 from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.flow_table import FlowTable
+from dtls_emu.tunnel.outcome import NOTHING
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.ecn import ECN
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.flows import IngressFlow
     from dtls_emu.nic.slow_path import SlowPath
     from dtls_emu.nic.watching import Watcher
+    from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -94,29 +96,27 @@ class Ingress:
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
         self._services = np.zeros(MAX_ROWS, np.uint8)
         self._all_ok = np.zeros(MAX_ROWS, np.uint8)
-        self._entered: dict[str, tuple[int, int]] = {}
 
     def receive(
         self, burst: Burst, source: UnderlayAddress, local_port: int, effects: list[Effect], now: float
-    ) -> Tunnel | None:
-        """Take datagrams; returns the tunnel that was touched, which may have something to send."""
+    ) -> tuple[Tunnel | None, Outcome]:
+        """Take datagrams. Returns whose they were, and what they have caused besides deliveries."""
         self.counters.received += burst.count
         host = self.topology.host_by_underlay(source[0])
         tunnel = None if host is None else self._tunnels.get(host.name)
         if tunnel is None:
             self.drop(DropReason.UNKNOWN_PEER, burst.count, burst.mark)
-            return None
+            return None, NOTHING
         if local_port == VXLAN_PORT:
             self._deliver(burst, self._all_ok, tunnel.peer.name, effects, now, in_clear=True)
-            return None
-        if self.watcher is not None:
-            self.watcher.flight_received(tunnel.peer.name, (local_port, source[1]), burst)
-        for opened, status in tunnel.receive(burst, local_port, source[1], now):
+            return None, NOTHING
+        outcome = tunnel.receive(burst, local_port, source[1], now)
+        for opened, status in outcome.opened:
             opened.tos = burst.tos
             if self.watcher is not None:
                 self.watcher.opened(tunnel.peer.name, (local_port, source[1]), opened, status)
             self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
-        return tunnel
+        return tunnel, outcome
 
     def receive_opened(
         self,
@@ -126,22 +126,20 @@ class Ingress:
         ok: int,
         effects: list[Effect],
         now: float,
-    ) -> None:
+    ) -> Outcome:
         """Take datagrams that the fast path has opened; `ok` of them verified."""
         self.counters.received += burst.count
-        for opened, verdicts in tunnel.receive_opened(burst, status, ok, now):
+        outcome = tunnel.receive_opened(burst, status, ok, now)
+        for opened, verdicts in outcome.opened:
             self._deliver(opened, verdicts, tunnel.peer.name, effects, now, in_clear=False)
+        return outcome
 
-    def is_behind(self, tunnel: Tunnel) -> bool:
-        """Whether a tunnel has counted something that is not entered yet."""
-        return self._entered.get(tunnel.peer.name) != (tunnel.control, tunnel.extra_records)
-
-    def enter(self, tunnel: Tunnel) -> None:
-        """Enter what a tunnel has counted since the last time, on whatever occasion."""
-        control, extra = self._entered.get(tunnel.peer.name, (0, 0))
-        self.counters.control += tunnel.control - control
-        self.counters.received += tunnel.extra_records - extra
-        self._entered[tunnel.peer.name] = tunnel.control, tunnel.extra_records
+    def enter(self, outcome: Outcome) -> None:
+        """Count what a tunnel has kept to itself, or dropped, on whatever occasion."""
+        self.counters.control += outcome.control
+        self.counters.received += outcome.extra_records
+        for reason, count, mark in outcome.dropped:
+            self.drop(reason, count, mark)
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:
         """Count records or datagrams that go no further."""

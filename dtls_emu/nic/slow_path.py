@@ -49,7 +49,7 @@ class SlowPath:
         located = self.topology.locate(vm.network, key.destination)
         remote = located is not None and located.host != self._host
         tunnel = self._tunnels[located.host] if located is not None and remote else None
-        failed = tunnel is not None and tunnel.active is None and bool(tunnel.failure)
+        failed = tunnel is not None and tunnel.has_failed(now)
         facts = flow_to(self.topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
         decision = decide(facts, self.topology.profile)
         header = None

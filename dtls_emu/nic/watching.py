@@ -40,22 +40,20 @@ from dtls_emu.events import (
     tagged,
 )
 from dtls_emu.nic.flow_ledger import FlowLedger, flow_id
-from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.tunnel import happenings as happening
 from dtls_emu.wire.inspect import key_of, unpack_key
-from dtls_emu.wire.protocol import CHANGE_CIPHER_SPEC, HANDSHAKE
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
-    from dtls_emu.events import Association, Observer, UnderlayAddress
+    from dtls_emu.events import Association, Event, Observer, UnderlayAddress
     from dtls_emu.nic.flow_ledger import Counts
     from dtls_emu.nic.flows import EgressFlow, IngressFlow
     from dtls_emu.policy import Decision
-    from dtls_emu.tunnel.exchange import Outgoing
-    from dtls_emu.tunnel.tunnel import Tunnel
+    from dtls_emu.tunnel.happenings import Happening
     from dtls_emu.vocabulary import DropReason
     from dtls_emu.wire.burst import Burst
     from dtls_emu.wire.inspect import FlowKey
@@ -68,8 +66,18 @@ _NUMBER_AT: Final = 5
 _NUMBER_END: Final = 11
 """Of a record's header (RFC 6347 4.1)."""
 
-_FLIGHTS: Final = frozenset({CHANGE_CIPHER_SPEC, HANDSHAKE})
-"""What datagrams of a flight begin with; those of alerts are no part of one."""
+_EVENT_OF: Final[dict[type[Happening], Callable[..., Event]]] = {
+    happening.StateChanged: StateChanged,
+    happening.FlightSent: FlightSent,
+    happening.FlightRetransmitted: FlightRetransmitted,
+    happening.FlightReceived: FlightReceived,
+    happening.AssociationOpened: AssociationOpened,
+    happening.Rekeyed: Rekeyed,
+    happening.KeysRequested: KeysRequested,
+    happening.PortOpened: PortOpened,
+    happening.PortClosed: PortClosed,
+}
+"""Of what happens to a tunnel: the event has the same fields, and time, host and peer besides."""
 
 
 class Watcher:
@@ -92,9 +100,6 @@ class Watcher:
         self._observer = observer
         self._sending: tuple[str, Burst | None] = "", None
         self._payloads: tuple[bytes, ...] = ()
-        self._tunnels: dict[str, tuple[str, int, Association | None]] = {}
-        self._retransmissions: dict[tuple[str, Association], int] = {}  # of the flight that was sent last
-        self._ports: set[int] = set()
         self._numbered = 0  # packets so far, where nobody else numbers them
 
     def _about(self, tag: int) -> tuple[float, str, int, int]:
@@ -235,67 +240,16 @@ class Watcher:
 
     # -------------------------------------------------------------------------------------------- the tunnels
 
-    def flight_received(self, peer: str, association: Association, burst: Burst) -> None:
-        """Datagrams came in; those of a handshake are told of."""
-        if int(burst.buffer[burst.offset]) in _FLIGHTS:
-            where = self.now, self._host, peer, association
-            self._observer(FlightReceived(*where, burst.count, burst.nbytes))
-
-    def tunnel_called(
-        self,
-        tunnel: Tunnel,
-        outgoing: Sequence[Outgoing],
-        closed_ports: Iterable[int],
-        key_requests: Iterable[int],
-        *,
-        is_timer: bool = False,
-    ) -> None:
-        """A tunnel was called: what it sends, and what it has become.
-
-        Args:
-            tunnel: which one.
-            outgoing: datagrams that it sends now.
-            closed_ports, key_requests: local ports.
-            is_timer: it was called because time has passed: a flight that it sends was sent before.
-        """
-        peer = tunnel.peer.name
-        where = self.now, self._host
-        state, handshakes, in_force = self._tunnels.get(peer, (str(TunnelState.IDLE), 0, None))
-        if str(tunnel.state) != state:
-            self._observer(StateChanged(*where, peer, state, str(tunnel.state), failure=tunnel.failure))
-        for port in key_requests:
-            self._open_port(port)
-            self._observer(KeysRequested(*where, peer, port))
-        self._tell_flights(peer, outgoing, is_timer=is_timer)
-        active = None if tunnel.active is None else tunnel.active.ends
-        newest = list(tunnel.associations)[-1:]
-        if tunnel.handshakes != handshakes and newest:
-            ends, is_client = newest[0].ends, newest[0].is_client
-            self._observer(AssociationOpened(*where, peer, ends, is_client, tunnel.handshakes))
-        if active != in_force:
-            self._observer(Rekeyed(*where, peer, active, in_force))
-        self._tunnels[peer] = str(tunnel.state), tunnel.handshakes, active
-        for port in closed_ports:
-            self._ports.discard(port)
-            self._observer(PortClosed(*where, port))
-
-    def _tell_flights(self, peer: str, outgoing: Sequence[Outgoing], *, is_timer: bool) -> None:
-        where = self.now, self._host, peer
-        flights: dict[Association, list[int]] = {}
-        for out in outgoing:
-            self._open_port(out.local_port)
-            if out.datagram[0] in _FLIGHTS:
-                flights.setdefault((out.local_port, out.remote_port), []).append(len(out.datagram))
-        for ends, lengths in flights.items():
-            flight = *where, ends, len(lengths), sum(lengths)
-            retransmission = self._retransmissions.get((peer, ends), 0) + 1 if is_timer else 0
-            self._retransmissions[peer, ends] = retransmission
-            self._observer(FlightRetransmitted(*flight, retransmission) if is_timer else FlightSent(*flight))
-
-    def _open_port(self, port: int) -> None:
-        if port not in self._ports:
-            self._ports.add(port)
-            self._observer(PortOpened(self.now, self._host, port))
+    def happened(self, peer: str, happenings: Iterable[Happening]) -> None:
+        """What a call of a tunnel has caused, in order."""
+        for each in happenings:
+            kind = _EVENT_OF[type(each)]
+            words = {name: getattr(each, name) for name in type(each).__slots__}
+            if isinstance(each, happening.StateChanged):
+                words = {name: str(value) for name, value in words.items()}
+            if not isinstance(each, happening.PortOpened | happening.PortClosed):
+                words["peer"] = peer
+            self._observer(kind(self.now, self._host, **words))
 
     def flow_ended(self, direction: Direction, key: FlowKey, entry: Counts) -> None:
         """A flow has left a table, or is decided anew."""

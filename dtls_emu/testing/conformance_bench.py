@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL
 
 from dtls_emu.crypto.backend import (
@@ -21,8 +20,10 @@ from dtls_emu.crypto.backend import (
 )
 from dtls_emu.crypto.loopback import LoopbackEnd, loopback_handshake
 from dtls_emu.crypto.native import native_end
+from dtls_emu.testing.reference import open_by_reference, seal_by_reference
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.protocol import HANDSHAKE
 
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GUARD",
+    "MARKER",
     "Association",
+    "Pair",
     "assert_guards",
     "associate",
     "carry",
@@ -49,8 +52,17 @@ __all__ = [
     "sealed",
 ]
 
+MARKER: Final = b"plaintext that must not be left "
+
 GUARD: Final = 0xA5
 """Fills the room around a record; a backend that writes there writes into other packets."""
+
+
+class Pair(NamedTuple):
+    """Who seals, and who opens it."""
+
+    sealing: Backend
+    opening: Backend
 
 
 class Association(NamedTuple):
@@ -189,15 +201,9 @@ def peer_records(peer: LoopbackEnd, packets: Iterable[bytes]) -> list[bytes]:
 def repeat_final_flight(client: LoopbackEnd, server: LoopbackEnd) -> None:
     """Make the server believe that its Finished was lost: the client's comes again, as a record of its own."""
     keys = client.established().write
-    cipher, salt = AESGCM(bytes(keys.key)), bytes(keys.salt)
-    first = client.protected[0]
-    tail = b"\x16\xfe\xfd" + (len(first) - RECORD_OVERHEAD).to_bytes(2, "big")
-    finished = cipher.decrypt(
-        salt + first[RECORD_HEADER:RECORD_PREFIX], first[RECORD_PREFIX:], first[3:11] + tail
-    )
-    numbers = b"\x00\x01" + (1).to_bytes(6, "big")
-    body = cipher.encrypt(salt + numbers, finished, numbers + tail)
-    server.connection.bio_write(tail[:3] + numbers + first[11:13] + numbers + body)
+    finished = open_by_reference(keys, client.protected[0])
+    assert finished is not None
+    server.connection.bio_write(seal_by_reference(keys, finished, 1, content_type=HANDSHAKE))
     with pytest.raises(SSL.WantReadError):  # no data for us, but an answer for the client
         server.connection.recv(1)
     client.connection.bio_write(server.read_output())

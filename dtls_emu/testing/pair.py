@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dtls_emu.crypto.backend import Backend
+    from dtls_emu.tunnel.happenings import Happening
+    from dtls_emu.tunnel.outcome import Outcome
+    from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.vocabulary import DropReason
 
     Fate = Callable[[str, int, bytes], Sequence[tuple[float, bytes]]]
@@ -51,10 +54,13 @@ class Pair:
 
     Fields:
         client, server: the tunnels of alpha and beta.
+        protects: whether their backend does.
         now: the virtual time, in seconds.
         wire: every datagram sent: time, sender, local and remote port of the sender, bytes.
         received: plaintext packets that came out, by receiver.
         dropped: by receiver, then by reason.
+        key_requests: local ports for which session keys are wanted, by asking host; a test answers, and clears them.
+        happenings: what happened to each tunnel, in order, if it is observed.
     """
 
     def __init__(
@@ -65,13 +71,17 @@ class Pair:
         settings: TunnelSettings | None = None,
         server_settings: TunnelSettings | None = None,
         path_mtu: int = 1500,
+        is_observed: bool = False,
     ) -> None:
         settings = settings or TunnelSettings()
         engine = _backend(backend) if isinstance(backend, str) else backend
+        self.protects = engine.protects
         self.now = 0.0
         self.wire: list[tuple[float, str, int, int, bytes]] = []
         self.received: dict[str, list[bytes]] = {"alpha": [], "beta": []}
         self.dropped: dict[str, Counter[DropReason]] = {"alpha": Counter(), "beta": Counter()}
+        self.key_requests: dict[str, list[int]] = {"alpha": [], "beta": []}
+        self.happenings: dict[str, list[Happening]] = {"alpha": [], "beta": []}
         self._fate = fate or (lambda _sender, _number, datagram: [(_DELAY, datagram)])
         self._events: list[tuple[float, int, str, int, int, bytes]] = []
         self._order = itertools.count()
@@ -87,7 +97,7 @@ class Pair:
                 settings=knobs,
                 ports=PortAllocator(),
                 path_mtu=path_mtu,
-                on_drop=lambda reason, count, _mark: self.dropped[name].update({reason: count}),
+                is_observed=is_observed,
             )
 
         self.client = tunnel("alpha", "beta", settings)
@@ -97,20 +107,45 @@ class Pair:
     def connect(self, *names: str) -> None:
         """Traffic wants the tunnel at these ends, alpha when none is named."""
         for name in names or ("alpha",):
-            self._tunnels[name].connect(self.now)
-            self._flush(name)
+            self.carry_out(name, self._tunnels[name].connect(self.now))
+
+    def rekey(self, name: str = "alpha") -> bool:
+        """Have an end begin a fresh association; whether it does."""
+        outcome = self._tunnels[name].rekey(self.now)
+        self.carry_out(name, outcome)
+        return not outcome.is_quiet
+
+    def install(self, name: str, keys: SessionKeys) -> None:
+        """Give an end a broker's keys."""
+        self.carry_out(name, self._tunnels[name].install(keys, self.now))
+
+    def close(self, name: str = "alpha") -> None:
+        """Have an end say goodbye."""
+        self.carry_out(name, self._tunnels[name].close(self.now))
 
     def send(self, sender: str, *packets: bytes) -> None:
         """Seal packets of one size and put them on the wire."""
         burst = Burst.from_packets(packets, headroom=RECORD_PREFIX, tailroom=TAG)
-        association = self._tunnels[sender].seal(burst, self.now)
+        association, outcome = self._tunnels[sender].seal(burst, self.now)
         for row in burst.rows():
             self._put(sender, *association.ends, row.tobytes())
-        self._flush(sender)
+        self.carry_out(sender, outcome)
 
     def inject(self, receiver: str, local_port: int, remote_port: int, datagram: bytes) -> None:
         """A datagram from nowhere, with the peer's address; the ports are the receiver's view."""
         self._arrive(receiver, local_port, remote_port, datagram)
+
+    def carry_out(self, name: str, outcome: Outcome) -> None:
+        """Do what a call of an end's tunnel has caused."""
+        for burst, status in outcome.opened:
+            rows = zip(burst.rows(), status.tolist(), strict=True)
+            self.received[name] += [row.tobytes() for row, code in rows if code == 0]
+        for reason, count, _mark in outcome.dropped:
+            self.dropped[name][reason] += count
+        self.key_requests[name] += outcome.key_requests
+        self.happenings[name] += outcome.happenings
+        for out in outcome.datagrams:
+            self._put(name, out.local_port, out.remote_port, out.datagram)
 
     def freeze(self, name: str) -> None:
         """As SIGSTOP does: what arrives waits in the host's sockets, and its timers are late."""
@@ -136,8 +171,7 @@ class Pair:
                     self._arrive(receiver, local_port, remote_port, datagram)
             for name, tunnel in self._awake():
                 if tunnel.timeout() <= self.now:
-                    tunnel.handle_timeout(self.now)
-                    self._flush(name)
+                    self.carry_out(name, tunnel.handle_timeout(self.now))
         self.now = until
 
     def _next_moment(self) -> float:
@@ -146,10 +180,6 @@ class Pair:
 
     def _awake(self) -> list[tuple[str, Tunnel]]:
         return [(name, tunnel) for name, tunnel in self._tunnels.items() if name not in self._frozen]
-
-    def _flush(self, name: str) -> None:
-        for out in self._tunnels[name].take_outgoing():
-            self._put(name, out.local_port, out.remote_port, out.datagram)
 
     def _put(self, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
         self.wire.append((self.now, sender, local_port, remote_port, datagram))
@@ -163,13 +193,8 @@ class Pair:
     def _arrive(self, receiver: str, local_port: int, remote_port: int, datagram: bytes) -> None:
         if not datagram:
             return
-        tunnel = self._tunnels[receiver]
-        for burst, status in tunnel.receive(
-            Burst.from_packets([datagram]), local_port, remote_port, self.now
-        ):
-            rows = zip(burst.rows(), status.tolist(), strict=True)
-            self.received[receiver] += [row.tobytes() for row, code in rows if code == 0]
-        self._flush(receiver)
+        burst = Burst.from_packets([datagram])
+        self.carry_out(receiver, self._tunnels[receiver].receive(burst, local_port, remote_port, self.now))
 
 
 _backend = cache(load)

@@ -21,7 +21,13 @@ BACKEND_OPTION: Final = "--dtls-emu-backend"
 NO_BACKEND: Final = object()
 """The parameter of a test that none of the chosen backends is for: it is deselected, not skipped."""
 
-pytest.register_assert_rewrite("dtls_emu.testing.conformance", "dtls_emu.testing.conformance_bench")
+pytest.register_assert_rewrite(
+    "dtls_emu.testing.conformance",
+    "dtls_emu.testing.conformance_bench",
+    "dtls_emu.testing.conformance_native",
+    "dtls_emu.testing.conformance_peers",
+    "dtls_emu.testing.conformance_records",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,64 +22,45 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
-
-import numpy as np
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dtls_emu.events import Sent, observer_of
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.simulation.cloud import Cloud
+from dtls_emu.testing.nonce_ledger import NonceLedger
+from dtls_emu.testing.packet_windows import WINDOW, PacketWindows
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.star import Star
 from dtls_emu.testing.wire import Wire
-from dtls_emu.tunnel import handshake
+from dtls_emu.tunnel import openssl_driver
 from dtls_emu.tunnel.session_keys import SessionKeys
 from dtls_emu.vocabulary import FirstPacket, Verdict
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.inspect import PacketClass, key_of, unpack_key
-from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_HEADER, RECORD_PREFIX, TAG
-from dtls_emu.wire.record import HANDSHAKE, HANDSHAKE_HEADER, pull_records_untrusted
+from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_PREFIX
+from dtls_emu.wire.record import HANDSHAKE_HEADER, pull_records_untrusted
 from dtls_emu.wire.vxlan import pull_encapsulation_untrusted
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from numpy.typing import NDArray
-
     from dtls_emu.crypto.backend import TrafficKeys
     from dtls_emu.events import Event
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect
+    from dtls_emu.testing.packet_windows import Route
     from dtls_emu.wire.burst import Burst
-    from dtls_emu.wire.record import RecordView
 
 
 __all__ = ["WireWatch", "watching"]
 
-Route = tuple[object, object]
-"""Sender and receiver of a datagram, each with its port: a hint which key is in use, nothing more."""
-
-_WINDOW: Final = 8
-"""Bytes compared at once. Packets are remembered in steps of so many, so 16 in a row always hold one."""
-
-_TELLING: Final = 4
-"""Different byte values in a window that says something: runs of zeros are everywhere."""
-
 _BATCH: Final = 1 << 22
 """Bytes that may wait to be compared."""
-
-_SPARSE: Final = 16
-"""Slots for each window in the table that tells most of the others apart at once."""
-
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-"""Odd, and close to 2^64 over the golden ratio: neighbours spread over the table (Knuth 6.4)."""
 
 
 class WireWatch:
@@ -91,6 +72,7 @@ class WireWatch:
         datagrams: seen on fabrics.
         records: protected records among them, each verified.
         clear: datagrams on the VXLAN port of a simulated fabric, by mark.
+        nonces: keys, and what was sealed under them.
     """
 
     def __init__(self) -> None:
@@ -99,12 +81,11 @@ class WireWatch:
         self.datagrams = 0
         self.records = 0
         self.clear: Counter[int] = Counter()
+        self.nonces = NonceLedger()
         self._cards: dict[str, Card] = {}
         self._permitted: Counter[bytes] = Counter()  # datagrams in clear that a card had reason to send
         self._decisions: dict[tuple[Topology, str, object, bool], tuple[Verdict, bool]] = {}
-        self._keys: dict[bytes, _Key] = {}
-        self._key_of: dict[Route, _Key] = {}
-        self._windows = _Windows()
+        self._windows = PacketWindows()
 
     def check(self) -> None:
         """Fail if anything was found.
@@ -161,8 +142,7 @@ class WireWatch:
 
     def learn(self, keys: Iterable[TrafficKeys]) -> None:
         """Keys have been made."""
-        for each in keys:
-            self._keys.setdefault(bytes(each.key), _Key(each))
+        self.nonces.learn(keys)
 
     def see(self, route: Route, datagram: bytes, *, port: int) -> None:
         """A datagram is put on a fabric, from this UDP port of its sender, who protects."""
@@ -179,7 +159,8 @@ class WireWatch:
             self._windows.look_at(route, bytes(record.record[clear:]))
             rest = datagram[len(datagram) - record.trailing :] if record.trailing else b""
             if record.header.epoch:
-                self._see_protected(route, record)
+                self.records += 1
+                self.violations += self.nonces.see(route, bytes(record.record))
         self._windows.look_at(route, rest)
         if self._windows.waiting > _BATCH:
             self._compare()
@@ -229,31 +210,9 @@ class WireWatch:
             return ""
         return f"{where}, an encrypted flow"
 
-    def _see_protected(self, route: Route, record: RecordView) -> None:
-        self.records += 1
-        raw = bytes(record.record)
-        key = self._key_of.get(route)
-        if key is None or not key.verifies(raw):
-            key = next((each for each in reversed(self._keys.values()) if each.verifies(raw)), None)
-            if key is None:
-                self.violations.append(f"{route}: a protected record that none of our keys opens")
-                return
-            self._key_of[route] = key
-        number = raw[3:11]
-        nonce = raw[RECORD_HEADER:RECORD_PREFIX]
-        # OpenSSL's own Finished, sent again as it is by the backend that leaves numbering to OpenSSL.
-        if raw[0] == HANDSHAKE and nonce != number and key.finished == raw:
-            return
-        if raw[0] == HANDSHAKE:
-            key.finished = raw
-        for used, value, what in ((key.nonces, nonce, "nonce"), (key.numbers, number, "record number")):
-            if value in used:
-                self.violations.append(f"{route}: {what} {value.hex()} twice under one key")
-            used.add(value)
-
     def _compare(self) -> None:
         self.violations += [
-            f"{route}: {_WINDOW} bytes and more of a packet in clear" for route in self._windows.compare()
+            f"{route}: {WINDOW} bytes and more of a packet in clear" for route in self._windows.compare()
         ]
 
 
@@ -274,7 +233,7 @@ def watching() -> Iterator[WireWatch]:
         around(Star, "_carry_out", _around_carrying)
         around(Pair, "send", _around_send)
         around(Pair, "_put", _around_put)
-        around(handshake, "traffic_keys", _around_keys)
+        around(openssl_driver, "traffic_keys", _around_keys)
         around(SessionKeys, "established", _around_session)
         yield watch
 
@@ -329,7 +288,7 @@ def _around_transmit(watch: WireWatch, original: Callable[..., None]) -> Callabl
 
 def _around_send(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
     def send(pair: Pair, sender: str, *packets: bytes) -> None:
-        if pair._tunnels[sender]._backend.protects:  # noqa: SLF001  # a pair is all test
+        if pair.protects:
             watch.offer(packets)
         original(pair, sender, *packets)
 
@@ -338,7 +297,7 @@ def _around_send(watch: WireWatch, original: Callable[..., None]) -> Callable[..
 
 def _around_put(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
     def put(pair: Pair, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
-        if pair._tunnels[sender]._backend.protects:  # noqa: SLF001  # a pair is all test
+        if pair.protects:
             watch.see(((sender, local_port), remote_port), datagram, port=local_port)
         original(pair, sender, local_port, remote_port, datagram)
 
@@ -361,122 +320,3 @@ def _around_session(watch: WireWatch, original: Callable[..., Any]) -> Callable[
         return result
 
     return established
-
-
-class _Key:
-    """One traffic key.
-
-    Fields:
-        nonces, numbers: those used so far.
-        finished: the last handshake record under it.
-    """
-
-    __slots__ = ("_cipher", "_salt", "finished", "nonces", "numbers")
-
-    def __init__(self, keys: TrafficKeys) -> None:
-        self._cipher = AESGCM(bytes(keys.key))
-        self._salt = bytes(keys.salt)
-        self.nonces: set[bytes] = set()
-        self.numbers: set[bytes] = set()
-        self.finished = b""
-
-    def verifies(self, record: bytes) -> bool:
-        """Whether the record was sealed under this key (RFC 5246 6.2.3.3, RFC 5288 3)."""
-        length = len(record) - RECORD_PREFIX - TAG
-        if length < 0:
-            return False
-        additional = record[3:11] + record[:3] + length.to_bytes(2, "big")
-        nonce = self._salt + record[RECORD_HEADER : RECORD_HEADER + EXPLICIT_NONCE]
-        try:
-            self._cipher.decrypt(nonce, record[RECORD_PREFIX:], additional)
-        except InvalidTag:
-            return False
-        return True
-
-
-class _Sighting(NamedTuple):
-    route: Route
-    start: int
-
-
-class _Windows:
-    """Windows of packets, to be looked for in datagrams. Both wait until there are many: it is cheaper then.
-
-    Fields:
-        waiting: bytes that wait.
-    """
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self._packets: list[bytes] = []
-        self._sightings: list[_Sighting] = []
-        self._bodies = bytearray()
-        self._table = np.zeros(1 << 12, np.bool_)
-        self._known: NDArray[np.uint64] = np.zeros(0, np.uint64)
-
-    def remember(self, packet: bytes) -> None:
-        """These bytes are nobody's business."""
-        self._packets.append(packet)
-        self.waiting += len(packet)
-
-    def look_at(self, route: Route, body: bytes) -> None:
-        """These bytes are on a fabric."""
-        if len(body) >= _WINDOW:
-            self._sightings.append(_Sighting(route, len(self._bodies)))
-            self._bodies += body
-            self.waiting += len(body)
-
-    def compare(self) -> list[Route]:
-        """Where windows of packets have been seen, each datagram once."""
-        self._learn()
-        found: list[Route] = []
-        if self._bodies:
-            windows = _every_window(np.frombuffer(bytes(self._bodies), np.uint8))
-            at = np.flatnonzero(self._table[self._slots(windows)])
-            at = at[self._knows(windows[at])]
-            starts = [sighting.start for sighting in self._sightings]
-            hits = np.searchsorted(starts, at, side="right") - 1
-            found = [self._sightings[hit].route for hit in dict.fromkeys(hits.tolist())]
-        self._bodies = bytearray()
-        self._sightings = []
-        self.waiting = 0
-        return found
-
-    def _learn(self) -> None:
-        """Enter the windows of the packets that wait."""
-        grids = [np.frombuffer(each, np.uint64, len(each) // _WINDOW) for each in self._packets]
-        # The end of a packet may not fill a window of the grid.
-        grids += [np.frombuffer(each[-_WINDOW:], np.uint64) for each in self._packets if len(each) >= _WINDOW]
-        self._packets = []
-        if not grids:
-            return
-        fresh = np.concatenate(grids)
-        ordered = np.sort(fresh.view(np.uint8).reshape(-1, _WINDOW), axis=1)
-        telling = np.count_nonzero(ordered[:, 1:] != ordered[:, :-1], axis=1) + 1 >= _TELLING
-        fresh = fresh[telling]
-        # Not np.unique, which hashes: sorting is ten times as fast where most repeat.
-        both = np.sort(np.concatenate([self._known, fresh]))
-        self._known = both[np.flatnonzero(np.diff(both, prepend=~both[:1]))]
-        if len(self._known) * _SPARSE > len(self._table):
-            self._table = np.zeros(1 << (len(self._known) * _SPARSE).bit_length(), np.bool_)
-            fresh = self._known
-        self._table[self._slots(fresh)] = True
-
-    def _slots(self, windows: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        bits = len(self._table).bit_length() - 1
-        return (windows * _GOLDEN) >> np.uint64(64 - bits)
-
-    def _knows(self, windows: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        if not len(self._known):
-            return np.zeros(len(windows), np.bool_)
-        at = np.minimum(np.searchsorted(self._known, windows), len(self._known) - 1)
-        same: NDArray[np.bool_] = self._known[at] == windows
-        return same
-
-
-def _every_window(data: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    windows: NDArray[np.uint64] = np.empty(len(data) - _WINDOW + 1, np.uint64)
-    for shift in range(min(_WINDOW, len(windows))):
-        part = windows[shift::_WINDOW]
-        part[:] = np.frombuffer(data.data, np.uint64, len(part), shift)
-    return windows

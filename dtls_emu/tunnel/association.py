@@ -16,6 +16,7 @@ import numpy as np
 
 from dtls_emu.crypto.framing import grow_to_records, shrink_to_packets
 from dtls_emu.crypto.native import native_end
+from dtls_emu.crypto.single import open_record, seal_record
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.tunnel.record_kernels import (
     CLOSED,
@@ -29,8 +30,7 @@ from dtls_emu.tunnel.record_kernels import (
     open_burst,
     seal_burst,
 )
-from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
+from dtls_emu.wire.overhead import RECORD_OVERHEAD
 from dtls_emu.wire.record import (
     ALERT,
     APPLICATION_DATA,
@@ -48,8 +48,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend, Established
-    from dtls_emu.tunnel.handshake import Finished
+    from dtls_emu.tunnel.finished import Finished
     from dtls_emu.tunnel.settings import TunnelSettings
+    from dtls_emu.wire.burst import Burst
 
 
 __all__ = ["Association"]
@@ -80,7 +81,7 @@ class Association:
         self,
         established: Established,
         backend: Backend,
-        finished: Finished,
+        finished: Finished | None,
         settings: TunnelSettings,
         *,
         is_client: bool,
@@ -199,7 +200,7 @@ class Association:
         return status, opened
 
     def count_failures(self, status: NDArray[np.uint8]) -> None:
-        """Enter in the books that records did not verify."""
+        """Count the records that did not verify."""
         self.failed_authentications += int(np.count_nonzero(status == RowStatus.AUTH_FAILED))
 
     def _seal_by_call(self, burst: Burst) -> None:
@@ -216,7 +217,7 @@ class Association:
         self.sealer.seal(burst, first)
 
     def _open_by_call(self, burst: Burst, status: NDArray[np.uint8]) -> int:
-        """Likewise. How many rows are OK."""
+        """Check and open with a backend that is called from Python. How many rows are OK."""
         buffer, stride, count = burst.buffer, burst.stride, burst.count
         window = self.window.state
         candidates = check_records(buffer, stride, count, burst.size, burst.last, self.epoch, window, status)
@@ -242,14 +243,12 @@ class Association:
         fresh = self.window.check(sequence)
         if fresh is not RowStatus.OK:
             return fresh, b""
-        burst = Burst.from_packets([record])
-        status = np.zeros(1, np.uint8)
-        self.opener.open(burst, status)
-        if status[0]:
+        verdict, plaintext = open_record(self.opener, record)
+        if verdict is RowStatus.OK:
+            self.window.update(sequence)
+        else:
             self.failed_authentications += 1
-            return RowStatus(int(status[0])), b""
-        self.window.update(sequence)
-        return RowStatus.OK, burst.row(0).tobytes()
+        return verdict, plaintext
 
     def final_flight(self) -> bytes:
         """Our last flight again: ChangeCipherSpec in clear, and our Finished sealed under a new number.
@@ -257,7 +256,7 @@ class Association:
         The peer repeats its flight when it did not get ours (RFC 6347 4.2.4). Empty for a broker's keys, where
         there was no flight.
         """
-        if not self._finished.message:
+        if self._finished is None:
             return b""
         sealed = self._seal_control(HANDSHAKE, self._finished.message)
         if not sealed:
@@ -286,7 +285,4 @@ class Association:
         if self.closed or sequence >= self._control_end:
             return b""
         self.next_sequence += 1
-        burst = Burst.allocate(len(payload), headroom=RECORD_PREFIX, tailroom=TAG)
-        burst.row(0)[:] = np.frombuffer(payload, np.uint8)
-        self.sealer.seal(burst, sequence, content_type)
-        return burst.row(0).tobytes()
+        return seal_record(self.sealer, content_type, sequence, payload)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dtls_emu.tunnel.association import Association
-    from dtls_emu.tunnel.attempts import Ends
+    from dtls_emu.tunnel.outcome import Ends
 
 
 __all__ = ["Associations"]
@@ -27,6 +27,10 @@ _DEPARTED: Final = 8
 _MOST_HELD: Final = 4
 """Associations that are not drained. Two are enough in a rekey; the others are for rekeys whose outcome never
 became known because the network lost everything behind it."""
+
+_MOST_ALIVE: Final = 256
+"""Associations that are held or drained. A drained one goes after seconds; but a broker's keys may come a thousand
+times a second, each set worn out before the peer has heard of the one before. One is some 6 KB."""
 
 
 class Associations:
@@ -74,12 +78,6 @@ class Associations:
                 return other is not self.active
         return False
 
-    @property
-    def successor(self) -> Association | None:
-        """The newest one, if it does not seal yet."""
-        newest = next(reversed(self._alive.values()), None)
-        return newest if newest is not None and self.is_successor(newest) else None
-
     def drain_older(self, association: Association, until: float) -> None:
         """The peer was heard on this one: it has left those that are older."""
         for ends, other in self._alive.items():
@@ -110,14 +108,22 @@ class Associations:
         self.active = held[-1] if held else None
         return self.active is not None
 
-    def surplus(self) -> Association | None:
-        """One that is too many, and least likely to be used by the peer; None when there is room for all."""
+    def drain_surplus(self, until: float) -> None:
+        """Where too many are held, drain those that are least likely to be used by the peer."""
         held = [each for ends, each in self._alive.items() if ends not in self._draining]
-        if len(held) <= _MOST_HELD:
-            return None
         heard = [each for each in held if each.confirmed]
         needed = {self.active, held[-1], *heard[-1:]}
-        return next(each for each in held if each not in needed)
+        spare = [each for each in held if each not in needed]
+        for each in spare[: max(len(held) - _MOST_HELD, 0)]:
+            self._draining[each.ends] = until
+
+    def beyond_count(self) -> list[Association]:
+        """Those that are drained, are too many all the same, and have the least time left."""
+        number = len(self._alive) - _MOST_ALIVE
+        if number <= 0:
+            return []
+        soonest = sorted(self._draining, key=self._draining.__getitem__)
+        return [self._alive[ends] for ends in soonest[:number]]
 
     def discard(self, association: Association, *, remember: bool = True) -> None:
         """Overwrite its keys; at most that its ends were in use is remembered, for a while."""

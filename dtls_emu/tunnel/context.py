@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from OpenSSL import SSL, crypto
 
+from dtls_emu.wire.protocol import DTLS_1_2
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.authority import HostCredentials
 
 
-__all__ = ["ALPN", "DTLS_1_2", "Contexts", "build_contexts"]
+__all__ = ["ALPN", "SUITE", "Contexts", "build_contexts"]
 
-DTLS_1_2: Final = 0xFEFD
 SUITE: Final = b"ECDHE-ECDSA-AES256-GCM-SHA384"
 ALPN: Final = b"dtls-emu/1"
 

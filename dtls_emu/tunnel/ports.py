@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from dtls_emu.tunnel.happenings import PortOpened
 
 
-__all__ = ["DYNAMIC_PORTS", "PORT_TRIES", "PortAllocator"]
+if TYPE_CHECKING:
+    from dtls_emu.tunnel.journal import Journal
+
+
+__all__ = ["DYNAMIC_PORTS", "PORT_TRIES", "LocalPorts", "PortAllocator"]
 
 _FIRST: Final = 49_152
 _LAST: Final = 65_535
@@ -45,3 +51,31 @@ class PortAllocator:
 
     def _step(self) -> None:
         self._next = _FIRST if self._next >= _LAST else self._next + 1
+
+
+class LocalPorts:
+    """The local ports of one tunnel.
+
+    Args:
+        allocator: of the whole card.
+        service_port: where handshakes are answered; it is never given back.
+        journal: is told of each port that is no longer in use.
+    """
+
+    def __init__(self, allocator: PortAllocator, service_port: int, journal: Journal) -> None:
+        self._allocator = allocator
+        self._service_port = service_port
+        self._journal = journal
+
+    def take(self) -> int:
+        """A port that is not in use."""
+        port = self._allocator.take()
+        if self._journal.is_observed:
+            self._journal.note(PortOpened(port))
+        return port
+
+    def release(self, port: int) -> None:
+        """An attempt or an association does not need this port any more; nothing happens to the service port."""
+        if port != self._service_port:
+            self._allocator.give_back(port)
+            self._journal.close_port(port)

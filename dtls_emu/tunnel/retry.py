@@ -18,13 +18,15 @@ class Retry:
 
     Fields:
         at: when the next attempt may begin, in seconds.
+        believed_until: until when a failure says something of the peer. Behind that nobody has wanted the tunnel for
+            as long as the pause was, or there would have been another attempt.
         is_wanted: packets wait: the next attempt begins by itself, and not with the next packet.
     """
 
-    __slots__ = ("_hinted_at", "_longest", "_pause", "_shortest", "at", "is_wanted")
+    __slots__ = ("_hinted_at", "_longest", "_pause", "_shortest", "at", "believed_until", "is_wanted")
 
     def __init__(self, settings: TunnelSettings) -> None:
-        self.at = 0.0
+        self.at = self.believed_until = 0.0
         self.is_wanted = False
         self._shortest, self._longest = settings.retry_backoff, settings.longest_backoff
         self._pause = self._shortest
@@ -33,6 +35,7 @@ class Retry:
     def failed(self, now: float) -> None:
         """An attempt failed. Nothing waits for the next one: the card has been told, and lets packets go."""
         self.at = now + self._pause
+        self.believed_until = self.at + self._pause
         self._pause = min(self._pause * 2, self._longest)
         self.is_wanted = False
 

@@ -46,6 +46,10 @@ class SessionKeys:
         half = _KEY + _SALT
         initiator = TrafficKeys(material[:_KEY], material[_KEY:half])
         responder = TrafficKeys(material[half : half + _KEY], material[half + _KEY :])
-        material[:] = bytes(SESSION_KEY_BYTES)
+        self.discard()
         write, read = (initiator, responder) if is_initiator else (responder, initiator)
         return Established(write, read, epoch=1, next_sequence=0)
+
+    def discard(self) -> None:
+        """Overwrite `material`."""
+        self.material[:] = bytes(len(self.material))

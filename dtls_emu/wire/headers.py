@@ -34,7 +34,6 @@ __all__ = [
     "MAX_PACKET",
     "MF_OR_OFFSET",
     "MORE_FRAGMENTS",
-    "NO_NEXT_HEADER",
     "ROUTING",
     "SUM_IN_FIELD",
     "TCP",
@@ -60,7 +59,6 @@ ICMP: Final = 1
 TCP: Final = 6
 UDP: Final = 17
 ICMPV6: Final = 58
-NO_NEXT_HEADER: Final = 59
 
 ICMP_ECHO: Final = 8  # RFC 792
 ICMP_ECHO_REPLY: Final = 0

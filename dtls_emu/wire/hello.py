@@ -42,8 +42,6 @@ EXTENDED_MASTER_SECRET: Final = 0x0017  # RFC 7627 5.1
 RENEGOTIATION_INFO: Final = 0xFF01  # RFC 5746 3.2
 _RENEGOTIATION_SCSV: Final = 0x00FF  # RFC 5746 3.3: a suite that stands for the extension
 
-MAX_COOKIE: Final = 255  # RFC 6347 4.2.1
-
 MAX_HELLO: Final = MAX_PLAINTEXT - HANDSHAKE_HEADER
 """Bytes of a hello that is put together: as one record can hold. Ours are under 200."""
 

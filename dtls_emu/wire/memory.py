@@ -44,7 +44,6 @@ __all__ = [
     "store_u16_native",
     "store_u32_be",
     "store_u32_native",
-    "store_u48_be",
     "store_u64_be",
     "times_at",
     "words_at",
@@ -208,7 +207,6 @@ store_u16_be: Store = _store("store_u16_be", 16)
 store_u16_native: Store = _store("store_u16_native", 16, swap=False)
 store_u32_be: Store = _store("store_u32_be", 32)
 store_u32_native: Store = _store("store_u32_native", 32, swap=False)
-store_u48_be: Store = _store("store_u48_be", 16, 32)
 store_u64_be: Store = _store("store_u64_be", 64)
 
 bytes_at: Maker = _array_at("bytes_at", types.uint8)

@@ -109,7 +109,6 @@ class Target(Pair):
     def restart(self, name: str) -> None:
         """A host loses its memory: a new tunnel in the place of the old one, its ports from the beginning."""
         fresh = Pair()._tunnels[name]
-        fresh._drop = lambda reason, count, _mark: self.dropped[name].update({reason: count})
         self._tunnels[name] = fresh
         setattr(self, "client" if name == "alpha" else "server", fresh)
 

@@ -76,7 +76,7 @@ def test_hellos_without_a_cookie_keep_nothing_and_are_not_amplified(make_target)
     alive = attempts_alive()
     came, went = flood(target, ((20_000 + number, hello) for number in range(10_000)))
     assert went <= came
-    assert target.server._attempts.running == {}
+    assert target.server.key_source.running == {}
     assert attempts_alive() <= alive
     assert target.server.state is TunnelState.UP
     assert target.server.timeout() > target.now
@@ -95,17 +95,16 @@ def test_hellos_with_good_cookies_are_answered_up_to_the_limit(make_target):
         cookie = target.wire[sent][4][HELLO_VERIFY_HEAD:]
         flooding.append((20_000 + number, with_cookie(hello, cookie)))
     flood(target, flooding)
-    assert len(target.server._attempts.running) == LIMIT
+    assert len(target.server.key_source.running) == LIMIT
     assert attempts_alive() <= alive + LIMIT
     assert target.dropped["beta"] == {DropReason.HALF_OPEN_LIMIT: 500 - LIMIT}
     target.chat(5)
     target.run(until=target.now + TunnelSettings().handshake_deadline)
-    assert target.server._attempts.running == {}
+    assert target.server.key_source.running == {}
     assert attempts_alive() <= alive
     assert target.server.state is TunnelState.UP
     target.chat(5)
-    assert target.client.rekey(target.now)
-    target._flush("alpha")
+    assert target.rekey("alpha")
     target.run(until=target.now + 1)
     assert target.client.handshakes == 2
     target.chat(5)
@@ -119,7 +118,7 @@ def test_attempts_from_many_hosts_are_limited_over_the_whole_card(make_cards):
     card = target.cards["h2"]
     for tunnel in card.tunnels.values():
         # A limit of each that together is above the card's.
-        tunnel._attempts._settings = replace(tunnel._attempts._settings, half_open_limit=limit)
+        tunnel.key_source._settings = replace(tunnel.key_source._settings, half_open_limit=limit)
     target.cut = True
     for number in range(limit):
         for host in ("1", "3"):
@@ -127,15 +126,15 @@ def test_attempts_from_many_hosts_are_limited_over_the_whole_card(make_cards):
             target.inject("h2", source, PORT, hello)
             cookie = target.datagrams[-1][-1][HELLO_VERIFY_HEAD:]
             target.inject("h2", source, PORT, with_cookie(hello, cookie))
-    running = {name: len(tunnel._attempts.running) for name, tunnel in card.tunnels.items()}
+    running = {name: len(tunnel.key_source.running) for name, tunnel in card.tunnels.items()}
     assert sum(running.values()) == limit
     assert min(running.values()) > limit / 3
     assert target.drops_at("h2") == {DropReason.HALF_OPEN_LIMIT: limit}
     target.cut = False
     target.talk(5)
     target.wait(until=target.now + TunnelSettings().handshake_deadline)
-    assert {len(tunnel._attempts.running) for tunnel in card.tunnels.values()} == {0}
-    assert card.tunnels["h1"]._attempts._half_open.count == 0
+    assert {len(tunnel.key_source.running) for tunnel in card.tunnels.values()} == {0}
+    assert card.tunnels["h1"].key_source._half_open.count == 0
     target.talk(5)
 
 
@@ -147,10 +146,10 @@ def test_the_same_hello_over_and_over_is_one_attempt(make_target):
     )
     assert local == PORT
     came, went = flood(target, ((remote, hello) for _ in range(1000)))
-    assert len(target.server._attempts.running) == 1
+    assert len(target.server.key_source.running) == 1
     assert went <= came
     target.run(until=target.now + 60)
-    assert target.server._attempts.running == {}
+    assert target.server.key_source.running == {}
     assert target.server.active.ends == (PORT, remote)
     target.chat(5)
 
@@ -175,7 +174,7 @@ def test_a_flood_against_a_running_attempt_is_noise(make_target, seconds):
             target.inject("alpha", *ports, datagram)
             target.inject("beta", *ports[::-1], datagram)
     for tunnel in (target.client, target.server):
-        for attempt in tunnel._attempts.running.values():
+        for attempt in tunnel.key_source.running.values():
             assert len(attempt.early) <= TunnelSettings().early_records
     target.run(until=20)
     assert (target.client.state, target.server.state) == (TunnelState.UP, TunnelState.UP)
@@ -238,6 +237,6 @@ def test_a_flood_from_one_host_of_the_lab_leaves_the_tunnels_of_others_alone(mak
         target.inject("h2", ("10.255.0.3", 20_000 + number), PORT, hello)
     target.cut = False
     card = target.cards["h2"]
-    assert card.tunnels["h3"]._attempts.running == {}
+    assert card.tunnels["h3"].key_source.running == {}
     assert card.tunnels["h1"].state is TunnelState.UP
     target.talk(10)

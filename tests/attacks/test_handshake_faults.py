@@ -52,10 +52,10 @@ def shake_hands(make_target, mtu, fate):
     for until in (DEADLINE + 0.1, 2 * DEADLINE + 0.2):  # the server's attempt begins when the hello arrives
         target.run(until=until)
         for tunnel in (target.client, target.server):
-            open_since = [target.now - attempt.started_at for attempt in tunnel._attempts.running.values()]
+            open_since = [target.now - attempt.started_at for attempt in tunnel.key_source.running.values()]
             assert max(open_since, default=0) <= DEADLINE
             assert tunnel.failure or tunnel.state is not TunnelState.BACKING_OFF
-    assert (target.client._attempts.running, target.server._attempts.running) == ({}, {})
+    assert (target.client.key_source.running, target.server.key_source.running) == ({}, {})
     return target
 
 

@@ -51,8 +51,7 @@ def test_a_session_again_after_its_end_delivers_nothing(make_target, order):
     target = make_target().up()
     target.chat(100)
     recorded = target.recorded("alpha")
-    target.client.close(target.now)
-    target._flush("alpha")
+    target.close("alpha")
     target.run(until=target.now + 5)
     assert replay(target, order(recorded)) == 0
     target.run(until=60)
@@ -66,8 +65,7 @@ def test_records_from_before_a_rekey_deliver_nothing(make_target, order):
     target = make_target().up()
     target.chat(100)
     recorded = target.recorded("alpha")
-    assert target.client.rekey(target.now)
-    target._flush("alpha")
+    assert target.rekey("alpha")
     target.run(until=target.now + 1)
     target.chat(100)
     ports = target.server.active.ends
@@ -119,8 +117,7 @@ def test_a_network_that_repeats_everything_delivers_everything_once(make_target,
         target.send("alpha", target.packet())
         target.send("beta", target.packet())
         if round_ == 100:
-            target.client.rekey(target.now)
-            target._flush("alpha")
+            target.rekey("alpha")
         target.run(until=target.now + 0.003)
     target.run(until=target.now + 1)
     assert target.client.handshakes == 2

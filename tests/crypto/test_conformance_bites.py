@@ -13,13 +13,13 @@ from dtls_emu.crypto.backend import APPLICATION_DATA, MAX_SEQUENCE, Established,
 from dtls_emu.crypto.native import NativeEnd
 from dtls_emu.crypto.pyca import CryptographyBackend
 from dtls_emu.testing.conformance import (
-    Pair,
     TestContract,
     TestForgeries,
     TestNative,
     TestPeers,
     TestVectors,
 )
+from dtls_emu.testing.conformance_bench import Pair
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 

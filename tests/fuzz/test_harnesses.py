@@ -91,7 +91,7 @@ native = pytest.mark.ipsec_mb
 
 FAULTS = [
     pytest.param("card_datagrams", "dtls_emu.tunnel.association.open_burst", forgets_what_came, marks=native),
-    ("card_datagrams", "dtls_emu.tunnel.attempts.pull_client_hello_untrusted", raises),
+    ("card_datagrams", "dtls_emu.tunnel.handshake_keys.pull_client_hello_untrusted", raises),
     ("card_datagrams", "dtls_emu.nic.ingress.Ingress.drop", nothing),
     ("card_datagrams", "dtls_emu.tunnel.association.Association.final_flight", raises),
     (
@@ -108,14 +108,14 @@ FAULTS = [
         lambda egress, flow, burst, effects, _now: egress._send_clear(flow, burst, effects),
     ),
     ("card_frames", "dtls_emu.nic.egress.packet_too_big", raises),
-    ("card_frames", "dtls_emu.tunnel.tunnel.Tunnel._fail", nothing),
+    ("card_frames", "dtls_emu.tunnel.succession.Succession.fail_attempt", nothing),
     ("card_datagrams", "dtls_emu.testing.offloaded.count_delivery", delivers_without_counting),
     pytest.param("card_frames", "dtls_emu.testing.offloaded.seal_out", spends_a_number_twice, marks=native),
     ("card_frames", "dtls_emu.nic.offload.fast_path.FastPath.offload_out", offloads_to_the_way_in_clear),
     ("card_datagrams", "dtls_emu.nic.offload.fast_path.FastPath.offload_in", believes_whatever_is_in_clear),
-    ("tunnel_datagrams", "dtls_emu.tunnel.tunnel.Tunnel._fail", nothing),
-    ("tunnel_datagrams", "dtls_emu.tunnel.handshake.Handshake._are_plausible", lambda *_: True),
-    ("tunnel_datagrams", "dtls_emu.tunnel.handshake._openssl_reason", raises),
+    ("tunnel_datagrams", "dtls_emu.tunnel.succession.Succession.fail_attempt", nothing),
+    ("tunnel_datagrams", "dtls_emu.tunnel.handshake.are_plausible", lambda *_: True),
+    ("tunnel_datagrams", "dtls_emu.tunnel.openssl_driver._reason", raises),
     ("lab_files", "dtls_emu.lab.loader.check_lab", raises),
     ("lab_files", "dtls_emu.lab.pcap._ETHERNET_HEADER", None),
 ]

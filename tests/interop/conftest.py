@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dtls_emu.crypto.authority import HostCredentials
+    from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.vocabulary import DropReason
 
 
@@ -121,7 +122,6 @@ class Endpoint:
             ),
             ports=FreePorts(self._bind),
             path_mtu=1228,
-            on_drop=self._count,
         )
 
     @property
@@ -143,40 +143,40 @@ class Endpoint:
 
     def connect(self) -> None:
         """Begin a handshake."""
-        self.tunnel.connect(self.now)
+        self._carry_out(self.tunnel.connect(self.now))
         self.until(lambda: self.tunnel.state is TunnelState.UP)
 
     def send(self, *packets: bytes) -> None:
         """Seal packets, each in a record, and send them."""
         for packet in packets:
             burst = Burst.from_packets([packet], headroom=RECORD_PREFIX, tailroom=TAG)
-            association = self.tunnel.seal(burst, self.now)
+            association, outcome = self.tunnel.seal(burst, self.now)
             self._put(*association.ends, burst.row(0).tobytes())
-        self._flush()
+            self._carry_out(outcome)
 
     def rekey(self) -> None:
         """Begin a fresh association beside the live one, and wait until it seals."""
         before = self.tunnel.handshakes
-        assert self.tunnel.rekey(self.now)
+        outcome = self.tunnel.rekey(self.now)
+        assert not outcome.is_quiet
+        self._carry_out(outcome)
         self.until(lambda: self.tunnel.handshakes == before + 1 and self.tunnel.state is TunnelState.UP)
 
     def close(self) -> None:
         """Say goodbye, and wait until the other side has answered or its time is over."""
-        self.tunnel.close(self.now)
+        self._carry_out(self.tunnel.close(self.now))
         self.until(lambda: self.tunnel.state is TunnelState.CLOSED)
 
     def until(self, condition: Callable[[], object]) -> None:
         """Let datagrams and time pass until something is so."""
         give_up = self.now + PATIENCE
-        self._flush()
         while not condition():
             assert self.now < give_up, self._account()
             wait = min(self.tunnel.timeout(), give_up) - self.now
             for key, _ in self._selector.select(max(wait, 0.0)):
                 key.data()
             if self.tunnel.timeout() <= self.now:
-                self.tunnel.handle_timeout(self.now)
-            self._flush()
+                self._carry_out(self.tunnel.handle_timeout(self.now))
 
     def shut(self) -> None:
         """Close the sockets."""
@@ -200,12 +200,16 @@ class Endpoint:
             self.lost.append(datagram)
             return
         self.heard.append(datagram)
-        for burst, status in self.tunnel.receive(Burst.from_packets([datagram]), port, remote, self.now):
+        burst = Burst.from_packets([datagram])
+        self._carry_out(self.tunnel.receive(burst, port, remote, self.now))
+
+    def _carry_out(self, outcome: Outcome) -> None:
+        for burst, status in outcome.opened:
             rows = zip(burst.rows(), status.tolist(), strict=True)
             self.received += [row.tobytes() for row, code in rows if code == 0]
-
-    def _flush(self) -> None:
-        for out in self.tunnel.take_outgoing():
+        for reason, count, _mark in outcome.dropped:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+        for out in outcome.datagrams:
             self._put(out.local_port, out.remote_port, out.datagram)
 
     def _put(self, local: int, remote: int, datagram: bytes) -> None:
@@ -214,9 +218,6 @@ class Endpoint:
         else:
             self.sent.append(datagram)
             self._sockets[local].sendto(datagram, (LOOPBACK, remote))
-
-    def _count(self, reason: DropReason, count: int, _mark: int) -> None:
-        self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def _account(self) -> str:
         outputs = "\n".join(program.output.decode(errors="replace") for program in self._programs)

@@ -52,7 +52,7 @@ def test_real_cards_make_as_many_associations_as_they_are_asked_for(topology):
         assert testbed._cards.handshakes in {calls * 5 + 1, calls * 5}
         for card in (testbed._cards.sender, testbed._cards.receiver):
             (tunnel,) = card.tunnels.values()
-            assert len(tunnel._associations) <= 6
+            assert len(tunnel._succession.associations) <= 6
             assert card.balanced
 
 

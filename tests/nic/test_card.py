@@ -11,6 +11,7 @@ from dtls_emu.nic.effects import Transmit
 from dtls_emu.testing.packets import A2, SECRET, A, B, C, udp
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
+from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason, Enforcement, FirstPacket
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
@@ -315,17 +316,37 @@ def test_a_failed_tunnel_falls_back_or_drops_and_is_tried_again(make_wire, enfor
     wire = make_wire(enforcement=enforcement)
     wire.cut = True
     wire.send("a", udp())
-    wire.wait(until=20)
+    wire.wait(until=15.5)  # the attempt has failed, and the pause behind it is not over
     assert wire.cards["h1"].tunnels["h2"].failure
     wire.cut = False
     wire.datagrams.clear()
     wire.send("a", udp())
-    # The attempt that this packet started is over by now: on this wire a handshake takes no time.
     wire.now += 2
-    wire.send("a", udp(payload=SECRET * 2))
+    wire.send("a", udp(payload=SECRET * 2))  # on this wire a handshake takes no time
     assert wire.delivered["b"][-1] == udp(payload=SECRET * 2)
     assert (SECRET in on_the_fabric(wire)) is delivered
     assert wire.cards["h1"].tunnels["h2"].handshakes == 1
+
+
+@pytest.mark.parametrize("enforcement", Enforcement)
+def test_the_first_packet_long_after_a_failure_waits_for_the_next_attempt(make_wire, enforcement):
+    """What was known of the peer is old: nothing goes in clear, or is dropped, that a handshake can still save."""
+    wire = make_wire(enforcement=enforcement)
+    wire.cut = True
+    wire.send("a", udp())
+    wire.wait(until=100)
+    tunnel = wire.cards["h1"].tunnels["h2"]
+    assert tunnel.failure
+    assert tunnel.state is TunnelState.BACKING_OFF
+    wire.cut = False
+    wire.datagrams.clear()
+    wire.drops.clear()
+    wire.delivered.clear()
+    wire.send("a", udp())
+    assert wire.delivered == {"b": [udp()]}
+    assert SECRET not in on_the_fabric(wire)
+    assert wire.drops == []
+    assert (tunnel.handshakes, tunnel.failure) == (1, "")
 
 
 def test_closing_overwrites_the_keys_and_tells_the_peer(make_wire):

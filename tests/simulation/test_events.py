@@ -320,7 +320,9 @@ def test_dropped_packets_show_why_and_what_they_were(make_lab):
 
 
 def test_a_handshake_is_told_flight_by_flight(make_lab):
-    """Both ends, in order; then the association, and that its keys are in force. Every port was opened first."""
+    """Both ends, in order; then the association, and that its keys are in force. Its client's port was opened first. Of a
+    hello without a cookie its server tells nothing, because it remembers nothing.
+    """
     run = Run(make_lab(PING))
     tunnel = [
         (event.host, type(event))
@@ -330,25 +332,22 @@ def test_a_handshake_is_told_flight_by_flight(make_lab):
         ("h1", StateChanged),
         ("h1", PortOpened),
         ("h1", FlightSent),
-        ("h2", FlightReceived),
-        ("h2", PortOpened),
-        ("h2", FlightSent),
         ("h1", FlightReceived),
         ("h1", FlightSent),
         ("h2", FlightReceived),
-        ("h2", StateChanged),
         ("h2", FlightSent),
+        ("h2", StateChanged),
         ("h1", FlightReceived),
         ("h1", FlightSent),
         ("h2", FlightReceived),
-        ("h2", StateChanged),
         ("h2", FlightSent),
         ("h2", AssociationOpened),
         ("h2", Rekeyed),
+        ("h2", StateChanged),
         ("h1", FlightReceived),
-        ("h1", StateChanged),
         ("h1", AssociationOpened),
         ("h1", Rekeyed),
+        ("h1", StateChanged),
     ]
     server, client = run.of(AssociationOpened)
     assert client.client

@@ -9,7 +9,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL, crypto
 
 from dtls_emu.crypto.authority import RegionAuthority
@@ -17,8 +16,9 @@ from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.crypto.loopback import split_records
 from dtls_emu.crypto.registry import load
 from dtls_emu.testing.present import present
+from dtls_emu.testing.reference import seal_by_reference
 from dtls_emu.testing.waiting import rounds
-from dtls_emu.tunnel.context import ALPN, DTLS_1_2, SUITE, build_contexts
+from dtls_emu.tunnel.context import ALPN, SUITE, build_contexts
 from dtls_emu.tunnel.cookie import CookieJar
 from dtls_emu.tunnel.peers import Identity, Peer
 from dtls_emu.tunnel.ports import PortAllocator
@@ -26,15 +26,15 @@ from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.tunnel import Tunnel
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.overhead import EXPLICIT_NONCE, RECORD_PREFIX, TAG
-from dtls_emu.wire.protocol import APPLICATION_DATA
-from dtls_emu.wire.record import push_record_header
+from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
+from dtls_emu.wire.protocol import APPLICATION_DATA, DTLS_1_2
 
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve
 
     from dtls_emu.crypto.authority import HostCredentials
+    from dtls_emu.tunnel.outcome import Outcome, Outgoing
     from dtls_emu.vocabulary import DropReason
 
 
@@ -85,6 +85,7 @@ class Foreign:
         self.received: list[bytes] = []
         self.dropped: Counter[DropReason] = Counter()
         self.error = ""
+        self._outgoing: list[Outgoing] = []
         self.ends = PORT, CLIENT_PORT
         self.tunnel = Tunnel(
             identity,
@@ -93,7 +94,6 @@ class Foreign:
             settings=settings or TunnelSettings(),
             ports=PortAllocator(),
             path_mtu=1500,
-            on_drop=lambda reason, count, _mark: self.dropped.update({reason: count}),
         )
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(versions[0])
@@ -125,14 +125,14 @@ class Foreign:
         if self.is_client:
             self._work()
         else:
-            self.tunnel.connect(self.now)
+            self.carry_out(self.tunnel.connect(self.now))
         self.exchange()
         return self
 
     def exchange(self) -> None:
         """Carry datagrams until there are none."""
         for _ in rounds(10_000, "neither has anything to say"):
-            outgoing = self.tunnel.take_outgoing()
+            outgoing = self.take_outgoing()
             ours = [out.datagram for out in outgoing]
             self.sent += ours
             if outgoing:
@@ -146,12 +146,24 @@ class Foreign:
             for datagram in theirs:
                 self.inject(datagram)
 
-    def inject(self, datagram: bytes) -> None:
-        """A datagram arrives at the tunnel from OpenSSL's address."""
-        burst = Burst.from_packets([datagram])
-        for opened, status in self.tunnel.receive(burst, *self.ends, self.now):
+    def carry_out(self, outcome: Outcome) -> Outcome:
+        """Note what a call of the tunnel has caused; its datagrams wait for `exchange`, or for the test."""
+        for opened, status in outcome.opened:
             rows = zip(opened.rows(), status.tolist(), strict=True)
             self.received += [row.tobytes() for row, code in rows if code == 0]
+        for reason, count, _mark in outcome.dropped:
+            self.dropped[reason] += count
+        self._outgoing += outcome.datagrams
+        return outcome
+
+    def take_outgoing(self) -> list[Outgoing]:
+        """The tunnel's datagrams that wait; they are handed out once."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def inject(self, datagram: bytes) -> Outcome:
+        """A datagram arrives at the tunnel from OpenSSL's address."""
+        return self.carry_out(self.tunnel.receive(Burst.from_packets([datagram]), *self.ends, self.now))
 
     def wait(self, seconds: float) -> None:
         """Let time pass on the tunnel's side."""
@@ -161,14 +173,15 @@ class Foreign:
             if moment > until:
                 break
             self.now = max(self.now, moment)
-            self.tunnel.handle_timeout(self.now)
+            self.carry_out(self.tunnel.handle_timeout(self.now))
             self.exchange()
         self.now = until
 
     def seal(self, *packets: bytes) -> list[bytes]:
         """Records of our tunnel's."""
         burst = Burst.from_packets(packets, headroom=RECORD_PREFIX, tailroom=TAG)
-        self.tunnel.seal(burst, self.now)
+        _, outcome = self.tunnel.seal(burst, self.now)
+        self.carry_out(outcome)
         return [row.tobytes() for row in burst.rows()]
 
     def give(self, datagram: bytes) -> bytes:
@@ -201,13 +214,15 @@ class Foreign:
             present(self.connection.server_random()),
             is_client=self.is_client,
         )
-        numbers = epoch.to_bytes(2, "big") + sequence.to_bytes(6, "big")
-        nonce = numbers if nonce is None else nonce
-        kind = bytes((content_type,)) + version.to_bytes(2, "big")
-        length = len(plaintext).to_bytes(2, "big")
-        body = AESGCM(bytes(write.key)).encrypt(bytes(write.salt) + nonce, plaintext, numbers + kind + length)
-        header = push_record_header(content_type, epoch, sequence, EXPLICIT_NONCE + len(body), version)
-        return header + nonce + body
+        return seal_by_reference(
+            write,
+            plaintext,
+            sequence,
+            content_type=content_type,
+            epoch=epoch,
+            nonce=nonce,
+            version=version,
+        )
 
     def assert_talks(self) -> None:
         """Both directions carry data."""

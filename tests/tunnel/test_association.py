@@ -16,7 +16,6 @@ from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.present import present
 from dtls_emu.tunnel.association import Association
-from dtls_emu.tunnel.handshake import Finished
 from dtls_emu.tunnel.record_kernels import UNFIT, open_burst, seal_burst
 from dtls_emu.tunnel.settings import CONTROL_RECORDS, TunnelSettings
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -90,7 +89,7 @@ def test_raw_keys_are_overwritten_when_no_backend_takes_them():
         Association(
             Established(write, read),
             recorder,
-            Finished(b"", 0),
+            None,
             TunnelSettings(),
             is_client=True,
             ends=(1, 2),

@@ -91,7 +91,7 @@ def test_without_a_cookie_a_server_sends_no_more_than_it_gets():
         assert {len(datagram) for datagram in answers} == {60}
         assert len(first) >= max(size, 60)
     assert {kind for _, kind in plain_records(pair, "beta")} == {HELLO_VERIFY_REQUEST}
-    assert pair.server._attempts.running == {}
+    assert pair.server.key_source.running == {}
     assert pair.server.state is TunnelState.IDLE
     pair.run(until=100)
     assert len(pair.wire) == 10, "something was retransmitted"
@@ -141,7 +141,7 @@ def test_an_invalid_cookie_is_as_good_as_none(change):
     else:
         pair.now = 130.0
     pair.inject("beta", PORTS[0], port, bytes(second))
-    assert pair.server._attempts.running == {}
+    assert pair.server.key_source.running == {}
     assert [kind for _, kind in plain_records(pair, "beta")] == [HELLO_VERIFY_REQUEST]
 
 
@@ -150,7 +150,7 @@ def test_with_a_good_cookie_the_certificate_comes():
     second = hellos(Pair())[1]
     pair = Pair()
     pair.inject("beta", *PORTS, second)
-    assert len(pair.server._attempts.running) == 1
+    assert len(pair.server.key_source.running) == 1
     assert next(kind for _, kind in plain_records(pair, "beta")) == SERVER_HELLO
 
 
@@ -177,7 +177,7 @@ def test_of_a_first_hello_in_fragments_nothing_is_kept():
     pair.inject("beta", *PORTS, pieces(first, 35)[0])
     assert [len(datagram) for *_, datagram in pair.wire] == [60]
     assert len(start) >= 60, "the answer would be larger than what it answers"
-    assert pair.server._attempts.running == {}
+    assert pair.server.key_source.running == {}
     assert pair.server.state is TunnelState.IDLE
     assert pair.dropped["beta"] == {DropReason.HANDSHAKE_NOISE: 2}
 
@@ -189,7 +189,7 @@ def test_a_hello_in_fragments_is_put_together_once_it_has_a_good_cookie(order):
     datagrams = pieces(hellos(Pair())[1], 80, 130)
     for position, index in enumerate(order):
         assert plain_records(pair, "beta") == []
-        assert len(pair.server._attempts.running) == min(position, 1)
+        assert len(pair.server.key_source.running) == min(position, 1)
         pair.inject("beta", *PORTS, datagrams[index])
     (answer, kind), *_ = plain_records(pair, "beta")
     assert (kind, answer.sequence) == (SERVER_HELLO, 1 + 2)
@@ -203,11 +203,11 @@ def test_a_hello_that_never_becomes_whole_is_given_up():
     pair.inject("beta", *PORTS, pieces(second, 100)[0])
     pair.inject("beta", PORTS[0], PORTS[1] + 1, second)  # a cookie is good for one port
     pair.run(until=14.9)
-    assert len(pair.server._attempts.running) == 1
-    assert pair.server._attempts._half_open.count == 1
+    assert len(pair.server.key_source.running) == 1
+    assert pair.server.key_source._half_open.count == 1
     pair.run(until=15.1)
-    assert pair.server._attempts.running == {}
-    assert pair.server._attempts._half_open.count == 0
+    assert pair.server.key_source.running == {}
+    assert pair.server.key_source._half_open.count == 0
     pair.inject("beta", *PORTS, second)
     assert plain_records(pair, "beta")[-1][1] != HELLO_VERIFY_REQUEST
 

@@ -7,7 +7,8 @@ import pytest
 
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.present import present
-from dtls_emu.tunnel import handshake
+from dtls_emu.tunnel import openssl_driver
+from dtls_emu.tunnel.finished import may_meet
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason
@@ -44,7 +45,7 @@ def test_a_clean_handshake_takes_three_round_trips_and_six_datagrams():
 
 def test_what_openssl_repeats_by_its_own_clock_is_not_sent(monkeypatch):
     """Its timer is a second of real time, so a slow machine, or a loss, has it write a flight before the next one."""
-    drain = handshake._drain
+    drain = openssl_driver._drain
     written: dict[object, bytes] = {}
 
     def repeat(connection):
@@ -53,7 +54,7 @@ def test_what_openssl_repeats_by_its_own_clock_is_not_sent(monkeypatch):
         written[connection] = now_written or earlier
         return earlier + now_written if now_written else b""
 
-    monkeypatch.setattr(handshake, "_drain", repeat)
+    monkeypatch.setattr(openssl_driver, "_drain", repeat)
     pair = Pair()
     pair.connect()
     pair.run(until=1)
@@ -64,7 +65,7 @@ def test_what_openssl_repeats_by_its_own_clock_is_not_sent(monkeypatch):
 
 def test_what_openssl_repeats_by_its_own_clock_spends_no_record_number(monkeypatch):
     """Or it would depend on the speed of the machine how soon a key is worn."""
-    drain = handshake._drain
+    drain = openssl_driver._drain
 
     def repeat(connection):
         written = drain(connection)
@@ -78,7 +79,7 @@ def test_what_openssl_repeats_by_its_own_clock_spends_no_record_number(monkeypat
 
     numbers = []
     for change in (drain, repeat):
-        monkeypatch.setattr(handshake, "_drain", change)
+        monkeypatch.setattr(openssl_driver, "_drain", change)
         pair = Pair()
         pair.connect()
         pair.run(until=1)
@@ -361,7 +362,7 @@ def test_a_peer_with_another_name_is_refused():
     import dataclasses
 
     pair = Pair()
-    pair.client._attempts._peer = dataclasses.replace(pair.client.peer, name="gamma")
+    pair.client.key_source._peer = dataclasses.replace(pair.client.peer, name="gamma")
     pair.connect()
     pair.run(until=60)
     assert pair.client.state is TunnelState.BACKING_OFF
@@ -396,5 +397,5 @@ def test_a_nonce_of_openssls_is_refused_where_ours_may_be_and_nowhere_else():
         (0xFFFF, 5, False),
     ):
         nonce = epoch.to_bytes(2, "big") + number.to_bytes(6, "big")
-        assert handshake.may_meet(nonce, end) == refused, (epoch, number)
-    assert handshake.may_meet(b"\x00\x01" + b"\xff" * 6, 2**48)
+        assert may_meet(nonce, end) == refused, (epoch, number)
+    assert may_meet(b"\x00\x01" + b"\xff" * 6, 2**48)

@@ -1,22 +1,26 @@
-"""A tunnel's life after its first handshake: rekey, limits, dead peers, session keys, close."""
+"""A tunnel's life after its first handshake: rekey, limits, dead peers, close."""
 
 import dataclasses
-import secrets
 from math import inf
+from typing import Any
 
 import pytest
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
 from dtls_emu.testing.present import present
-from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TRANSITIONS, TunnelEvent, TunnelState, next_state
-from dtls_emu.vocabulary import DropReason, Keying
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.record import MAX_SEQUENCE, pull_records_untrusted
 
 
 DELAY = 0.001
+
+
+def keys_of(tunnel: Any) -> Any:
+    """Where a tunnel gets its keys: here, from handshakes."""
+    return tunnel.key_source
 
 
 def connected(**options) -> Pair:
@@ -73,11 +77,10 @@ def test_a_rekey_on_command_comes_from_a_new_port_while_the_old_association_goes
     """Make before break: the old one is drained, says goodbye, and its keys are overwritten."""
     pair = connected()
     old = present(pair.client.active)
-    assert pair.client.rekey(pair.now)
+    assert pair.rekey()
     assert pair.client.state is TunnelState.REKEYING
-    assert not pair.client.rekey(pair.now), "one is begun already"
+    assert not pair.rekey(), "one is begun already"
     pair.send("alpha", b"during")
-    pair._flush("alpha")
     pair.run(until=2)
     new = present(pair.client.active)
     assert new is not old
@@ -116,8 +119,7 @@ def test_a_server_seals_with_the_old_key_until_the_client_is_heard_on_the_new_on
 
     pair = connected(fate=fate)
     lose["on"] = True
-    pair.client.rekey(pair.now)
-    pair._flush("alpha")
+    pair.rekey("alpha")
     pair.run(until=pair.now + 0.1)
     for number in range(200):
         pair.send("beta", b"%d" % number)
@@ -133,8 +135,7 @@ def test_replays_across_a_rekey_are_refused():
     pair = connected()
     chat(pair, 20)
     captured = [(local, remote, data) for _, who, local, remote, data in pair.wire if who == "alpha"]
-    pair.client.rekey(pair.now)
-    pair._flush("alpha")
+    pair.rekey("alpha")
     pair.run(until=pair.now + 1)
     pair.received["beta"].clear()
     ports = present(pair.client.active).local_port
@@ -236,7 +237,6 @@ def test_a_peer_that_restarted_is_found_by_the_one_that_did_not():
     """It knows nothing of the old keys; the live end notices its silence and shakes hands anew."""
     pair, other = connected(), Pair()
     pair._tunnels["beta"] = pair.server = other.server
-    other.server._drop = lambda reason, count, _mark: pair.dropped["beta"].update({reason: count})
     pair.send("alpha", b"lost")
     pair.run(until=30)
     # The packet, and the goodbye of the association it was sent on.
@@ -250,9 +250,8 @@ def test_close_is_answered_and_both_ends_overwrite_their_keys():
     """close_notify both ways (RFC 5246 7.2.1); data behind it goes nowhere."""
     pair = connected()
     client, server = present(pair.client.active), present(pair.server.active)
-    pair.client.close(pair.now)
+    pair.close()
     assert pair.client.state is TunnelState.CLOSING
-    pair._flush("alpha")
     pair.run(until=pair.now + 0.1)
     assert (pair.client.state, pair.server.state) == (TunnelState.CLOSED, TunnelState.IDLE)
     for association in (client, server):
@@ -267,81 +266,10 @@ def test_close_without_an_answer_ends_all_the_same():
     gone = {"on": False}
     pair = connected(fate=lambda _who, _n, data: [] if gone["on"] else [(DELAY, data)])
     gone["on"] = True
-    pair.client.close(pair.now)
-    pair._flush("alpha")
+    pair.close("alpha")
     pair.run(until=pair.now + 5)
     assert pair.client.state is TunnelState.CLOSED
     assert list(pair.client.associations) == []
-
-
-def broker_pair(**options) -> Pair:
-    return Pair(settings=TunnelSettings(keying=Keying.BROKER, **options))
-
-
-def hand_out(pair: Pair, name: str) -> SessionKeys:
-    """Answer a tunnel's request for keys at both ends, as a controller does: the responder first."""
-    (port,) = pair._tunnels[name].take_key_requests()
-    keys = SessionKeys(name, port, bytearray(secrets.token_bytes(SESSION_KEY_BYTES)))
-    copy = dataclasses.replace(keys, material=bytearray(keys.material))
-    other = "beta" if name == "alpha" else "alpha"
-    pair._tunnels[other].install(copy, pair.now)
-    pair._tunnels[name].install(keys, pair.now)
-    pair._flush(other)
-    pair._flush(name)
-    assert not any(keys.material)
-    assert not any(copy.material)
-    return keys
-
-
-def test_a_brokers_keys_need_no_handshake_and_serve_one_session():
-    """Same record layer; after `session_idle` both ends discard them, the next session has others."""
-    pair = broker_pair(session_idle=30.0)
-    pair.connect()
-    assert pair.wire == []
-    hand_out(pair, "alpha")
-    first = present(pair.client.active)
-    chat(pair, 10)
-    assert {data[0] for *_, data in pair.wire} == {0x17}
-    pair.run(until=pair.now + 40)
-    assert first.closed
-    assert (pair.client.state, pair.server.state) == (TunnelState.IDLE, TunnelState.IDLE)
-    pair.connect("beta")
-    hand_out(pair, "beta")
-    chat(pair, 10)
-
-
-def test_session_keys_are_used_once():
-    """Spent or short material is the caller's mistake, as are keys for a tunnel that shakes hands."""
-    pair = broker_pair()
-    pair.connect()
-    keys = hand_out(pair, "alpha")
-    with pytest.raises(LocalProtocolError, match="used once"):
-        pair.client.install(keys, pair.now)
-    with pytest.raises(LocalProtocolError, match="does not take session keys"):
-        Pair().client.install(keys, 0.0)
-
-
-def test_without_a_broker_the_attempt_fails_with_a_reason():
-    """And waits its turn like any other."""
-    pair = broker_pair()
-    pair.connect()
-    pair.client.take_key_requests()
-    pair.run(until=20)
-    assert pair.client.state is TunnelState.BACKING_OFF
-    assert pair.client.failure == "no keys from the broker"
-
-
-def test_worn_session_keys_are_replaced_by_the_broker():
-    """Limits are those of the record layer, whoever made the keys."""
-    pair = broker_pair(rekey_records=50)
-    pair.connect()
-    hand_out(pair, "alpha")
-    for _ in range(30):
-        chat(pair, 5)
-        for name in ("alpha", "beta"):
-            if pair._tunnels[name]._key_requests:
-                hand_out(pair, name)
-    assert pair.client.handshakes >= 3
 
 
 def test_the_table_of_states_has_no_dead_end_but_closed():
@@ -361,7 +289,6 @@ def test_a_host_that_restarted_makes_itself_known_when_it_is_sent_records_it_can
     """It need not have anything to send, nor its peer wait until it is presumed dead."""
     pair, other = connected(), Pair()
     pair._tunnels["beta"] = pair.server = other.server
-    other.server._drop = lambda reason, count, _mark: pair.dropped["beta"].update({reason: count})
     pair.send("alpha", b"lost")
     pair.run(until=pair.now + 1)
     assert pair.dropped["beta"] == {DropReason.NO_ASSOCIATION: 1}
@@ -375,8 +302,7 @@ def test_stray_records_after_a_goodbye_begin_nothing():
     pair = connected()
     chat(pair, 3)
     _, _, local, remote, record = pair.wire[-1]
-    pair.client.close(pair.now)
-    pair._flush("alpha")
+    pair.close("alpha")
     pair.run(until=pair.now + 1)
     assert pair.server.state is TunnelState.IDLE
     pair.inject("beta", remote, local, record)
@@ -386,7 +312,7 @@ def test_stray_records_after_a_goodbye_begin_nothing():
 def test_a_peer_that_is_refused_after_its_finished_is_told_so():
     """It believes that all is well, and would seal for nobody: a fatal alert under the new keys ends it."""
     pair = Pair()
-    pair.client._attempts._peer = dataclasses.replace(pair.client._attempts._peer, name="gamma")
+    keys_of(pair.client)._peer = dataclasses.replace(keys_of(pair.client)._peer, name="gamma")
     pair.connect()
     pair.run(until=0.5)
     assert "gamma" in pair.client.failure
@@ -402,8 +328,7 @@ def test_a_repeated_hello_with_a_good_cookie_leaves_a_live_tunnel_as_it_is():
     pair.inject("beta", 4433, 60_000, pair.wire[0][4])  # without its cookie: only a question back
     pair.inject("beta", 4433, pair.wire[0][2], hello)
     assert pair.server.state is TunnelState.UP
-    assert pair.server.rekey(pair.now)
-    pair._flush("beta")
+    assert pair.rekey("beta")
     pair.run(until=pair.now + 30)
     assert (pair.server.state, pair.server.failure) == (TunnelState.UP, "")
     chat(pair, 3)

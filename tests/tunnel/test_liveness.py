@@ -140,7 +140,7 @@ def test_replayed_and_forged_records_do_not_end_the_presumption():
     pair.freeze("beta")
     pair.send("alpha", b"into the void")
     pair.run(until=pair.now + 35)
-    old = pair.client._associations.get((49152, 4433))
+    old = pair.client._succession.associations.get((49152, 4433))
     assert pair.client.active is None
     for datagram in (captured, genuine[:-1] + bytes((genuine[-1] ^ 1,)), genuine[:20]):
         pair.inject("alpha", *old.ends, datagram)
@@ -189,8 +189,7 @@ def test_a_peer_that_falls_silent_while_a_rekey_runs_is_presumed_dead_when_that_
     cut["on"] = True
     pair.send("alpha", b"into the void")
     pair.run(until=pair.now + 10)
-    pair.client.rekey(pair.now)
-    pair._flush("alpha")
+    pair.rekey("alpha")
     pair.run(until=pair.now + 14)
     assert pair.client.state is TunnelState.REKEYING
     assert pair.client.active is not None

@@ -68,7 +68,7 @@ def assert_refused(foreign, reason):
     assert foreign.tunnel.state is TunnelState.BACKING_OFF
     assert reason in foreign.tunnel.failure
     assert list(foreign.tunnel.associations) == []
-    assert foreign.tunnel._attempts.running == {}
+    assert foreign.tunnel.key_source.running == {}
 
 
 def hello_of(pair):
@@ -191,7 +191,7 @@ def forgetful(tunnel, receive):
     """A tunnel that does not remember that a peer offered secure renegotiation."""
 
     def receive_and_forget(*arguments):
-        for attempt in tunnel._attempts.running.values():
+        for attempt in tunnel.key_source.running.values():
             attempt._peer_extensions -= {RENEGOTIATION_INFO}
         return receive(*arguments)
 

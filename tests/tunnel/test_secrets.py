@@ -109,8 +109,7 @@ def test_no_object_exception_or_log_of_a_session_shows_a_key(keys, caplog, capsy
         pair.run(until=moment)
         texts += reprs(pair.client, pair.server)
     pair.send("alpha", b"data")
-    pair.client.rekey(pair.now)
-    pair._flush("alpha")
+    pair.rekey("alpha")
     pair.run(until=2)
     texts += reprs(pair.client, pair.server)
     pair.send("alpha", b"data")
@@ -120,8 +119,7 @@ def test_no_object_exception_or_log_of_a_session_shows_a_key(keys, caplog, capsy
     texts.append(pair.server.failure)
     present(pair.client.active).next_sequence = 2**48 - 1
     texts.append(complaint(pair.send, "alpha", b"one too many"))
-    pair.client.close(pair.now)
-    pair._flush("alpha")
+    pair.close("alpha")
     pair.run(until=40)
     texts.append(complaint(pair.send, "alpha", b"after the end"))
     texts += reprs(pair.client, pair.server)
@@ -143,7 +141,7 @@ def test_no_session_key_of_a_broker_is_shown(keys):
     """Neither fresh nor spent, and not in the complaint about a spent one."""
     pair = Pair(settings=TunnelSettings(keying=Keying.BROKER))
     pair.connect()
-    (port,) = pair.client.take_key_requests()
+    (port,) = pair.key_requests["alpha"]
     material = secrets.token_bytes(SESSION_KEY_BYTES)
     session = SessionKeys("alpha", port, bytearray(material))
     texts = [repr(session), str(dataclasses.asdict(session).keys())]

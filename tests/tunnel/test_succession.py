@@ -76,8 +76,7 @@ def connected(**options):
 
 
 def rekey(pair, name="alpha"):
-    assert pair._tunnels[name].rekey(pair.now)
-    pair._flush(name)
+    assert pair.rekey(name)
 
 
 def talk(pair, seconds, senders=("alpha", "beta")):
@@ -197,8 +196,7 @@ def test_a_server_that_talks_does_not_answer_confirmations():
     """What it says is an answer."""
     pair = connected()
     start = pair.now
-    pair.client.rekey(pair.now)
-    pair._flush("alpha")
+    pair.rekey("alpha")
     for number in range(100):
         pair.send("alpha", b"%d" % number)
         pair.send("beta", b"%d" % number)
@@ -236,7 +234,7 @@ def test_a_client_that_restarted_is_heard_though_its_first_confirmation_is_lost(
     pair, other = connected(), Pair()
     pair._tunnels["alpha"] = pair.client = other.client
     pair._fate.confirmations = 1
-    pair.client._ports.take()  # not the ports of before
+    pair.client._renewal._ports.take()  # not the ports of before
     pair.connect()
     pair.run(until=pair.now + 1)
     assert pair.server.active is pair.server_old
@@ -258,8 +256,8 @@ def test_a_worn_server_that_does_not_hear_its_client_begins_an_attempt_of_its_ow
         if not pair.server.room():
             break
         pair.send("beta", b"until the end")
-        pair.server._retry.at = inf  # it is not to begin one before
-    pair.server._retry.at = pair.now + 1
+        pair.server._succession.retry.at = inf  # it is not to begin one before
+    pair.server._succession.retry.at = pair.now + 1
     pair.run(until=pair.now + 0.1)
     assert pair.server.active is pair.server_old
     pair.server.connect(pair.now, waiting=True)
@@ -273,7 +271,7 @@ def test_a_worn_server_that_does_not_hear_its_client_begins_an_attempt_of_its_ow
 def test_a_failed_rekey_is_followed_by_a_pause_that_doubles():
     """Whatever has worn the key; no attempt begins at once behind one that was refused."""
     pair = connected(settings=TunnelSettings(rekey_seconds=30.0))
-    pair.server._attempts._settings = TunnelSettings(card_half_open_limit=0)  # hellos are not answered
+    pair.server.key_source._settings = TunnelSettings(card_half_open_limit=0)  # hellos are not answered
     begun = []
     for _ in range(4000):
         before = pair.client.state
@@ -290,13 +288,16 @@ def test_a_failed_rekey_is_followed_by_a_pause_that_doubles():
 
 def test_associations_that_the_peer_may_use_are_bounded():
     """A network that loses every confirmation, and a client that is told to rekey over and over: nothing is lost."""
-    pair = connected()
+    pair = connected(
+        settings=TunnelSettings(dead_after=1000.0)
+    )  # for a sign of life is lost like a confirmation
     pair._fate.confirmations = FOREVER
-    for _ in range(12):
+    for _ in range(24):
         rekey(pair)
         talk(pair, 1, ("beta",))
-        assert len(pair.client._associations) <= 4
-        assert len(pair.server._associations) <= 4
+        for tunnel in (pair.client, pair.server):
+            # A rekey a second: four are held, the others are drained for ten seconds.
+            assert len(list(tunnel.associations)) <= 4 + 10
     assert pair.server.active is pair.server_old
     pair._fate.confirmations = 0
     rekey(pair)
@@ -326,6 +327,5 @@ def test_rekeys_on_a_bad_network_lose_what_the_network_loses_and_nothing_else(se
     pair.run(until=pair.now + 1)
     for _ in range(8):
         for name in chance.choice((("alpha",), ("beta",), ("alpha", "beta"))):
-            pair._tunnels[name].rekey(pair.now)
-            pair._flush(name)
+            pair.rekey(name)
         talk(pair, chance.choice((0.05, 1, 20)), chance.choice((("alpha", "beta"), ("beta",), ("alpha",))))

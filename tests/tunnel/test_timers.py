@@ -45,12 +45,12 @@ def test_a_server_whose_client_went_away_has_the_same_timers_and_deadline():
     pair.connect()
     pair.run(until=0.1)
     pair.client.abort()
-    for ends in list(pair.client._attempts.running):
-        pair.client._attempts.end(ends)
+    for ends in list(pair.client.key_source.running):
+        pair.client.key_source._end(ends)
     pair.run(until=60)
     moments = {round(moment) for moment, who, *_ in pair.wire if who == "beta"}
     assert moments == {0, 1, 3, 7}
-    assert pair.server._attempts.running == {}
+    assert pair.server.key_source.running == {}
     assert pair.server.failure.startswith("no answer within 15 s")
 
 
@@ -162,7 +162,7 @@ def test_the_final_flight_is_repeated_for_as_long_as_the_association_lives(make_
         foreign.now = moment
         for copy in range(10):
             foreign.inject(foreign.forge(FINISHED, 10 + 10 * repetition + copy, content_type=HANDSHAKE))
-        (answer,) = foreign.tunnel.take_outgoing()
+        (answer,) = foreign.take_outgoing()
         change, finished = pull_records_untrusted(answer.datagram)
         assert (change.header.content_type, change.header.epoch) == (CHANGE_CIPHER_SPEC, 0)
         assert (finished.header.content_type, finished.header.epoch) == (HANDSHAKE, 1)
@@ -182,7 +182,7 @@ def test_the_final_flight_is_not_repeated_for_what_anybody_can_write(make_foreig
     ]
     for datagram in plain:
         foreign.inject(datagram)
-    assert foreign.tunnel.take_outgoing() == []
+    assert foreign.take_outgoing() == []
     assert foreign.dropped == {DropReason.WRONG_EPOCH: len(plain)}
     assert len(plain) >= 3
     foreign.assert_talks()
@@ -191,7 +191,7 @@ def test_the_final_flight_is_not_repeated_for_what_anybody_can_write(make_foreig
 def test_alerts_are_sent_once_and_a_persistent_bad_peer_is_tried_less_and_less():
     """RFC 6347 4.2.7: never retransmitted; attempts begin after a pause that doubles up to half a minute."""
     pair = Pair(fate=lambda _who, _n, data: [(DELAY, data)])
-    attempts = pair.server._attempts
+    attempts = pair.server.key_source
     attempts._identity = dataclasses.replace(attempts._identity, contexts=strangers_contexts())
     while pair.now < 600:
         pair.connect()  # traffic wants the tunnel all the time

@@ -25,8 +25,7 @@ def test_every_record_of_a_session_is_read_as_we_mean_it(tmp_path):
         pair.send("alpha", b"packet %d" % number)
         pair.send("beta", b"packet %d" % number)
     pair.run(until=30)
-    pair.client.close(pair.now)
-    pair._flush("alpha")
+    pair.close("alpha")
     pair.run(until=40)
     capture = tmp_path / "session.pcap"
     capture.write_bytes(

@@ -329,7 +329,7 @@ def test_flows_that_fell_back_for_want_of_a_tunnel_are_never_offloaded(make_offl
     wire = make_offloaded_wire("null", enforcement=enforcement)
     wire.cut = True
     wire.send("a", udp())
-    wire.wait(20)
+    wire.wait(15.5)  # the attempt has failed, and its pause is not over
     assert wire.cards["h1"].tunnels["h2"].failure
     never(wire, "a", udp())
     assert wire.cards["h1"].egress.counters.clear == (
@@ -432,9 +432,9 @@ def test_record_numbers_go_on_whichever_path_seals(make_offloaded_wire, backend)
             )
         elif kind == 2:  # a record of the tunnel's own
             tunnel = card.tunnels["h2" if host == "h1" else "h1"]
-            tunnel._send_empty(tunnel.active)
+            tunnel._succession.send_empty(tunnel.active)
             effects: list[Any] = []
-            card.card._after_tunnel(tunnel, effects, wire.now)
+            card.card._after_tunnel(tunnel, tunnel._journal.take(), effects, wire.now)
             wire.carry_out(host, effects)
         else:
             wire.hand_over(vm, Burst.from_packets([packet] * rng.randrange(1, 64)))
