@@ -35,6 +35,7 @@ types: setup-test
 	$(BIN)/mypy
 
 tests: setup-test
+	@sh .ci/open-tun
 	$(BIN)/pytest
 
 # The site, into build/docs: any warning, and any link within it that leads nowhere, is an error.
@@ -52,9 +53,7 @@ bench: setup-test
 containers-test: setup-test
 	@sh .ci/system-packages $(DEBIAN_CONTAINERS)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group containers
-	@# Cards in containers are no root; udev gives the device this mode, a machine without udev does not.
-	@[ "$$(stat -c %a /dev/net/tun 2>/dev/null)" = 666 ] || { echo "letting everybody open /dev/net/tun (mode 0666, as udev does)"; \
-		chmod 0666 /dev/net/tun; }
+	@sh .ci/open-tun
 	$(BIN)/pytest -m containers tests/containers
 
 # Coverage-guided, a minute for each way in.
@@ -81,7 +80,7 @@ $(VENV)/.installed: pyproject.toml .ci/system-packages
 	@echo "installing dtls-emu and what it needs into $(VENV), from PyPI"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[metrics]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

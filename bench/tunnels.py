@@ -20,6 +20,7 @@ import time
 from collections import deque
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from dtls_emu.cli.output import print_table
 from dtls_emu.cli.streams import run_command
@@ -39,6 +40,11 @@ PACKETS, SIZE = 45, 1400
 
 FLOOD_PORTS = range(1024, 49_152)
 """Those that no association has."""
+
+
+def keys_of(tunnel: Any) -> Any:
+    """Where a tunnel gets its keys: here, from handshakes."""
+    return tunnel.key_source
 
 
 def main(arguments: list[str]) -> int:
@@ -140,11 +146,11 @@ def flood(rng: Random) -> dict[str, float]:
             rows[name].append(run(bursts, hellos, cookies))
             offered += bursts
     tunnel = hub.tunnels[SPOKE]
-    assert not tunnel.key_source.running, "nothing is remembered of a hello without a cookie"
+    assert not keys_of(tunnel).running, "nothing is remembered of a hello without a cookie"
     before = resident()
     with_good = run(bursts, PACKETS, cookies=True)
     offered += bursts
-    attempts, grown = len(tunnel.key_source.running), resident() - before
+    attempts, grown = len(keys_of(tunnel).running), resident() - before
     assert state["delivered"] == PACKETS * offered, "a live tunnel loses nothing in a flood"
     quiet, loud = rows["none"], rows["one a burst"]
     cost_s = statistics.median(b - a for a, b in zip(quiet, loud, strict=True)) / bursts

@@ -1,9 +1,11 @@
 """What a test needs beyond Python, and how it says that it is missing; and a small lab for whoever needs one."""
 
+import atexit
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,6 +116,30 @@ _PROGRAMS_FOR_CONTAINERS = "catatonit", "debootstrap", "iptables", "podman", "ru
 """Each is in the Debian package of the same name."""
 
 
+@cache
+def _user():
+    """A user who is not root, with a folder of his own; one for all tests, since he compiles kernels but once."""
+    from dtls_emu.testing.ordinary_user import OrdinaryUser
+
+    home = Path(tempfile.mkdtemp(prefix="dtls-emu-user-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return OrdinaryUser(home)
+
+
+@cache
+def _unprivileged():
+    """What a lab without root needs: it is tried, as that user."""
+    from dtls_emu.testing.ordinary_user import why_no_user
+
+    return why_no_user(_user())
+
+
+@pytest.fixture
+def ordinary_user():
+    """A user who is not root, to run programs as."""
+    return _user()
+
+
 def _program(name, package):
     return lambda: None if shutil.which(name) else f"{name} is not installed (Debian: {package})"
 
@@ -129,6 +155,7 @@ NEEDS = {
     "udp_offload": _udp_offload,
     "tshark": _program("tshark", "tshark"),
     "root": _root,
+    "unprivileged": _unprivileged,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,10 @@ from dtls_emu.cli.status import status
 from dtls_emu.cli.streams import run_command
 from dtls_emu.cli.up import up
 from dtls_emu.cli.validate import validate
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 __all__ = ["main"]
@@ -56,24 +60,37 @@ def _options(
     pass
 
 
-app.command(epilog="Example: dtls-emu backends --json")(backends)
-app.command(epilog="Example: dtls-emu bench --quick")(bench)
-app.command(epilog="Example: sudo dtls-emu broker demo")(broker)
-app.command(epilog="Example: dtls-emu doctor --json")(doctor)
-app.command(epilog="Example: sudo dtls-emu down two-vms")(down)
-app.command(
-    "exec", epilog="Example: sudo dtls-emu exec vm-a -- ping -c 3 10.0.0.5", context_settings=EXEC_SETTINGS
-)(exec_command)
-app.add_typer(explain, name="explain")
-app.add_typer(export, name="export")
-app.command(epilog="Example: sudo dtls-emu host --config host.json")(host)
-app.command(epilog="Example: sudo dtls-emu restart host-1")(restart)
-app.command(epilog="Example: dtls-emu run two-vms")(run)
-app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
-app.command("set", epilog="Example: sudo dtls-emu set host-1-host-2 loss=1% mtu=1400")(set_command)
-app.command(epilog="Example: sudo dtls-emu status --watch")(status)
-app.command(epilog="Example: sudo dtls-emu up two-vms")(up)
-app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
+def _add(name: str, command: Callable[..., Any], example: str, **settings: Any) -> None:
+    app.command(name, epilog=f"Example: dtls-emu {example}", **settings)(command)
+
+
+def _reflow(commands: typer.Typer) -> None:
+    """Have the help of commands broken where the terminal needs it, not where the lines of their docstrings end."""
+    for command in commands.registered_commands:
+        paragraphs = (getattr(command.callback, "__doc__", None) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _reflow(group.typer_instance)
+
+
+_add("backends", backends, "backends --json")
+_add("bench", bench, "bench --quick")
+_add("broker", broker, "up broker; dtls-emu broker broker")
+_add("doctor", doctor, "doctor --json")
+_add("down", down, "down two-vms")
+_add("exec", exec_command, "exec vm-a -- ping -c 3 10.0.0.5", context_settings=EXEC_SETTINGS)
+app.add_typer(explain, name="explain", epilog="Example: dtls-emu explain mtu")
+app.add_typer(export, name="export", epilog="Example: dtls-emu export compose two-vms")
+_add("host", host, "host --config host.json")
+_add("restart", restart, "restart host-1")
+_add("run", run, "run two-vms")
+_add("schema", schema, "schema > lab.schema.json")
+_add("set", set_command, "set host-1-host-2 loss=1% mtu=1400")
+_add("status", status, "status --watch")
+_add("up", up, "up two-vms")
+_add("validate", validate, "validate my-lab.yaml")
+_reflow(app)
 
 
 def main() -> None:

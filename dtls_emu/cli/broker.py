@@ -21,27 +21,19 @@ def broker(
 ) -> None:
     """Be the lab's controller: hand one-time keys to the hosts of a run whose lab says `keying: broker`.
 
-    Runs until Ctrl-C, or until the run is down. Without it no tunnel of such a lab comes up. Needs root.
+    Runs until Ctrl-C, or until the run is down. Without it no tunnel of such a lab comes up.
     """
     from dtls_emu.deploy.queries import only_run
-    from dtls_emu.deploy.state import (
-        RUNS,
-        CardProcess,
-        has_state,
-        no_such_run,
-        read_state,
-        require_root,
-        run_names,
-    )
+    from dtls_emu.deploy.state import CardProcess, has_state, no_such_run, read_state, run_names
     from dtls_emu.host.control.broker import serve_keys
+    from dtls_emu.paths import run_directory
 
-    require_root()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     name = run or only_run()
-    state = read_state(RUNS / name) if name in run_names() else None
+    state = read_state(run_directory(name)) if name in run_names() else None
     if state is None:
-        raise no_such_run(name, RUNS)
+        raise no_such_run(name)
     sockets = {card.host: card.socket for card in state.of(CardProcess)}
     say(f"{name}: handing out session keys to {', '.join(sockets)}; Ctrl-C ends it")
     with suppress(KeyboardInterrupt):
-        serve_keys(sockets, until=lambda: not has_state(RUNS / name))
+        serve_keys(sockets, until=lambda: not has_state(run_directory(name)))

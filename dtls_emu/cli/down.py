@@ -25,22 +25,23 @@ def down(
 
     A run records each thing before it makes it, and only what is recorded is removed. So this works after anything
     was killed, when the disk is full, and again when nothing is left. What a damaged record does not tell is named and
-    left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. Needs root.
+    left. Hosts that were started by hand are no run. Exits 1 when something cannot be removed. A run belongs to the
+    user who gave `up`: root's needs root.
     """
     from dtls_emu.deploy.queries import only_run
     from dtls_emu.deploy.runs import stop_run
-    from dtls_emu.deploy.state import RUNS, require_root, run_names, started_by_hand
+    from dtls_emu.deploy.state import run_names, started_by_hand
+    from dtls_emu.paths import run_directory
 
     if run and every:
         raise DtlsEmuError("either the name of a run, or --all")
-    require_root()
     there = run_names()
     wanted = [run] if run else there if every or not there else [only_run()]
     outcomes: dict[str, dict[str, Any]] = {}
     for name in wanted:
         if name not in there:
             notes = ["there is no such run: nothing to do"]
-            by_hand = [] if "/" in name or name in {".", ".."} else started_by_hand(RUNS / name)
+            by_hand = [] if "/" in name or name in {".", ".."} else started_by_hand(run_directory(name))
             notes += [f"{path} is of a host that was started by hand" for path in by_hand]
             outcomes[name] = {"removed": False, "notes": notes, "error": ""}
             continue
@@ -57,8 +58,10 @@ def down(
 
 
 def _print(outcomes: dict[str, dict[str, Any]]) -> None:
+    from dtls_emu.deploy.state import nothing_is_up
+
     if not outcomes:
-        typer.echo("nothing is up")
+        typer.echo(nothing_is_up())
     for name, outcome in outcomes.items():
         for note in outcome["notes"]:
             typer.echo(f"{name}: {note}")

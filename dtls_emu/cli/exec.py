@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from dtls_emu.cli.output import complain
+
+
+if TYPE_CHECKING:
+    from dtls_emu.deploy.queries import Place
 
 
 __all__ = ["EXEC_SETTINGS", "exec_command"]
@@ -38,15 +42,17 @@ def exec_command(
 ) -> None:
     """Run a program in the network namespace of a VM. Its terminal and exit code are those of the program.
 
-    Only the network is the VM's: files, names (/etc/resolv.conf) and users are those of this machine. Needs root.
+    Only the network is the VM's: files, names (/etc/resolv.conf) and users are those of this machine. In a run that
+    was brought up without root, the program sees this user as root: of the VM's network, and of nothing else.
     """
+    from dtls_emu.deploy.inside import must_enter
     from dtls_emu.deploy.queries import find_place
-    from dtls_emu.deploy.state import require_root
     from dtls_emu.machine.netns import entered
 
     run, program = _split(context, run, command)
-    require_root()
     place = find_place(vm, run or None)
+    if must_enter():
+        _become_inside(place, program)
     with entered(place.namespace):
         if not program[0]:
             complain("the name of the program is empty")
@@ -58,6 +64,20 @@ def exec_command(
             complain(f"{program[0]}: {error.strerror}")
             code = EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN
     raise typer.Exit(code)
+
+
+def _become_inside(place: Place, program: list[str]) -> NoReturn:
+    """Be the program, in the namespaces of its run; see :mod:`dtls_emu.machine.entering` for how that fails."""
+    from dtls_emu.deploy.queries import find_door
+    from dtls_emu.deploy.state import no_such_run, read_state
+    from dtls_emu.machine.entering import entering_command
+    from dtls_emu.paths import run_directory
+
+    state = read_state(run_directory(place.run))
+    if state is None:
+        raise no_such_run(place.run)
+    inside = entering_command(find_door(state), place.namespace, program)
+    os.execv(inside[0], inside)  # noqa: S606 (our own program)
 
 
 def _split(context: typer.Context, run: str, words: list[str]) -> tuple[str, list[str]]:

@@ -38,21 +38,19 @@ def set_command(
 ) -> None:
     """Change a lab that is up. What is not named stays as it is; `key=` is the default again.
 
-    Every card takes it at once; tunnels stay up, and flows are decided again at their next packet. Needs root.
+    Every card takes it at once; tunnels stay up, and flows are decided again at their next packet.
 
     With --socket one card alone is told, whoever started it, and nothing is written down. In a container:
 
     podman exec host-1 dtls-emu set --socket /run/card/dtls-emu/two-vms/host-1.sock host-1-host-2 loss=1%
     """
     from dtls_emu.deploy.changes import change_host, change_run, find_run
-    from dtls_emu.deploy.state import require_root
 
     if run and socket:
         raise DtlsEmuError("either --run, for all cards of a run, or --socket, for one card")
     if socket:
         changes = change_host(socket, target, values)
     else:
-        require_root()
         run = run or find_run(target)
         changes = change_run(run, target, values)
     if as_json:

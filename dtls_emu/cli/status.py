@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -38,7 +37,10 @@ def status(
     socket: Annotated[
         str, typer.Option("--socket", help="Control socket of one host, wherever it is.", metavar="PATH")
     ] = "",
-    run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="ID")] = "",
+    run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="RUN")] = "",
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print metrics in Prometheus's text format.")
+    ] = False,
 ) -> None:
     """Show every running host: its card, its tunnels, what is dropped and why, what is off and why.
 
@@ -46,10 +48,14 @@ def status(
 
     A host that was started by hand, with a socket of its own: dtls-emu status --socket lab/host-1.sock
     """
+    if prometheus and (as_json or watch):
+        raise typer.BadParameter("--prometheus goes neither with --json nor with --watch")
     previous: dict[str, Any] = {}
     while True:
         reports, silent = _ask(socket, run)
-        if as_json:
+        if prometheus:
+            _print_metrics(reports, silent)
+        elif as_json:
             print_json({"hosts": reports, "silent": silent})
         else:
             if watch and is_terminal():
@@ -69,23 +75,46 @@ def status(
         raise typer.Exit(EXIT_TROUBLE)
 
 
+def _print_metrics(reports: list[dict[str, Any]], silent: dict[str, str]) -> None:
+    """Print the metrics of all hosts; whose report has none is among the silent ones then."""
+    from dtls_emu.host.metrics import exposition, metric_families
+
+    readable: list[dict[str, Any]] = []
+    for report in reports:
+        try:
+            metric_families([report])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            silent[_key(report)] = "what answers there is no host of this version"
+        else:
+            readable.append(report)
+    typer.echo(exposition(metric_families(readable)), nl=False)
+
+
 def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The reports of hosts, and why some do not answer, by socket."""
     from dtls_emu.host.control.client import ControlError, ask
 
     reports: list[dict[str, Any]] = []
     silent: dict[str, str] = {}
+    stopped = {} if socket else _stopped(run)
     for path in [Path(socket)] if socket else _sockets(run):
+        why_stopped = stopped.pop(str(path), "")
         try:
             report = ask(path, "status")
         except ControlError as error:
-            silent[str(path)] = str(error)
+            silent[str(path)] = why_stopped or str(error)
             continue
         if isinstance(report, dict) and report.keys() >= _KEYS:
             reports.append(report)
         else:
             silent[str(path)] = "what answers there is no host of this version"
-    return reports, silent
+    return reports, silent | stopped
+
+
+def _stopped(run: str) -> dict[str, str]:
+    from dtls_emu.deploy.health import stopped_cards
+
+    return stopped_cards(run)
 
 
 _KEYS: Final = frozenset(("run", "host", "pid", "card", "devices", "fabric", "trouble"))
@@ -93,12 +122,12 @@ _KEYS: Final = frozenset(("run", "host", "pid", "card", "devices", "fabric", "tr
 
 
 def _sockets(run: str) -> list[Path]:
-    from dtls_emu.errors import DtlsEmuError
+    from dtls_emu.errors import RunError
     from dtls_emu.paths import control_sockets, hidden_runs
 
     try:
         return control_sockets(run or "*")
-    except DtlsEmuError:
+    except RunError:
         if hidden_runs():  # which is the better reason for finding none
             return []
         raise
@@ -114,11 +143,14 @@ def _why_none(run: str) -> str:
 
 def _name_damaged(run: str) -> None:
     """Runs whose state cannot be read, and what to do; their hosts answer all the same."""
-    if os.geteuid() != 0:  # whose runs these are
-        return
     from dtls_emu.deploy.queries import readable_states
+    from dtls_emu.errors import RunError
 
-    for name, reason in readable_states()[1].items():
+    try:
+        damaged = readable_states()[1]
+    except RunError:  # there is no place for runs of this user
+        return
+    for name, reason in damaged.items():
         if run in {"", name}:
             complain(reason)
 

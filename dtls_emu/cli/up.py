@@ -60,7 +60,11 @@ def up(
     """Bring a lab up: a network namespace for each host and VM, cables, TUN devices, cards.
 
     It returns when packets get through. The lab then stays up until `dtls-emu down`. The lab's traffic is left
-    out: use real programs, with `dtls-emu exec`. Needs root.
+    out: use real programs, with `dtls-emu exec`.
+
+    Without root all of it is in a user, network and mount namespace of the run's own, where this user is root, and
+    state and control sockets are below XDG_RUNTIME_DIR. Everybody must be allowed to open /dev/net/tun. Whether this
+    machine allows it, and which setting forbids it, says `dtls-emu doctor`.
     """
     from dtls_emu.errors import DtlsEmuError
     from dtls_emu.lab import compile_lab, load_lab
@@ -77,6 +81,7 @@ def up(
         _dry_run(topology, run, as_json=as_json)
         return
     from dtls_emu.deploy.runs import start_run
+    from dtls_emu.paths import as_given
 
     state = start_run(
         loaded,
@@ -95,20 +100,28 @@ def up(
     )
     typer.echo("Next:")
     for command in _next_steps(topology, run):
-        typer.echo(f"  sudo dtls-emu {command}")
+        typer.echo(f"  {as_given(command)}")
 
 
 def _dry_run(topology: Topology, run: str, *, as_json: bool) -> None:
+    from dtls_emu.deploy.inside import must_enter
     from dtls_emu.deploy.plan import plan_run
-    from dtls_emu.deploy.state import RUNS
+    from dtls_emu.errors import RunError
+    from dtls_emu.paths import RUNS, run_directory
 
-    plan = plan_run(topology, run, RUNS / run)
+    try:
+        folder = run_directory(run)
+    except RunError:  # there is no place for runs of this user; one may look at what root would have
+        folder = RUNS / run
+    plan = plan_run(topology, run, folder)
     if as_json:
         print_json(
             {"run": run, "folder": str(plan.folder), "steps": [_step_document(each) for each in plan.steps]}
         )
         return
     typer.echo(f"# {run}: state, credentials and control sockets are in {plan.folder}")
+    if must_enter():
+        typer.echo("# without root, in namespaces of its own: unshare --user --map-root-user --net --mount")
     for line in _commands(plan):
         typer.echo(line)
 

@@ -16,13 +16,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.backends.openssl import backend as openssl
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dtls_emu.crypto.backend import APPLICATION_DATA, Established, RowStatus, TrafficKeys
+from dtls_emu.crypto.backend import APPLICATION_DATA, MAX_PLAINTEXT, Established, RowStatus, TrafficKeys
 from dtls_emu.crypto.framing import (
     CELL,
     CELLS_SIZE,
     fill_salt,
     frame_rows,
     grow_to_records,
+    read_frame,
     read_frames,
     require_openable,
     require_sealable,
@@ -30,7 +31,7 @@ from dtls_emu.crypto.framing import (
 )
 from dtls_emu.crypto.self_test import AES_256_GCM_DIGEST, prove
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
+from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["CryptographyBackend", "PycaOpener", "PycaSealer"]
+
+_SALT: Final = 4
 
 _CELL: Final = Struct("12s4x13s3x")  # nonce and additional data of a row, see `framing`
 
@@ -129,6 +132,9 @@ class PycaOpener(_End):
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         decrypt = self._require_cipher().decrypt_into
         require_openable(burst, status)
+        if burst.count == 1:
+            self._open_one(burst, status)
+            return
         stride, size, count, last = burst.stride, burst.size, burst.count, burst.last
         read_frames(burst.buffer, burst.offset, stride, size, count, last, status, self._cells)
         view = burst.buffer.data
@@ -147,3 +153,21 @@ class PycaOpener(_End):
             except InvalidTag:
                 status[(at - payload) // stride] = RowStatus.AUTH_FAILED
                 burst.buffer[at:end] = 0
+
+    def _open_one(self, burst: Burst, status: NDArray[np.uint8]) -> None:
+        record = burst.buffer.data[burst.offset : burst.offset + burst.last]
+        shrink_to_packets(burst)
+        if status[0]:
+            return
+        length = len(record) - RECORD_OVERHEAD
+        if not 0 <= length <= MAX_PLAINTEXT:
+            status[0] = RowStatus.BAD_DATAGRAM if length < 0 else RowStatus.OVERSIZE
+            return
+        explicit, additional = read_frame(record)
+        nonce = self._cells[:_SALT].tobytes() + explicit
+        packet = record[RECORD_PREFIX : RECORD_PREFIX + length]
+        try:
+            self._require_cipher().decrypt_into(nonce, record[RECORD_PREFIX:], additional, packet)
+        except InvalidTag:
+            status[0] = RowStatus.AUTH_FAILED
+            packet[:] = bytes(length)

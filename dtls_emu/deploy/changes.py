@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from dtls_emu.assembly.lab_document import changed, compile_document, differences
 from dtls_emu.assembly.targets import Change, parse_words, plan_changes
+from dtls_emu.deploy.inside import call_inside, must_enter
 from dtls_emu.deploy.namespaces import set_mtu
 from dtls_emu.deploy.plan import cable_device, cable_mtu, namespace_name
-from dtls_emu.deploy.queries import hosts_by_hand, readable_states
-from dtls_emu.deploy.state import RUNS, CardProcess, RunFolder, require_root
+from dtls_emu.deploy.queries import find_door, hosts_by_hand, readable_states
+from dtls_emu.deploy.state import CardProcess, RunFolder, nothing_is_up
 from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.host.control.client import ControlError, ask
+from dtls_emu.paths import runs_directory
 
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["change_host", "change_run", "find_run"]
 
 
-def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS) -> list[Change]:
+def change_run(run: str, target: str, words: Sequence[str], *, runs: Path | None = None) -> list[Change]:
     """Change a running lab: its state first, then every card, then cables whose MTU it is about.
 
     Raises:
@@ -37,7 +39,12 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path = RUNS
             is changed; or a card did not take it.
         LabFileError: the lab would be wrong.
     """
-    require_root()
+    runs = runs or runs_directory()
+    if must_enter():
+        with RunFolder.open(run, runs) as folder:
+            door = find_door(folder.known)
+        arguments = {"run": run, "target": target, "words": list(words), "runs": str(runs)}
+        return [Change(tuple(each["path"]), each["value"]) for each in call_inside(door, "change", arguments)]
     with RunFolder.open(run, runs) as folder:
         state = folder.known
         before = compile_document(state.lab)
@@ -87,7 +94,7 @@ def change_host(socket: Path | str, target: str, words: Sequence[str]) -> list[C
     return [Change(tuple(each["path"]), each["value"]) for each in answer["changes"]]
 
 
-def find_run(target: str, runs: Path = RUNS) -> str:
+def find_run(target: str, runs: Path | None = None) -> str:
     """The run that a target is in, when none is named.
 
     Raises:
@@ -106,12 +113,12 @@ def find_run(target: str, runs: Path = RUNS) -> str:
     if len(found) > 1:
         raise RunError(f"several runs have `{target}`; write --run {' or --run '.join(found)}")
     if not found:
-        said = refusals[:1] or ["nothing is up", *_by_hand(runs)]
+        said = refusals[:1] or [nothing_is_up(), *_by_hand(runs)]
         raise RunError("; ".join((*said, *damaged.values())))
     return found[0]
 
 
-def _by_hand(runs: Path) -> Iterable[str]:
+def _by_hand(runs: Path | None) -> Iterable[str]:
     for socket in hosts_by_hand(runs):
         yield f"a host that was started by hand is told with --socket {shlex.quote(str(socket))}"
 

@@ -9,7 +9,7 @@ from dtls_emu.deploy.queries import RunCondition, RunSummary, hosts_by_hand, sum
 from dtls_emu.errors import DtlsEmuError, RunError
 from dtls_emu.host.control.client import ControlError, ask
 from dtls_emu.machine.probe import Offer, OfferState
-from dtls_emu.paths import control_sockets
+from dtls_emu.paths import as_given, control_socket, control_sockets
 
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-__all__ = ["hints", "leftovers"]
+__all__ = ["hints", "leftovers", "stopped_cards"]
 
 STATUS_TIMEOUT: Final = 1.0
 """Seconds that a host may take to say how it is."""
@@ -52,6 +52,29 @@ def hints() -> list[Offer]:
         for hint in report.get("hints", ())
     ]
     return found or [Offer(name, OfferState.YES, "none has anything to tell")]
+
+
+def stopped_cards(run: str = "") -> dict[str, str]:
+    """The control sockets of cards that were started and do not run, and what to do about each.
+
+    Args:
+        run: only of this one; of all where it is empty.
+    """
+    try:
+        found = [each for each in summaries() if run in {"", each.run}]
+    except RunError:  # nobody's, then
+        return {}
+    return {
+        str(control_socket(each.run, host)): f"the card of {host} has ended; {_remedy(each, host)}"
+        for each in found
+        for host in each.stopped
+    }
+
+
+def _remedy(run: RunSummary, host: str) -> str:
+    if run.condition is RunCondition.IMPAIRED:
+        return f"`{as_given('restart')} --run {run.run} {host}` starts it anew"
+    return f"all of {run.run} have: `{as_given('down')} {run.run}` clears up"
 
 
 def _reports(sockets: list[Path]) -> Iterator[dict[str, Any]]:

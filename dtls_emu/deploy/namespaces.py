@@ -242,6 +242,10 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _hint(number: int | None) -> str:
+    if number == errno.EROFS:
+        return (
+            "; in a container its runtime has made /proc/sys read-only: --security-opt systempaths=unconfined"
+        )
     return "; it needs root" if number in {errno.EPERM, errno.EACCES} else ""
 
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from dtls_emu.deploy.launcher import process_of
 from dtls_emu.deploy.plan import namespace_name
 from dtls_emu.deploy.state import (
-    RUNS,
     CardProcess,
     Folder,
     Interface,
+    Keeper,
     Namespace,
     boot_id,
     no_such_run,
+    nothing_is_up,
     read_state,
     run_names,
     started_by_hand,
@@ -26,6 +27,8 @@ from dtls_emu.deploy.state import (
 )
 from dtls_emu.errors import RunError
 from dtls_emu.lab.problems import suggest
+from dtls_emu.machine.processes import ProcessId, is_alive
+from dtls_emu.paths import as_given, runs_directory
 
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ __all__ = [
     "Place",
     "RunCondition",
     "RunSummary",
+    "find_door",
     "find_place",
     "hosts_by_hand",
     "only_run",
@@ -86,21 +90,23 @@ class Place:
     namespace: str
 
 
-def summaries(runs: Path = RUNS) -> list[RunSummary]:
+def summaries(runs: Path | None = None) -> list[RunSummary]:
     """All runs that have a folder.
 
     Raises:
         RunError: the folder of runs may not be read.
     """
+    runs = runs or runs_directory()
     return [_summary(runs / run) for run in run_names(runs)]
 
 
-def hosts_by_hand(runs: Path = RUNS) -> list[Path]:
+def hosts_by_hand(runs: Path | None = None) -> list[Path]:
     """The control sockets of hosts beside runs, that were started by hand and live.
 
     Raises:
         RunError: the folder of runs may not be read.
     """
+    runs = runs or runs_directory()
     try:
         return [socket for folder in sorted(runs.iterdir()) for socket in started_by_hand(folder)]
     except FileNotFoundError:
@@ -109,7 +115,7 @@ def hosts_by_hand(runs: Path = RUNS) -> list[Path]:
         raise unreadable(error, runs) from error
 
 
-def only_run(runs: Path = RUNS) -> str:
+def only_run(runs: Path | None = None) -> str:
     """The run that is meant when none is named.
 
     Raises:
@@ -117,18 +123,19 @@ def only_run(runs: Path = RUNS) -> str:
     """
     names = run_names(runs)
     if not names:
-        raise RunError("nothing is up")
+        raise RunError(nothing_is_up())
     if len(names) > 1:
         raise RunError(f"several runs are up; name one: {', '.join(names)}")
     return names[0]
 
 
-def find_place(name: str, run: str | None = None, runs: Path = RUNS) -> Place:
+def find_place(name: str, run: str | None = None, runs: Path | None = None) -> Place:
     """Where the VM or the host of this name is, in one run or in whichever has it.
 
     Raises:
         RunError: nowhere, or in several runs.
     """
+    runs = runs or runs_directory()
     if run is None:
         states, damaged = readable_states(runs)
     elif run in run_names(runs):
@@ -147,12 +154,36 @@ def find_place(name: str, run: str | None = None, runs: Path = RUNS) -> Place:
         choices = " or ".join(f"--run {place.run}" for place in found)
         raise RunError(f"several runs have `{name}`; write {choices}")
     if not found:
-        said = f"no VM or host `{name}` is up; {suggest(name, sorted(known))}" if known else "nothing is up"
+        said = f"no VM or host `{name}` is up; {suggest(name, sorted(known))}" if known else nothing_is_up()
         raise RunError("; ".join((said, *damaged.values())))
     return found[0]
 
 
-def readable_states(runs: Path = RUNS) -> tuple[dict[str, RunState], dict[str, str]]:
+def find_door(state: RunState) -> ProcessId:
+    """A process through which an ordinary user gets into the namespaces of a run: the keeper's, or else a card's.
+
+    Raises:
+        RunError: there is none: they are gone, or were made by other means.
+    """
+    keepers = state.of(Keeper)
+    if not keepers:
+        raise RunError(
+            f"the run `{state.run}` is not in namespaces of its own that can be entered from here: give the command "
+            "where `up` was given"
+        )
+    if state.boot == boot_id():
+        for each in (*keepers, *state.of(CardProcess)):
+            if each.pid is not None and each.started is not None:
+                process = ProcessId(each.pid, each.started)
+                if is_alive(process):
+                    return process
+    raise RunError(
+        f"the namespaces of the run `{state.run}` are gone: the process that kept them has ended, and so have its cards; "
+        f"`{as_given('down')} {state.run}`, then `up` again"
+    )
+
+
+def readable_states(runs: Path | None = None) -> tuple[dict[str, RunState], dict[str, str]]:
     """The states of all runs that have one, by name; and of those that are damaged, what is wrong and what to do.
 
     One damaged run is no obstacle to work on the others.
@@ -160,6 +191,7 @@ def readable_states(runs: Path = RUNS) -> tuple[dict[str, RunState], dict[str, s
     Raises:
         RunError: the folder of runs may not be read.
     """
+    runs = runs or runs_directory()
     states: dict[str, RunState] = {}
     damaged: dict[str, str] = {}
     for run in run_names(runs):
@@ -193,7 +225,13 @@ def _summary(folder: Path) -> RunSummary:
 
 def _counted(state: RunState) -> tuple[str, ...]:
     count = Counter(type(each) for each in state.made)
-    nouns = ((Namespace, "namespace"), (Interface, "interface"), (CardProcess, "card"), (Folder, "folder"))
+    nouns = (
+        (Namespace, "namespace"),
+        (Interface, "interface"),
+        (CardProcess, "card"),
+        (Folder, "folder"),
+        (Keeper, "keeper"),
+    )
     return tuple(f"{count[kind]} {noun}{'s' * (count[kind] != 1)}" for kind, noun in nouns if count[kind])
 
 

@@ -21,6 +21,7 @@ from dtls_emu.files.limits import MAX_DOCUMENT
 from dtls_emu.files.reading import read_file
 from dtls_emu.lab.model import LabModel, Name
 from dtls_emu.lab.problems import dotted
+from dtls_emu.paths import as_given
 
 
 __all__ = [
@@ -198,5 +199,5 @@ def damaged_run(folder: Path, damage: Sequence[str]) -> RunError:
     """Why nothing is done with a run but to end it."""
     more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
     return RunError(
-        f"{damage[0]}{more}; `sudo dtls-emu down {shlex.quote(folder.name)}` ends the run by what can be read of it"
+        f"{damage[0]}{more}; `{as_given('down')} {shlex.quote(folder.name)}` ends the run by what can be read of it"
     )

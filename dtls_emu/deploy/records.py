@@ -26,6 +26,7 @@ __all__ = [
     "CardProcess",
     "Folder",
     "Interface",
+    "Keeper",
     "Made",
     "Namespace",
     "Record",
@@ -51,6 +52,8 @@ _FILE: Final = re.compile(r"(?P<number>\d{6,9})-(?P<key>(?P<kind>[a-z]+)-(?P<nam
 
 NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=2 * 63 + 1)]
 """Of a run and of a host or VM, with a hyphen between: nothing that could be a path."""
+
+TOKEN: Final = r"^[0-9a-f]{32}$"  # noqa: S105 (no secret)
 
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=15)]
 
@@ -102,7 +105,21 @@ class CardProcess(LabModel):
     said: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 
 
-Made = Folder | Namespace | Interface | CardProcess
+class Keeper(LabModel):
+    """The process that keeps the user, mount and network namespace of a run of an ordinary user.
+
+    Fields:
+        token: of its namespaces, by which every process in them is known.
+        pid, started: which process it is.
+    """
+
+    kind: Literal["keeper"] = "keeper"
+    token: Annotated[str, Field(pattern=TOKEN)]
+    pid: Annotated[int, Field(gt=0, lt=1 << 31)] | None = None
+    started: Annotated[int, Field(ge=0, lt=1 << 64)] | None = None
+
+
+Made = Folder | Namespace | Interface | CardProcess | Keeper
 _MADE: Final[TypeAdapter[Made]] = TypeAdapter(Annotated[Made, Field(discriminator="kind")])
 
 
@@ -152,6 +169,8 @@ def record_key(made: Made) -> str:
             return f"{made.kind}-{made.name}@{made.namespace}"
         case CardProcess():
             return f"{made.kind}-{made.host}"
+        case Keeper():
+            return f"{made.kind}-{made.token}"
 
 
 def record_file(number: int, key: str) -> str:
@@ -227,6 +246,8 @@ def keep_to_the_run(made: Made, folder: Path) -> tuple[Made | None, str]:
             return made, ""
         case Interface() if made.namespace.startswith(prefix):
             return made, ""
+        case Keeper():  # the token is random: nobody else's processes have it
+            return made, ""
         case CardProcess() if _is_name(made.host):
             own = control_socket_in(folder, made.host)
             if made.socket == own:
@@ -245,6 +266,8 @@ def first_problem(error: ValidationError) -> str:
 
 def _by_name(kind: str, name: str, folder: Path) -> Made | None:
     """What the name of a record alone tells: things that are there once, in the folder of the run."""
+    if kind == "keeper" and re.fullmatch(TOKEN, name):
+        return Keeper(token=name)
     if not _is_name(name):
         return None
     if kind == "folder":

@@ -8,21 +8,24 @@
    whoever still runs in a namespace of the run; then interfaces, namespaces, folders. Any part may be gone, and
    any record damaged: then what the others say is undone. It needs no room on the disk.
 5. What a change has to write is written, or has its room, before anything that runs is touched.
+
+An ordinary user has all of it in a user, mount and network namespace of the run's own, which a small process keeps
+alive (:mod:`dtls_emu.machine.keeper`). It is made, and gone into, before anything else is made; to end the run is to
+end every process in it, from outside, whatever has become of the keeper: with the last one goes all that they had.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dtls_emu.assembly.cards import issue_credentials
 from dtls_emu.assembly.lab_document import compile_document
+from dtls_emu.deploy.inside import call_inside, must_enter, new_namespaces, undisturbed
 from dtls_emu.deploy.launcher import (
     await_ready,
     last_words,
@@ -49,41 +52,55 @@ from dtls_emu.deploy.plan import (
     namespace_name,
     plan_run,
 )
+from dtls_emu.deploy.queries import find_door
 from dtls_emu.deploy.state import (
-    RUNS,
     CardProcess,
     Folder,
     Interface,
+    Keeper,
     Namespace,
     RunFolder,
     RunState,
     boot_id,
     explained,
     has_namespace,
-    require_root,
+    read_state,
     run_names,
 )
 from dtls_emu.errors import RunError
 from dtls_emu.host.loop.cached import loop_is_compiled
 from dtls_emu.lab.compiling import compile_lab
+from dtls_emu.machine.keeper import KEEP
 from dtls_emu.machine.linux import TUN_PATH
 from dtls_emu.machine.netns import namespace_path
-from dtls_emu.machine.processes import end_processes, identify, processes_inside
+from dtls_emu.machine.processes import (
+    end_processes,
+    has_mount,
+    identify,
+    processes_inside,
+    processes_with_mount,
+)
+from dtls_emu.machine.unsharing import mount_source
+from dtls_emu.paths import as_given, runs_directory, usable_runs_directory
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
+    from dtls_emu.deploy.inside import Report
     from dtls_emu.deploy.plan import Plan
     from dtls_emu.lab import Lab, Topology
-
-    Report = Callable[[str], object]
-    """Called with a line about what happens now."""
+    from dtls_emu.machine.processes import ProcessId
 
 
-__all__ = ["restart_card", "start_run", "stop_run"]
+__all__ = ["WITHOUT_ROOT", "make_run", "restart_card", "start_run", "stop_run"]
+
+WITHOUT_ROOT: Final = "not root: making a user, network and mount namespace of the run's own"
 
 FIRST_START: Final = ": for the first time, so kernels are compiled, which takes half a minute"
+
+ROUNDS: Final = 10
+"""Looks for processes in the namespaces of a run that is ended."""
 
 _TUN: Final = Path(TUN_PATH)
 
@@ -96,9 +113,11 @@ def start_run(
     backend: str | None = None,
     fast_path: Literal["auto", "off"] = "auto",
     report: Report = lambda _line: None,
-    runs: Path = RUNS,
+    runs: Path | None = None,
 ) -> RunState:
     """Bring a lab up. Returns when packets get through every card; then the run needs this process no more.
+
+    Who is not root has it in namespaces of its own, where the machine allows that.
 
     Args:
         lab: validated. Its traffic is left out: real guests make their own.
@@ -107,16 +126,58 @@ def start_run(
         backend: cipher backend instead of the lab's.
         fast_path: off keeps compiled code from carrying packets.
         report: told what happens.
-        runs: folder of all runs.
+        runs: folder of all runs; None for the one that this user has.
 
     Raises:
         RunError: it cannot be, and nothing of it is left.
         LabFileError: entries of the lab contradict each other.
     """
     topology = compile_lab(lab)
+    runs = runs or usable_runs_directory()
+    plan_run(topology, run, runs / run)
+    document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
+    options: dict[str, Any] = {"encryption": encryption, "backend": backend, "fast_path": fast_path}
+    if not must_enter():
+        return make_run(document, run, **options, report=report, runs=runs)
+    RunFolder.refuse_taken(run, runs)
+    report(WITHOUT_ROOT)
+    with new_namespaces(runs / run) as keeper:
+        pid, started = keeper.process
+        record = {"kind": "keeper", "token": keeper.token, "pid": pid, "started": started}
+        arguments = {"document": document, "run": run, **options, "keeper": record, "runs": str(runs)}
+        call_inside(keeper.process, "start", arguments, report=report, leash=keeper.leash)
+    state = read_state(runs / run)
+    assert state is not None
+    return state
+
+
+def make_run(
+    document: dict[str, Any],
+    run: str,
+    *,
+    encryption: Literal["on", "off"],
+    backend: str | None,
+    fast_path: Literal["auto", "off"],
+    report: Report,
+    runs: Path,
+    keeper: Keeper | None = None,
+    leash: int | None = None,
+) -> RunState:
+    """Bring a lab up where this process is root: on the machine, or in namespaces that somebody else keeps.
+
+    Args:
+        document: the lab, as JSON, without its traffic.
+        run, encryption, backend, fast_path, report, runs: as for :func:`start_run`.
+        keeper: of the namespaces that this process is in, if they are the run's own.
+        leash: file number that the keeper is told by that it has been recorded.
+
+    Raises:
+        RunError: it cannot be, and nothing of it is left.
+        LabFileError: entries of the lab contradict each other.
+    """
+    topology = compile_document(document)
     plan = plan_run(topology, run, runs / run)
     _check_machine()
-    document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
     state = RunState(
         run=run, boot=boot_id(), lab=document, encryption=encryption, backend=backend, fast_path=fast_path
     )
@@ -124,26 +185,35 @@ def start_run(
         try:
             _check_names(plan)
             folder.write(state)
+            if keeper is not None and leash is not None:
+                folder.add(keeper)
+                os.write(leash, KEEP)
+                os.close(leash)
             _make(plan, topology, folder, report)
         except BaseException:
             report("undoing what was made")
             try:
-                with _undisturbed():
+                with undisturbed():
                     _undo(folder)
             except RunError as error:
-                report(f"{error}; `dtls-emu down {run}` tries again")
+                report(f"{error}; `{as_given('down')} {run}` tries again")
             raise
         return folder.known
 
 
-def restart_card(run: str, host: str, *, runs: Path = RUNS) -> None:
+def restart_card(run: str, host: str, *, runs: Path | None = None) -> None:
     """Start the card of a host anew, with the lab as it is now. Its tunnels are built again.
 
     Raises:
         RunError: no such run or host; what the new card needs cannot be written, and the old one runs on; or the
             new one does not become ready.
     """
-    require_root()
+    runs = runs or runs_directory()
+    if must_enter():
+        with RunFolder.open(run, runs) as folder:
+            door = find_door(folder.known)
+        call_inside(door, "restart", {"run": run, "host": host, "runs": str(runs)})
+        return
     with RunFolder.open(run, runs) as folder:
         cards = {card.host: card for card in folder.known.of(CardProcess)}
         if host not in cards:
@@ -156,7 +226,7 @@ def restart_card(run: str, host: str, *, runs: Path = RUNS) -> None:
         await_ready([card], folder.path)
 
 
-def stop_run(run: str, *, runs: Path = RUNS) -> list[str]:
+def stop_run(run: str, *, runs: Path | None = None) -> list[str]:
     """End a run and remove what it made, however much of it is left.
 
     Returns:
@@ -165,8 +235,7 @@ def stop_run(run: str, *, runs: Path = RUNS) -> list[str]:
     Raises:
         RunError: no such run, or something cannot be removed; what is left is still in its records.
     """
-    require_root()
-    with RunFolder.open(run, runs, damaged=True) as folder, _undisturbed():
+    with RunFolder.open(run, runs, damaged=True) as folder, undisturbed():
         return [*folder.damage, *_undo(folder)]
 
 
@@ -174,7 +243,6 @@ def stop_run(run: str, *, runs: Path = RUNS) -> list[str]:
 
 
 def _check_machine() -> None:
-    require_root()
     if not _TUN.exists():
         raise RunError(f"there is no {_TUN}: modprobe tun; in a container, --device {_TUN}")
 
@@ -191,7 +259,7 @@ def _why_taken(namespace: str, plan: Plan) -> str:
     if owner:
         return (
             f"the run `{owner}` has a network namespace `{namespace}`; choose another name with --name, or end that "
-            f"run with `sudo dtls-emu down {owner}`"
+            f"run with `{as_given('down')} {owner}`"
         )
     return (
         f"there is a network namespace `{namespace}` already; no run here has recorded it, so choose another name "
@@ -289,14 +357,15 @@ def _undo(folder: RunFolder) -> list[str]:
     same_boot = folder.known.boot == boot_id()
     cards = folder.known.of(CardProcess)
     _refuse_left(stop_cards(cards if same_boot else [_forgotten(card) for card in cards]))
+    if folder.known.of(Keeper) or must_enter():  # what has its names where this process is, is others'
+        notes += _end_namespaces(folder)
+        cards = []
     ours = {
         each.name: each
         for each in folder.known.of(Namespace)
         if same_boot and is_ours(each) and not _other_owner(each, folder)
     }
-    left = end_processes(processes_inside({namespace_path(name).stat().st_ino for name in ours}))
-    if left:
-        raise RunError(f"processes do not end: {', '.join(str(process.pid) for process in left)}")
+    _refuse_processes(end_processes(processes_inside({namespace_path(name).stat().st_ino for name in ours})))
     folder.strike(*cards)
 
     interfaces = folder.known.of(Interface)
@@ -317,6 +386,44 @@ def _undo(folder: RunFolder) -> list[str]:
         notes += filter(None, [_remove_folder(made, folder)])
     folder.remove()
     return notes
+
+
+def _end_namespaces(folder: RunFolder) -> list[str]:
+    """End every process in the namespaces of the run's own; everything in them goes with the last one.
+
+    Of a run that an ordinary user has brought up in namespaces that he has made himself, nothing but the cards is known
+    here: the rest goes when he lets go of them.
+
+    Returns:
+        Why they are still there: this process is in them itself.
+
+    Raises:
+        RunError: one does not end.
+    """
+    keepers: list[Keeper] = folder.known.of(Keeper)
+    sources = [mount_source(each.token) for each in keepers]
+    for _ in range(ROUNDS):  # one that was about to fork leaves another behind
+        found = [process for source in sources for process in processes_with_mount(source)]
+        if not found:
+            break
+        _refuse_processes(end_processes(found))
+    for keeper in keepers:
+        if keeper.pid is not None:
+            with suppress(ChildProcessError):  # it is one only of the program that has started it
+                os.waitpid(keeper.pid, os.WNOHANG)
+    folder.strike(
+        *folder.known.of(CardProcess),
+        *folder.known.of(Interface),
+        *folder.known.of(Namespace),
+        *keepers,
+    )
+    is_inside = any(map(has_mount, sources))
+    return ["its namespaces go when the program ends from which this was given"] if is_inside else []
+
+
+def _refuse_processes(left: Sequence[ProcessId]) -> None:
+    if left:
+        raise RunError(f"processes do not end: {', '.join(str(process.pid) for process in left)}")
 
 
 def _other_owner(made: Namespace, folder: RunFolder) -> str:
@@ -352,19 +459,3 @@ def _refuse_left(cards: Sequence[CardProcess]) -> None:
         raise RunError(
             f"cards do not end: {', '.join(f'{card.host} (process {card.pid})' for card in cards)}"
         )
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no impatient Ctrl-C stop the body; signals belong to the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

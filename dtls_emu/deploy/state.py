@@ -1,4 +1,4 @@
-"""What a run is, on disk before it is: ``/run/dtls-emu/<run>/state.json``, and a record of each thing that it made.
+"""What a run is, on disk before it is: ``state.json`` in its folder, and a record of each thing that it made.
 
 1. A run claims its name by making its folder: two cannot.
 2. What is about to be made is written down first, then made, then its identity is added: the inode of a
@@ -45,6 +45,7 @@ from dtls_emu.deploy.records import (
     CardProcess,
     Folder,
     Interface,
+    Keeper,
     Made,
     Namespace,
     encode_record,
@@ -55,7 +56,7 @@ from dtls_emu.deploy.records import (
 from dtls_emu.errors import RunError
 from dtls_emu.files.writing import commit, is_folder, is_socket, stage
 from dtls_emu.host.control.client import is_served
-from dtls_emu.paths import EVENTS_SUFFIX, RUNS, SOCKET_SUFFIX
+from dtls_emu.paths import EVENTS_SUFFIX, RUNS, SOCKET_SUFFIX, as_given, hidden_runs, runs_directory
 
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "CardProcess",
     "Folder",
     "Interface",
+    "Keeper",
     "Made",
     "Namespace",
     "RunError",
@@ -73,8 +75,8 @@ __all__ = [
     "has_namespace",
     "has_state",
     "no_such_run",
+    "nothing_is_up",
     "read_state",
-    "require_root",
     "run_names",
     "salvage",
     "started_by_hand",
@@ -113,12 +115,13 @@ class RunFolder:
         self._numbers: dict[str, int] = {}
 
     @classmethod
-    def claim(cls, run: str, runs: Path = RUNS) -> Self:
+    def claim(cls, run: str, runs: Path | None = None) -> Self:
         """Make the folder of a new run.
 
         Raises:
             RunError: there is one, or it cannot be made.
         """
+        runs = runs or runs_directory()
         path = runs / run
         while True:
             try:
@@ -137,18 +140,29 @@ class RunFolder:
                 return folder
 
     @classmethod
-    def open(cls, run: str, runs: Path = RUNS, *, damaged: bool = False) -> Self:
+    def refuse_taken(cls, run: str, runs: Path) -> None:
+        """Refuse a name that :meth:`claim` would refuse now.
+
+        Raises:
+            RunError: something of that name is there.
+        """
+        if os.path.lexists(runs / run):
+            raise _in_the_way(runs / run)
+
+    @classmethod
+    def open(cls, run: str, runs: Path | None = None, *, damaged: bool = False) -> Self:
         """Open the folder of a run that there is.
 
         Args:
             run: its name.
-            runs: folder of all runs.
+            runs: folder of all runs; None for the one that this user has.
             damaged: take what can be read of it, to end it.
 
         Raises:
             RunError: there is none, another process works on it, it is damaged, or it is the folder of hosts
                 that were started by hand.
         """
+        runs = runs or runs_directory()
         if not _is_one_step(run):
             raise no_such_run(run, runs)
         by_hand = started_by_hand(runs / run)
@@ -352,8 +366,9 @@ def started_by_hand(folder: Path) -> list[Path]:
         return []
 
 
-def run_names(runs: Path = RUNS) -> list[str]:
+def run_names(runs: Path | None = None) -> list[str]:
     """The runs that have a folder, in order of their names; one of hosts that were started by hand is none."""
+    runs = runs or runs_directory()
     try:
         return sorted(path.name for path in runs.iterdir() if is_folder(path) and not started_by_hand(path))
     except FileNotFoundError:
@@ -367,20 +382,15 @@ def unreadable(error: OSError, runs: Path) -> RunError:
     return _no_folder(runs) if isinstance(error, NotADirectoryError) else refusal(error, runs)
 
 
-def require_root() -> None:
-    """Refuse what only root can do, before it is half done.
-
-    Raises:
-        RunError: not root.
-    """
-    if os.geteuid() != 0:
-        raise RunError("namespaces and TUN devices need root: use sudo (`up --dry-run` only looks)")
-
-
-def no_such_run(run: str, runs: Path = RUNS) -> RunError:
+def no_such_run(run: str, runs: Path | None = None) -> RunError:
     """What to raise for the name of a run that is none: it names those that are."""
     listed = ", ".join(run_names(runs))
-    return RunError(f"there is no run `{run}`; " + (f"there is: {listed}" if listed else "nothing is up"))
+    return RunError(f"there is no run `{run}`; " + (f"there is: {listed}" if listed else nothing_is_up()))
+
+
+def nothing_is_up() -> str:
+    """That there is no run of this user, and whether root may have one that is meant."""
+    return "nothing is up" + (": a lab of root is, which needs sudo" if hidden_runs() else "")
 
 
 def _encoded(state: RunState) -> bytes:
@@ -416,7 +426,7 @@ def _in_the_way(path: Path) -> RunError:
         if not is_folder(each):
             return _no_folder(each)
     return RunError(
-        f"there is a run `{path.name}` already; end it with `sudo dtls-emu down {path.name}`, or choose another "
+        f"there is a run `{path.name}` already; end it with `{as_given('down')} {path.name}`, or choose another "
         "name with --name"
     )
 

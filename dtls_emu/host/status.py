@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,6 +115,8 @@ def _tunnels(agent: Agent, topology: Topology, *, encrypts: bool) -> dict[str, A
             "inner_encrypted": card.inner_mtu(peer, encrypted=True),
             "inner_clear": card.inner_mtu(peer, encrypted=False),
         }
+        active = card.tunnels[peer].active
+        tunnel["keys_age_seconds"] = None if active is None else time.monotonic() - active.established_at
         tunnel["impairments"] = _impairments(link)
         tunnel["link"] = None
         if peer in counters:

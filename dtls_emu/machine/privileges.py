@@ -76,7 +76,13 @@ class Privileges:
 
 
 def buffers_need_net_admin(wanted: int) -> str:
-    """Why CAP_NET_ADMIN is needed for socket buffers of so many bytes; "" when it is not."""
+    """Why CAP_NET_ADMIN is needed for socket buffers of so many bytes; "" when it is not.
+
+    In a user namespace it is never: what a capability is good for there ends there, and the limit is the machine's
+    (``sockopt_capable``, net/core/sock.c).
+    """
+    if _in_user_namespace():
+        return ""
     for name in ("rmem_max", "wmem_max"):
         path = Path("/proc/sys/net/core") / name
         try:
@@ -86,6 +92,15 @@ def buffers_need_net_admin(wanted: int) -> str:
         if limit < wanted:
             return f"net.core.{name} is {limit}, and new sockets need {wanted} bytes"
     return ""
+
+
+def _in_user_namespace() -> bool:
+    """Whether this is another user namespace than the machine's, which has all users (user_namespaces(7))."""
+    try:
+        text = Path("/proc/self/uid_map").read_text(encoding="ascii")
+    except OSError:  # a kernel without user namespaces
+        return False
+    return text.split() != ["0", "0", str(2**32 - 1)]
 
 
 def drop_privileges(keep_net_admin: str = "") -> Privileges:

@@ -6,10 +6,8 @@ is the reason. Interfaces and namespaces made on the way are gone when it return
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,28 +19,16 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.crypto.ipsec_mb_library import cpu_flags, open_library
 from dtls_emu.crypto.libcrypto_library import open_libcrypto
-from dtls_emu.errors import BackendUnavailableError
+from dtls_emu.errors import BackendUnavailableError, RunError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.machine.environment import CPU_FEATURES, environment, openssl_version, package_version
-from dtls_emu.machine.linux import (
-    IFF_NO_PI,
-    IFF_TUN,
-    IFF_VNET_HDR,
-    INTERFACE_REQUEST,
-    TUN_F_CSUM,
-    TUN_F_TSO4,
-    TUN_F_TSO6,
-    TUN_F_USO4,
-    TUN_F_USO6,
-    TUN_PATH,
-    TUNSETIFF,
-    TUNSETOFFLOAD,
-    TUNSETVNETHDRSZ,
-    VNET_HEADER,
-    Capability,
-)
+from dtls_emu.machine.keeper import KeeperFailedError, try_namespaces
+from dtls_emu.machine.linux import Capability
+from dtls_emu.machine.refusals import explain_refusal
+from dtls_emu.machine.tun import TUN, TunUnavailableError, tun_interface, tun_offloads
 from dtls_emu.nic.effects import Transmit
+from dtls_emu.paths import usable_runs_directory
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.kernel_cache import choose_cache
 
@@ -56,8 +42,8 @@ __all__ = ["Offer", "OfferState", "is_ready", "probe"]
 COMMAND_TIMEOUT: Final = 5.0
 """Seconds that a program may take to say its version."""
 
-_TUN_F_CSUM_TSO: Final = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6
-_TUN_F_USO: Final = TUN_F_USO4 | TUN_F_USO6
+NOBODY: Final = 65534
+"""An ordinary user, for root to try as."""
 
 
 class OfferState(StrEnum):
@@ -243,43 +229,36 @@ def _privileges() -> list[Offer]:
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
     if admin:
         return [Offer("CAP_NET_ADMIN", OfferState.YES, who)]
-    remedy = "run as root; only namespaces and TUN devices need it"
-    return [Offer("CAP_NET_ADMIN", OfferState.NO, f"{who} without it", remedy)]
+    reason = f"{who} without it; in namespaces of their own hosts have it"
+    return [Offer("CAP_NET_ADMIN", OfferState.NO, reason, "see: hosts without root")]
 
 
 def _tun() -> list[Offer]:
     names = "TUN device", "TUN offloads"
-    if not Path(TUN_PATH).exists():
-        remedy = f"modprobe tun; in a container also --device {TUN_PATH}"
-        return [Offer(name, OfferState.NO, f"there is no {TUN_PATH}", remedy) for name in names]
+    if not TUN.exists():
+        remedy = f"modprobe tun; in a container also --device {TUN}"
+        return [Offer(name, OfferState.NO, f"there is no {TUN}", remedy) for name in names]
     if not _has_net_admin():
-        return [Offer(name, OfferState.NO, "not tried: needs CAP_NET_ADMIN", "run as root") for name in names]
+        reason, remedy = "not tried: needs CAP_NET_ADMIN", "see: hosts without root"
+        return [Offer(name, OfferState.NO, reason, remedy) for name in names]
     try:
-        file = os.open(TUN_PATH, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        return [Offer(name, OfferState.NO, f"{TUN_PATH}: {error.strerror}") for name in names]
-    try:  # the interface goes with its file
-        request = INTERFACE_REQUEST.pack(b"dtlsprobe%d", IFF_TUN | IFF_NO_PI | IFF_VNET_HDR)
-        fcntl.ioctl(file, TUNSETIFF, request)
-        return [Offer(names[0], OfferState.YES, "an interface was made and removed"), _tun_offloads(file)]
-    except OSError as error:
-        return [Offer(name, OfferState.NO, f"no interface: {error.strerror}") for name in names]
-    finally:
-        os.close(file)
+        with tun_interface() as file:
+            return [
+                Offer(names[0], OfferState.YES, "an interface was made and removed"),
+                _tun_offloads(file),
+            ]
+    except TunUnavailableError as error:
+        what = "no interface" if error.is_open else str(TUN)
+        return [Offer(name, OfferState.NO, f"{what}: {error}") for name in names]
 
 
 def _tun_offloads(file: int) -> Offer:
     name = "TUN offloads"
     try:
-        fcntl.ioctl(file, TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER))
-        fcntl.ioctl(file, TUNSETOFFLOAD, _TUN_F_CSUM_TSO)
+        found, is_all = tun_offloads(file)
     except OSError as error:
         return Offer(name, OfferState.NO, f"no vnet header, checksums or TSO: {error.strerror}")
-    try:
-        fcntl.ioctl(file, TUNSETOFFLOAD, _TUN_F_CSUM_TSO | _TUN_F_USO)
-    except OSError:
-        return Offer(name, OfferState.LIMITED, "vnet header, checksums, TSO; no USO (Linux 6.2 has it)")
-    return Offer(name, OfferState.YES, "vnet header, checksums, TSO, USO")
+    return Offer(name, OfferState.YES if is_all else OfferState.LIMITED, found)
 
 
 def _has_net_admin() -> bool:
@@ -295,9 +274,26 @@ def _network_namespaces() -> list[Offer]:
     return [_unshare("network namespaces", ["--net"], "run as root")]
 
 
-def _user_namespaces() -> list[Offer]:
-    remedy = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone; or run as root"
-    return [_unshare("user namespaces", ["--user", "--map-root-user", "--net"], remedy)]
+def _without_root() -> list[Offer]:
+    """Try what `up` does for an ordinary user: root tries it as one, since a restriction is not for root."""
+    name = "hosts without root"
+    user = NOBODY if os.geteuid() == 0 else None
+    who = "" if user is None else f", as user {user}"
+    try:
+        try_namespaces(user)
+    except KeeperFailedError as error:
+        if error.refused is None:
+            remedy = "" if user is None else "have Python and dtls-emu where everybody may read them"
+            return [Offer(name, OfferState.NO, f"{error}{who}", remedy)]
+        refusal = explain_refusal(error.refused)
+        return [Offer(name, OfferState.NO, refusal.reason, refusal.remedy)]
+    made = f"namespaces with a TUN device were made and removed{who}"
+    try:
+        usable_runs_directory()
+    except RunError as error:
+        reason, _, remedy = str(error).partition(": ")
+        return [Offer(name, OfferState.LIMITED, f"{made}; {reason}", remedy)]
+    return [Offer(name, OfferState.YES, made)]
 
 
 def _unshare(name: str, options: list[str], remedy: str) -> Offer:
@@ -355,7 +351,7 @@ _PROBES: Final = (
     _privileges,
     _tun,
     _network_namespaces,
-    _user_namespaces,
+    _without_root,
     _tshark,
     _iperf3,
     _podman,

@@ -1,7 +1,8 @@
 """Processes by identity: a number alone is somebody else's tomorrow.
 
 A process is known by its number and the moment of its start, and is signalled through a pidfd, which never
-means another. Those of a network namespace are found by the namespace's inode, not by any name.
+means another. Those of a network namespace are found by the namespace's inode, not by any name; those of a mount
+namespace by the name of what is mounted in it, where that is like no other.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 
-__all__ = ["ProcessId", "end_processes", "identify", "is_alive", "processes_inside"]
+__all__ = [
+    "ProcessId",
+    "end_processes",
+    "has_mount",
+    "identify",
+    "is_alive",
+    "processes_inside",
+    "processes_with_mount",
+]
 
 GRACE: Final = 3.0
 """Seconds between the request to end and the end by force."""
@@ -68,6 +77,30 @@ def processes_inside(inodes: Collection[int]) -> list[ProcessId]:
     return sorted(found)
 
 
+def processes_with_mount(source: str) -> list[ProcessId]:
+    """The processes of this user that have a file system of this source mounted, but for this one and its ancestors.
+
+    Another user may call one of his own the same; his processes are none of this user's business.
+    """
+    spared = set(_ancestry(os.getpid()))
+    found: list[ProcessId] = []
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit() or int(entry.name) in spared:
+            continue
+        if has_mount(source, entry.name) and _user_of(entry) == os.getuid():
+            found += filter(None, [identify(int(entry.name))])
+    return sorted(found)
+
+
+def has_mount(source: str, pid: str = "self") -> bool:
+    """Whether a process has a file system of this source mounted; one that has ended has none."""
+    try:
+        text = (_PROC / pid / "mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return f" {source} " in text  # between spaces (proc_pid_mountinfo(5): 10)
+
+
 def end_processes(processes: Iterable[ProcessId], grace: float = GRACE) -> list[ProcessId]:
     """Ask processes to end, and end by force those that have not after ``grace`` seconds.
 
@@ -100,6 +133,15 @@ def _await_end(handles: dict[int, ProcessId], seconds: float) -> None:
         for handle, _ in poll.poll(left * 1000):
             poll.unregister(handle)
             del handles[handle]
+
+
+def _user_of(entry: Path) -> int | None:
+    """Whose a process is; its folder may belong to root all the same (proc(5): dumpable)."""
+    try:
+        lines = (entry / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), None)
 
 
 def _ancestry(pid: int) -> Iterable[int]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from dtls_emu.crypto.backend import Backend
+    from dtls_emu.tunnel.outcome import Outcome
 
 
 __all__ = ["idle_tunnel_bytes"]
@@ -73,39 +74,36 @@ class _Ends:
                 settings=TunnelSettings(),
                 ports=PortAllocator(),
                 path_mtu=PATH_MTU,
-                on_drop=lambda _reason, _count, _mark: None,
             )
             for own, other in (identities, identities[::-1])
         )
 
     def bring_up(self) -> None:
         """By a handshake; then a packet in either direction, with which OpenSSL lets go of its buffers."""
-        self.tunnels[0].connect(0.0)
-        self._exchange(0.0)
+        self._carry(0, self.tunnels[0].connect(0.0), 0.0)
         self._let_time_pass(1.0)
-        for sender, receiver in (self.tunnels, self.tunnels[::-1]):
+        for number, sender in enumerate(self.tunnels):
             burst = Burst.from_packets([bytes(100)], headroom=RECORD_PREFIX, tailroom=TAG)
-            local_port, remote_port = sender.seal(burst, 1.0).ends
-            receiver.receive(burst, remote_port, local_port, 1.0)
-            self._exchange(1.0)
+            association, outcome = sender.seal(burst, 1.0)
+            self._carry(number, outcome, 1.0)
+            local_port, remote_port = association.ends
+            answer = self.tunnels[1 - number].receive(burst, remote_port, local_port, 1.0)
+            self._carry(1 - number, answer, 1.0)
         self._let_time_pass(2.0)
 
     def _let_time_pass(self, now: float) -> None:
-        for tunnel in self.tunnels:
+        for number, tunnel in enumerate(self.tunnels):
             if tunnel.timeout() <= now:
-                tunnel.handle_timeout(now)
-                self._exchange(now)
+                self._carry(number, tunnel.handle_timeout(now), now)
 
-    def _exchange(self, now: float) -> None:
-        """Until both are silent."""
-        under_way = True
-        while under_way:
-            under_way = False
-            for sender, receiver in (self.tunnels, self.tunnels[::-1]):
-                for out in sender.take_outgoing():
-                    datagram = Burst.from_packets([out.datagram])
-                    receiver.receive(datagram, out.remote_port, out.local_port, now)
-                    under_way = True
+    def _carry(self, sender: int, outcome: Outcome, now: float) -> None:
+        """Hand over what a tunnel's call has caused, and what that causes, until both are silent."""
+        waiting = [(sender, out) for out in outcome.datagrams]
+        while waiting:
+            number, out = waiting.pop(0)
+            datagram = Burst.from_packets([out.datagram])
+            answer = self.tunnels[1 - number].receive(datagram, out.remote_port, out.local_port, now)
+            waiting += [(1 - number, each) for each in answer.datagrams]
 
 
 def _grow(name: str) -> int:

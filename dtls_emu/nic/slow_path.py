@@ -52,6 +52,11 @@ class SlowPath:
         failed = tunnel is not None and tunnel.has_failed(now)
         facts = flow_to(self.topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
         decision = decide(facts, self.topology.profile)
+        if tunnel is not None and failed and decision.verdict is Verdict.DROP and not tunnel.is_pausing(now):
+            # Nothing is lost by waiting for the attempt that runs, or that this packet begins.
+            failed = False
+            facts = flow_to(self.topology, vm, key.destination, fragment=key.is_fragment)
+            decision = decide(facts, self.topology.profile)
         header = None
         inner_mtu = vm.mtu
         if facts.destination is not None and remote:

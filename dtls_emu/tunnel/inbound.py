@@ -252,6 +252,8 @@ class Inbound:
             self._renewal.start_by_peer(verdict.result, now)
 
     def _apply(self, result: Result, now: float) -> None:
+        if result is None:
+            return
         self._renewal.apply(result, now)
         if isinstance(result, NewKeys):
             self._journal.count_extra(len(result.early))

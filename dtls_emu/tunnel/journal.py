@@ -53,12 +53,9 @@ class Journal:
     def __init__(self, *, is_observed: bool = False) -> None:
         self.is_observed = is_observed
         self.total_extra_records = 0
-        self.opened: list[Opened] = []
-        self._reset()
-
-    def _reset(self) -> None:
         self.touched = self.keys_changed = self.attempt_failed = False
         self.control = self.extra_records = 0
+        self.opened: list[Opened] = []
         self._dropped: list[Dropped] = []
         self._datagrams: list[Outgoing] = []
         self._closed_ports: list[int] = []
@@ -67,27 +64,30 @@ class Journal:
 
     def take(self) -> Outcome:
         """The outcome of the call; the next one begins with an empty page."""
-        opened = self.opened
+        opened = tuple(self.opened)
+        self.opened.clear()
         if not self.touched:
-            if not opened:
-                return NOTHING
-            self.opened = []
-            return Outcome(opened)
+            return Outcome(opened) if opened else NOTHING
         outcome = Outcome(
             opened,
-            self._dropped,
+            tuple(self._dropped),
             self.control,
             self.extra_records,
-            self._datagrams,
-            self._closed_ports,
-            self._key_requests,
+            tuple(self._datagrams),
+            tuple(self._closed_ports),
+            tuple(self._key_requests),
             self.keys_changed,
             self.attempt_failed,
             False,
-            self._happenings,
+            tuple(self._happenings),
         )
-        self.opened = []
-        self._reset()
+        self.touched = self.keys_changed = self.attempt_failed = False
+        self.control = self.extra_records = 0
+        self._dropped.clear()
+        self._datagrams.clear()
+        self._closed_ports.clear()
+        self._key_requests.clear()
+        self._happenings.clear()
         return outcome
 
     def drop(self, reason: DropReason, count: int, mark: int) -> None:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -63,17 +61,17 @@ class Outcome(NamedTuple):
         happenings: for whoever observes the tunnel, in order; always empty when nobody does.
     """
 
-    opened: Sequence[Opened] = ()
-    dropped: Sequence[Dropped] = ()
+    opened: tuple[Opened, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
     control: int = 0
     extra_records: int = 0
-    datagrams: Sequence[Outgoing] = ()
-    closed_ports: Sequence[int] = ()
-    key_requests: Sequence[int] = ()
+    datagrams: tuple[Outgoing, ...] = ()
+    closed_ports: tuple[int, ...] = ()
+    key_requests: tuple[int, ...] = ()
     keys_changed: bool = False
     attempt_failed: bool = False
     is_quiet: bool = True
-    happenings: Sequence[Happening] = ()
+    happenings: tuple[Happening, ...] = ()
 
 
 NOTHING: Final = Outcome()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.happenings import AssociationOpened
-from dtls_emu.tunnel.keying import AttemptFailed, NewKeys
+from dtls_emu.tunnel.keying import NewKeys
 from dtls_emu.tunnel.ports import PORT_TRIES
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.tunnel.succession import ATTEMPTING, SEALING
@@ -125,9 +125,11 @@ class Renewal:
 
     def apply(self, result: Result, now: float) -> None:
         """Carry out what a call of the source came to. Early records are left to whoever receives."""
+        if result is None:
+            return
         if isinstance(result, NewKeys):
             self._add(result, now)
-        elif isinstance(result, AttemptFailed):
+        else:
             self._succession.fail_attempt(result.reason, now)
 
     def timeout(self) -> float:

@@ -19,7 +19,7 @@ class Retry:
     Fields:
         at: when the next attempt may begin, in seconds.
         believed_until: until when a failure says something of the peer. Behind that nobody has wanted the tunnel for
-            as long as the pause was, or there would have been another attempt.
+            as long as the longest pause, or there would have been another attempt.
         is_wanted: packets wait: the next attempt begins by itself, and not with the next packet.
     """
 
@@ -35,7 +35,7 @@ class Retry:
     def failed(self, now: float) -> None:
         """An attempt failed. Nothing waits for the next one: the card has been told, and lets packets go."""
         self.at = now + self._pause
-        self.believed_until = self.at + self._pause
+        self.believed_until = self.at + self._longest
         self._pause = min(self._pause * 2, self._longest)
         self.is_wanted = False
 

@@ -111,6 +111,10 @@ class Succession:
             return False
         return self.state is not TunnelState.BACKING_OFF or now < self.retry.believed_until
 
+    def is_pausing(self, now: float) -> bool:
+        """Whether the last attempt failed, and the next may not begin yet."""
+        return self.state is TunnelState.BACKING_OFF and now < self.retry.at
+
     # What happens
 
     def begin_attempt(self, now: float) -> None:

@@ -127,6 +127,10 @@ class Tunnel:
         """Whether the last that is known is that there is no tunnel to the peer; old knowledge does not count."""
         return self._succession.has_failed(now)
 
+    def is_pausing(self, now: float) -> bool:
+        """Whether the last attempt failed, and the next may not begin yet: there is nothing to wait for."""
+        return self._succession.is_pausing(now)
+
     def room(self) -> int:
         """How many packets may be sealed right now."""
         return self._succession.room()

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 import pytest
 
 from dtls_emu.cli.app import main
+from dtls_emu.deploy import inside
 from dtls_emu.deploy import queries as run_queries
-from dtls_emu.deploy import state as run_state
 from dtls_emu.deploy.queries import Place
 from dtls_emu.machine import netns
 
@@ -23,7 +23,7 @@ class ReplacedError(Exception):
 @pytest.fixture
 def execute(monkeypatch, capsys):
     """Give the command; returns what was run where, or the exit code and what was said."""
-    monkeypatch.setattr(run_state, "require_root", lambda: None)
+    monkeypatch.setattr(inside, "must_enter", lambda: False)
     monkeypatch.setattr(netns, "entered", lambda _name: nullcontext())
     before = signal.getsignal(signal.SIGPIPE)
 

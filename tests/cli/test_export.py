@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from dtls_emu.cli.app import app
+from dtls_emu.cli.export import _quoted as quoted
+from dtls_emu.deploy.export.handout import check_image
+from dtls_emu.errors import DtlsEmuError
 
 
 CROWDED = """
@@ -50,3 +57,36 @@ def test_what_is_printed_to_do_next_is_quoted_for_a_shell(tmp_path, monkeypatch)
             named = words[1] if kind == "compose" else words[-1]
             assert (tmp_path / named).samefile(tmp_path / folder / kind)
             assert not named.startswith("-")
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["", "A", "a b", "a\nprivileged: true", "-a", "a:", "a@sha256:12", "registry.example/", "a" * 256, "ä"],
+)
+@pytest.mark.parametrize("format_", ["compose", "kubernetes"])
+def test_what_is_no_name_of_an_image_is_refused_before_anything_is_written(tmp_path, format_, image):
+    """With an example."""
+    if image == "":
+        with pytest.raises(DtlsEmuError):  # on the command line it is the default's
+            check_image(image)
+        return
+    words = ["export", format_, "two-vms", "--output", str(tmp_path / "out"), f"--image={image}"]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, DtlsEmuError)
+    assert "write one such as registry.example/dtls-emu:1" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", [b"plain", b"with space", b"-option", b"a\xffb", b"a'\xff\\", b"line\nfeed"])
+def test_the_next_command_leads_to_the_folder_whatever_its_name_is(tmp_path, name):
+    """Bytes that are no UTF-8 as well: a shell is given what was printed."""
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    where = folder if not name.startswith(b"-") else Path(os.fsdecode(name))
+    shell = ["bash", "-c", f"cd {quoted(where)} && pwd -P | od -An -c"]
+    wanted = ["bash", "-c", 'cd -- "$1" && pwd -P | od -An -c', "bash", str(folder)]
+    found = [
+        subprocess.run(words, cwd=tmp_path, capture_output=True, check=True).stdout
+        for words in (shell, wanted)
+    ]
+    assert found[0] == found[1]

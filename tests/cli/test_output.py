@@ -1,5 +1,6 @@
 """What is printed where: on terminals of several widths, into pipes, with and without colour."""
 
+import itertools
 import os
 import pty
 import struct
@@ -9,7 +10,10 @@ from fcntl import ioctl
 from termios import TIOCSWINSZ
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from dtls_emu.cli.app import app
 from dtls_emu.testing.waiting import killed_after
 
 
@@ -112,6 +116,25 @@ def test_escape_sequences_are_for_terminals_that_want_them(environment, styled):
 
 
 HELP = "from dtls_emu.cli import main; import sys; sys.argv = ['dtls-emu', '--help']; main()"
+
+
+def test_every_command_and_group_shows_an_example_and_breaks_its_help_at_the_width():
+    """A line that ends early is the last of its paragraph: the next word would not have fitted."""
+    for words in commands(typer.main.get_command(app)):
+        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}).stdout
+        assert "Example: dtls-emu" in shown, words
+
+        lines = [line.rstrip() for line in shown.split("╭─")[0].splitlines()]
+        for line, after in itertools.pairwise(lines):
+            if line and after.strip() and "Usage" not in line:
+                assert len(line) + 1 + len(after.split()[0]) > 78, (words, line, after)
+
+
+def commands(command, words=()):
+    """Every group and command, by the words that name it."""
+    yield list(words)
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands(each, (*words, name))
 
 
 @pytest.mark.parametrize("given", ["0", "junk", ""])

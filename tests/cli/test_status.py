@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from dtls_emu import paths as run_directory
 from dtls_emu.cli.app import app
+from dtls_emu.deploy import health
 from dtls_emu.deploy import queries as run_queries
 from dtls_emu.host.control import client as control_client
 from dtls_emu.host.control.client import ControlError
@@ -58,7 +59,7 @@ def report(host="host-1", **changes):
 
 
 @pytest.fixture
-def status(monkeypatch):
+def status(monkeypatch, stopped):
     """Run the command against hosts that say these things."""
 
     def run(reports, *arguments):
@@ -72,9 +73,16 @@ def status(monkeypatch):
             return found
 
         monkeypatch.setattr(control_client, "ask", ask)
+        monkeypatch.setattr(health, "stopped_cards", lambda _run: dict(stopped))
         return CliRunner().invoke(app, ["status", *arguments])
 
     return run
+
+
+@pytest.fixture
+def stopped():
+    """Why cards do not run, by socket; for a test to say."""
+    return {}
 
 
 def test_a_host_is_shown_with_its_tunnels_drops_and_what_is_off(status):
@@ -130,6 +138,18 @@ def test_with_several_runs_every_table_says_whose_host_it_is(status, title, seco
     ]
     alone = rows_of(status({"/1.sock": one}).stdout, title, "host-1")
     assert ["host-1", second] in [row[:2] for row in alone]
+
+
+def test_a_card_that_has_ended_is_named_with_what_starts_it_anew(status, stopped):
+    """Whether it has left its socket, as one that was killed, or none; one that answers all the same is shown."""
+    stopped |= {f"/h{number}.sock": f"the card of h{number} has ended; this helps" for number in (1, 2, 3)}
+    hosts = {"/h1.sock": report(), "/h2.sock": ControlError("/h2.sock: Connection refused")}
+    done = status(hosts)
+    assert done.exit_code == 1
+    assert "host-1" in done.stdout
+    assert done.stderr.splitlines() == [
+        f"dtls-emu: /h{number}.sock: the card of h{number} has ended; this helps" for number in (2, 3)
+    ]
 
 
 def test_json_is_what_the_hosts_said(status):
@@ -210,10 +230,10 @@ def test_without_privilege_beside_a_lab_of_root_it_is_said_to_use_sudo(
     done = CliRunner().invoke(app, ["status"])
     assert done.exit_code == 1
     said = done.stderr if has_own_folder else str(done.exception)
-    assert said == (
+    assert said.startswith(
         "dtls-emu: no host runs\n"
         if has_own_folder
-        else "XDG_RUNTIME_DIR is not set, so there is no place for sockets; name one"
+        else "XDG_RUNTIME_DIR is not set, so there is no place for runs: log in "
     )
 
 

@@ -607,16 +607,17 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(name):
         (["up", "two-vms", "--dry-run"], None),
     ],
 )
-def test_without_root_it_is_said_at_once(monkeypatch, capsys, arguments, code):
+def test_without_root_and_without_a_place_for_runs_it_is_said_at_once(monkeypatch, capsys, arguments, code):
     """One line, exit code 2; only to look is allowed."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr(sys, "argv", ["dtls-emu", *arguments])
     with pytest.raises(SystemExit) as exit_:
         main()
     assert exit_.value.code == (code or 0)
     said = capsys.readouterr().err
     assert said.count("\n") == (code is not None)
-    assert ("need root: use sudo" in said) == (code is not None)
+    assert ("XDG_RUNTIME_DIR is not set" in said) == (code is not None)
 
 
 @pytest.mark.parametrize(

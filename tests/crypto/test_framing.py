@@ -17,6 +17,7 @@ from dtls_emu.crypto.framing import (
     fill_salt,
     frame_rows,
     grow_to_records,
+    read_frame,
     read_frames,
     require_openable,
     require_sealable,
@@ -82,6 +83,7 @@ def test_frames_are_read_from_the_wire_bit_by_bit(prefixes):
     read_frames(burst.buffer, 0, burst.stride, 37, burst.count, 37, status, table)
     assert not status.any()
     for row, prefix in enumerate(prefixes):
+        assert (bytes(SALT), *read_frame(burst.row(row).data)) == cell(table, row)
         length = (int.from_bytes(prefix[11:13], "big") - 24) & 0xFFFF
         additional = prefix[3:11] + prefix[:3] + length.to_bytes(2, "big")
         assert cell(table, row) == (bytes(SALT), prefix[13:21], additional)

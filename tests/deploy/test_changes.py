@@ -38,7 +38,7 @@ def document():
 @pytest.fixture
 def run(tmp_path, document, monkeypatch):
     """A run without cards and namespaces, by its folder of runs; nothing of it needs root."""
-    monkeypatch.setattr(changes, "require_root", lambda: None)
+    monkeypatch.setattr(changes, "must_enter", lambda: False)
     with RunFolder.claim("demo", tmp_path) as folder:
         folder.write(RunState(run="demo", boot="now", lab=document))
     return tmp_path

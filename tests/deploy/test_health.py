@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dtls_emu import paths
 from dtls_emu.deploy import health
 from dtls_emu.deploy.queries import RunCondition, RunSummary
 from dtls_emu.errors import DtlsEmuError, RunError
@@ -40,6 +41,26 @@ def test_what_runs_have_left_comes_with_the_command_that_helps(monkeypatch, summ
     assert (offer.state, offer.reason, offer.remedy) == (OfferState.LIMITED, *expected)
     monkeypatch.setattr(health, "summaries", lambda: others)
     assert health.leftovers() == [Offer("no leftovers", OfferState.YES, "up: well, coming")]
+
+
+def test_a_card_that_has_ended_is_named_by_its_socket_and_what_helps(monkeypatch, tmp_path):
+    """With others that run, it is started anew; alone, the run is cleared up."""
+    found = [
+        RunSummary("half", RunCondition.IMPAIRED, (), ("h2",)),
+        RunSummary("gone", RunCondition.DEAD, (), ("h1",)),
+        RunSummary("well", RunCondition.UP),
+    ]
+    monkeypatch.setattr(health, "summaries", lambda: found)
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.setattr(paths, "is_root", lambda: True)
+    half = {
+        f"{tmp_path}/half/h2.sock": "the card of h2 has ended; `sudo dtls-emu restart --run half h2` starts it anew"
+    }
+    gone = {
+        f"{tmp_path}/gone/h1.sock": "the card of h1 has ended; all of gone have: `sudo dtls-emu down gone` clears up"
+    }
+    assert health.stopped_cards() == half | gone
+    assert health.stopped_cards("half") == half
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dtls_emu.deploy.records import (
     CardProcess,
     Folder,
     Interface,
+    Keeper,
     Namespace,
     encode_record,
     is_record,
@@ -24,12 +25,14 @@ from dtls_emu.deploy.records import (
 
 
 RUN = Path("/run/dtls-emu/demo")
+TOKEN = "0123456789abcdef" * 2
 CARD = CardProcess(host="host-1", socket=RUN / "host-1.sock", pid=7, started=8, said=9)
-THINGS: dict[str, Folder | Namespace | Interface | CardProcess] = {
+THINGS: dict[str, Folder | Namespace | Interface | CardProcess | Keeper] = {
     "folder-host-1": Folder(path=RUN / "host-1"),
     "namespace-demo-vm-a": Namespace(name="demo-vm-a", inode=5),
     "interface-eth0@demo-vm-a": Interface(namespace="demo-vm-a", name="eth0"),
     "card-host-1": CARD,
+    f"keeper-{TOKEN}": Keeper(token=TOKEN, pid=10, started=11),
 }
 
 
@@ -62,7 +65,7 @@ def test_the_name_of_a_record_says_what_it_is_about():
 def test_records_are_read_in_the_order_of_making(run):
     """By their numbers, also when those grow longer."""
     folder, things = run
-    numbers = (1_000_000, 9, 10, 2)
+    numbers = (1_000_000, 9, 10, 2, 11)
     for number, (key, made) in zip(numbers, things.items(), strict=True):
         record(folder, number, key, encode_record(made, "a boot"))
     found = read_records(folder)
@@ -95,6 +98,8 @@ def test_a_record_that_is_cut_short_takes_no_other_with_it(run, cut):
             "folder-host-1": things["folder-host-1"],
             # Which process it was is not known any more; it ends with the namespace that it is in.
             "card-host-1": CardProcess(host="host-1", socket=folder / "host-1.sock"),
+            # What is in its namespaces is known by the token.
+            f"keeper-{TOKEN}": Keeper(token=TOKEN),
         }.get(key)
         record(folder, number, key, whole)
 
@@ -173,6 +178,7 @@ def test_a_card_that_names_a_socket_elsewhere_keeps_its_process_only(name):
         {"kind": "namespace", "name": "/proc/1/ns/net"},
         {"kind": "interface", "namespace": "demo-a", "name": "../x"},
         {"kind": "card", "host": "h", "socket": "h.sock", "pid": 10**400},
+        {"kind": "keeper", "token": "dtls-emu"},
     ],
     ids=repr,
 )

@@ -14,12 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from dtls_emu.assembly.targets import Change
 from dtls_emu.crypto.authority import RegionAuthority
@@ -31,6 +33,7 @@ from dtls_emu.host.control.client import ControlError, ask
 from dtls_emu.host.control.event_client import EventClient
 from dtls_emu.host.credentials import write_credentials
 from dtls_emu.host.device.tun import TunError
+from dtls_emu.host.metrics import exposition, metric_families
 from dtls_emu.host.running_host import RunningHost
 from dtls_emu.machine.netns import entered
 from dtls_emu.testing.waiting import PATIENCE, await_line, eventually, killed_after
@@ -60,6 +63,7 @@ LAB: dict[str, Any] = {
 }
 DEVICE = "nic0"
 PORT = 5000
+METRICS_PORT = 9464
 SECRET = b"a payload that nobody on the fabric may read"
 
 
@@ -93,9 +97,9 @@ class Pair:
     def config(self, host):
         return self.folder / f"{host}.json"
 
-    def start(self, host):
+    def start(self, host, *options):
         """Start a host and wait for the line that says that it is ready."""
-        command = [sys.executable, "-m", "dtls_emu", "host", "--config", str(self.config(host))]
+        command = [sys.executable, "-m", "dtls_emu", "host", "--config", str(self.config(host)), *options]
         with entered(self.namespaces[host]):
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.processes[host] = process
@@ -342,6 +346,32 @@ def test_it_has_no_capability_in_effect_and_one_thread(pair):
     assert int(found["CapBnd"], 16) == 0
     assert found["NoNewPrivs"].strip() == "1"
     assert found["Threads"].strip() == "1"
+
+
+def test_its_metrics_are_served_on_request_and_are_what_the_status_says(pair):
+    """From threads without a capability; counters that nothing moves meanwhile are the same in both."""
+    run("ip", "-netns", pair.namespaces["h1"], "link", "set", "lo", "up")
+    with entered(pair.namespaces["h1"]), socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+        probe.connect(("127.0.0.1", METRICS_PORT))
+    pair.end("h1")
+    pair.start("h1", "--metrics", f"127.0.0.1:{METRICS_PORT}")
+    try:
+        with entered(pair.namespaces["h1"]):
+            served = (
+                urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=30).read().decode()
+            )
+        said = exposition(metric_families([pair.ask("h1", "status")]))
+        names = [
+            {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+            for text in (served, said)
+        ]
+        assert names[0] == names[1]
+        for task in Path(f"/proc/{pair.processes['h1'].pid}/task").iterdir():
+            lines = (task / "status").read_text().splitlines()
+            assert "CapEff:\t0000000000000000" in lines
+    finally:
+        pair.end("h1")
+        pair.start("h1")
 
 
 def test_links_and_policy_change_live_and_nothing_else(pair):

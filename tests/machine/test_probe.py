@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from dtls_emu import paths
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric import udp
 from dtls_emu.machine import linux
 from dtls_emu.machine import probe as probing
+from dtls_emu.machine.keeper import KeeperFailedError
 from dtls_emu.machine.probe import Offer, OfferState, is_ready, probe
+from dtls_emu.machine.unsharing import Step, UnshareError
 
 
 def by_name(offers):
@@ -228,7 +232,7 @@ def test_tun_offloads_tell_a_kernel_without_uso_from_one_without_any(monkeypatch
         if request == linux.TUNSETOFFLOAD and argument & refused:
             raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr("dtls_emu.machine.probe.fcntl.ioctl", ioctl)
+    monkeypatch.setattr("dtls_emu.machine.tun.fcntl.ioctl", ioctl)
     assert probing._tun_offloads(0).state == state
 
 
@@ -240,6 +244,47 @@ def test_a_namespace_that_is_refused_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     (offer,) = probing._network_namespaces()
     assert (offer.state, offer.reason) == (OfferState.NO, "Operation not permitted")
+
+
+def refused(step, number):
+    """A keeper that is refused a step."""
+
+    def try_namespaces(_user):
+        error = UnshareError(step, OSError(number, os.strerror(number)))
+        raise KeeperFailedError(str(error), error)
+
+    return try_namespaces
+
+
+def test_hosts_without_root_are_tried_and_a_refusal_comes_with_the_setting_that_is_behind_it(monkeypatch):
+    """The same words as those of `up`."""
+    monkeypatch.setattr(probing, "try_namespaces", refused(Step.USER, errno.ENOSPC))
+    (offer,) = probing._without_root()
+    assert offer.state == OfferState.NO
+    assert offer.reason.startswith("user namespace: the limit user.max_user_namespaces is ")
+    assert offer.remedy.startswith("sysctl -w user.max_user_namespaces=")
+
+
+def test_hosts_without_root_also_need_a_place_for_their_runs(monkeypatch):
+    """Namespaces may be had; without a runtime folder it is a limit, and what to do is said."""
+    monkeypatch.setattr(probing, "try_namespaces", lambda _user: None)
+    monkeypatch.setattr(paths, "is_root", lambda: False)
+    monkeypatch.setattr("dtls_emu.paths.os.geteuid", lambda: 1000)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    (offer,) = probing._without_root()
+    assert offer.state == OfferState.LIMITED
+    assert "; XDG_RUNTIME_DIR is not set" in offer.reason
+    assert "log in on a console or by ssh" in offer.remedy
+
+
+@pytest.mark.root
+def test_what_is_tried_without_root_leaves_nothing_behind():
+    """No process, no mount."""
+    before = set(Path("/proc").glob("[0-9]*/mountinfo"))
+    probing._without_root()
+    new = [path for path in Path("/proc").glob("[0-9]*/mountinfo") if path not in before]
+    texts = [path.read_text() for path in new if path.exists()]
+    assert not any(" dtls-emu-" in text for text in texts)
 
 
 @pytest.mark.root

@@ -8,6 +8,7 @@ import pytest
 
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.testing.pair import Pair
+from dtls_emu.testing.present import present
 from dtls_emu.tunnel.ports import PORT_TRIES
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
@@ -55,7 +56,7 @@ def test_a_brokers_keys_need_no_handshake_and_serve_one_session():
     pair.connect()
     assert pair.wire == []
     hand_out(pair, "alpha")
-    first = pair.client.active
+    first = present(pair.client.active)
     chat(pair, 10)
     assert {data[0] for *_, data in pair.wire} == {0x17}
     pair.run(until=pair.now + 40)
@@ -142,7 +143,7 @@ def test_keys_for_a_closed_tunnel_are_refused_and_overwritten():
     pair = broker_pair()
     pair.connect()
     (port,) = pair.key_requests["alpha"]
-    assert pair.client.close(pair.now).closed_ports == [port]
+    assert pair.client.close(pair.now).closed_ports == (port,)
     keys = fresh_keys("alpha", port)
     with pytest.raises(LocalProtocolError, match="closed does not take session keys"):
         pair.install("alpha", keys)
@@ -183,7 +184,7 @@ def test_keys_that_are_worn_within_a_round_trip_lose_no_record(sessions):
     )
     pair.connect()
     hand_out(pair, "alpha")
-    sent = {"alpha": [], "beta": []}
+    sent: dict[str, list[bytes]] = {"alpha": [], "beta": []}
     while pair.client.handshakes < sessions:
         for name, tunnel in (("alpha", pair.client), ("beta", pair.server)):
             if tunnel.room():

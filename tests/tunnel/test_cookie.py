@@ -1,6 +1,7 @@
 """The cookie exchange (RFC 6347 4.2.1): nothing is kept, and little is sent, for an address nobody has proven."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,11 @@ from dtls_emu.wire.record import pull_handshake_header, pull_records_untrusted, 
 
 ADDRESS = ("10.255.0.1", 50_000)
 PORTS = (4433, 49_152)
+
+
+def keys_of(tunnel: Any) -> Any:
+    """Where a tunnel gets its keys: here, from handshakes."""
+    return tunnel.key_source
 
 
 def hello(parameters=b"parameters", cookie=b""):
@@ -91,7 +97,7 @@ def test_without_a_cookie_a_server_sends_no_more_than_it_gets():
         assert {len(datagram) for datagram in answers} == {60}
         assert len(first) >= max(size, 60)
     assert {kind for _, kind in plain_records(pair, "beta")} == {HELLO_VERIFY_REQUEST}
-    assert pair.server.key_source.running == {}
+    assert keys_of(pair.server).running == {}
     assert pair.server.state is TunnelState.IDLE
     pair.run(until=100)
     assert len(pair.wire) == 10, "something was retransmitted"
@@ -141,7 +147,7 @@ def test_an_invalid_cookie_is_as_good_as_none(change):
     else:
         pair.now = 130.0
     pair.inject("beta", PORTS[0], port, bytes(second))
-    assert pair.server.key_source.running == {}
+    assert keys_of(pair.server).running == {}
     assert [kind for _, kind in plain_records(pair, "beta")] == [HELLO_VERIFY_REQUEST]
 
 
@@ -150,7 +156,7 @@ def test_with_a_good_cookie_the_certificate_comes():
     second = hellos(Pair())[1]
     pair = Pair()
     pair.inject("beta", *PORTS, second)
-    assert len(pair.server.key_source.running) == 1
+    assert len(keys_of(pair.server).running) == 1
     assert next(kind for _, kind in plain_records(pair, "beta")) == SERVER_HELLO
 
 
@@ -177,7 +183,7 @@ def test_of_a_first_hello_in_fragments_nothing_is_kept():
     pair.inject("beta", *PORTS, pieces(first, 35)[0])
     assert [len(datagram) for *_, datagram in pair.wire] == [60]
     assert len(start) >= 60, "the answer would be larger than what it answers"
-    assert pair.server.key_source.running == {}
+    assert keys_of(pair.server).running == {}
     assert pair.server.state is TunnelState.IDLE
     assert pair.dropped["beta"] == {DropReason.HANDSHAKE_NOISE: 2}
 
@@ -189,7 +195,7 @@ def test_a_hello_in_fragments_is_put_together_once_it_has_a_good_cookie(order):
     datagrams = pieces(hellos(Pair())[1], 80, 130)
     for position, index in enumerate(order):
         assert plain_records(pair, "beta") == []
-        assert len(pair.server.key_source.running) == min(position, 1)
+        assert len(keys_of(pair.server).running) == min(position, 1)
         pair.inject("beta", *PORTS, datagrams[index])
     (answer, kind), *_ = plain_records(pair, "beta")
     assert (kind, answer.sequence) == (SERVER_HELLO, 1 + 2)
@@ -203,11 +209,11 @@ def test_a_hello_that_never_becomes_whole_is_given_up():
     pair.inject("beta", *PORTS, pieces(second, 100)[0])
     pair.inject("beta", PORTS[0], PORTS[1] + 1, second)  # a cookie is good for one port
     pair.run(until=14.9)
-    assert len(pair.server.key_source.running) == 1
-    assert pair.server.key_source._half_open.count == 1
+    assert len(keys_of(pair.server).running) == 1
+    assert keys_of(pair.server)._half_open.count == 1
     pair.run(until=15.1)
-    assert pair.server.key_source.running == {}
-    assert pair.server.key_source._half_open.count == 0
+    assert keys_of(pair.server).running == {}
+    assert keys_of(pair.server)._half_open.count == 0
     pair.inject("beta", *PORTS, second)
     assert plain_records(pair, "beta")[-1][1] != HELLO_VERIFY_REQUEST
 

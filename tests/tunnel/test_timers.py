@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,11 @@ from dtls_emu.wire.record import pull_handshake_header, pull_records_untrusted, 
 
 DELAY = 0.001
 FINISHED = b"\x14" + bytes(23)
+
+
+def keys_of(tunnel: Any) -> Any:
+    """Where a tunnel gets its keys: here, from handshakes."""
+    return tunnel.key_source
 
 
 def both_up(pair):
@@ -45,12 +51,12 @@ def test_a_server_whose_client_went_away_has_the_same_timers_and_deadline():
     pair.connect()
     pair.run(until=0.1)
     pair.client.abort()
-    for ends in list(pair.client.key_source.running):
-        pair.client.key_source._end(ends)
+    for ends in list(keys_of(pair.client).running):
+        keys_of(pair.client)._end(ends)
     pair.run(until=60)
     moments = {round(moment) for moment, who, *_ in pair.wire if who == "beta"}
     assert moments == {0, 1, 3, 7}
-    assert pair.server.key_source.running == {}
+    assert keys_of(pair.server).running == {}
     assert pair.server.failure.startswith("no answer within 15 s")
 
 
@@ -191,7 +197,7 @@ def test_the_final_flight_is_not_repeated_for_what_anybody_can_write(make_foreig
 def test_alerts_are_sent_once_and_a_persistent_bad_peer_is_tried_less_and_less():
     """RFC 6347 4.2.7: never retransmitted; attempts begin after a pause that doubles up to half a minute."""
     pair = Pair(fate=lambda _who, _n, data: [(DELAY, data)])
-    attempts = pair.server.key_source
+    attempts = keys_of(pair.server)
     attempts._identity = dataclasses.replace(attempts._identity, contexts=strangers_contexts())
     while pair.now < 600:
         pair.connect()  # traffic wants the tunnel all the time

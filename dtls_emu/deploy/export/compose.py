@@ -13,6 +13,7 @@ from dtls_emu.deploy.export.handout import (
     CONFIG_FOLDER,
     PING_GROUPS,
     SECRETS_FOLDER,
+    check_image,
     lab_labels,
 )
 from dtls_emu.host.config import CONFIG
@@ -71,7 +72,7 @@ def compose_document(
 def _service(lab: str, handout: Handout, image: str, user: str) -> dict[str, Any]:
     host = handout.host
     return {
-        "image": image,
+        "image": check_image(image),
         "hostname": host,
         "user": f"${{DTLS_EMU_USER:-{user}}}",
         "restart": "unless-stopped",

@@ -79,7 +79,7 @@ def export_compose(lab: Lab, folder: Path, *, image: str = IMAGE) -> list[Path]:
 
 
 def export_kubernetes(
-    lab: Lab, folder: Path, *, image: str = IMAGE, mtu: int = POD_NETWORK_MTU
+    lab: Lab, folder: Path, *, image: str = IMAGE, mtu: int = POD_NETWORK_MTU, metrics_port: int | None = None
 ) -> list[Path]:
     """Write a file for each host, with all of its objects. Each holds the host's key, so it has mode 0600.
 
@@ -88,6 +88,7 @@ def export_kubernetes(
         folder: made when it is not there.
         image: name of the container image.
         mtu: of the cluster's pod network, in bytes.
+        metrics_port: where each host serves metrics, and its pod says so; None: nowhere.
 
     Returns:
         The files.
@@ -100,7 +101,9 @@ def export_kubernetes(
         [
             _File(
                 folder / f"{each.host}.yaml",
-                yaml_text(host_documents(lab.name, each, image=image), _KUBERNETES_HEADER),
+                yaml_text(
+                    host_documents(lab.name, each, image=image, metrics_port=metrics_port), _KUBERNETES_HEADER
+                ),
                 SECRET,
             )
             for each in _hand_out(fit_to_pods(lab, mtu))

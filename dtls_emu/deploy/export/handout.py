@@ -6,13 +6,15 @@ runtime mounts them to where only the host's own user can read them, whatever mo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dtls_emu.errors import LabFileError
+from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.host.config import CONFIG, HostConfig, VmDevice, parse_host_config
 from dtls_emu.host.credentials import credential_paths, pem_files
+from dtls_emu.lab.problems import shown
 from dtls_emu.paths import MAX_SOCKET_PATH, RUNS, control_socket_in
 
 
@@ -27,11 +29,13 @@ __all__ = [
     "CONFIG_FOLDER",
     "GROUP",
     "IMAGE",
+    "METRICS",
     "PING_GROUPS",
     "RUN_FOLDER",
     "SECRETS_FOLDER",
     "USER",
     "Handout",
+    "check_image",
     "hand_out",
     "lab_labels",
 ]
@@ -46,6 +50,19 @@ user may, and has no other rights."""
 CONFIG_FOLDER: Final = "/etc/dtls-emu"
 SECRETS_FOLDER: Final = "/run/secrets/dtls-emu"
 RUN_FOLDER: Final = "/run/card"
+METRICS: Final = "DTLS_EMU_METRICS"
+"""The variable that tells the image's entry point where to serve metrics, as ADDRESS:PORT."""
+
+_NAME: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_DOMAIN: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])(?::\d+)?"
+_IMAGE: Final = re.compile(
+    rf"(?:{_DOMAIN}/)?{_NAME}(?:/{_NAME})*(?::\w[\w.-]{{0,127}})?(?:@[A-Za-z][A-Za-z0-9+._-]*:[0-9A-Fa-f]{{32,}})?",
+    re.ASCII,
+)
+"""The grammar of https://pkg.go.dev/github.com/distribution/reference."""
+
+MAX_IMAGE: Final = 255
+"""Characters of an image's name without tag and digest, and more than anybody writes with them."""
 
 PING_GROUPS: Final = "net.ipv4.ping_group_range", "0 2147483647"
 """Lets ping work without CAP_NET_RAW (icmp(7))."""
@@ -89,6 +106,19 @@ def hand_out(lab: Lab, credentials: Mapping[str, HostCredentials]) -> list[Hando
         parse_host_config(config, Path(lab.name, host, CONFIG))
         handouts.append(Handout(host, vms, config, pem_files(credentials[host], authorities)))
     return handouts
+
+
+def check_image(name: str) -> str:
+    """The name of a container image as it is.
+
+    Raises:
+        DtlsEmuError: no runtime takes it.
+    """
+    if len(name) > MAX_IMAGE or not _IMAGE.fullmatch(name):
+        raise DtlsEmuError(
+            f"--image: {shown(name)} is no name of an image; write one such as registry.example/dtls-emu:1"
+        )
+    return name
 
 
 def lab_labels(lab: str, host: str = "") -> dict[str, str]:

@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 from dtls_emu.deploy.export.handout import (
     CONFIG_FOLDER,
     GROUP,
+    METRICS,
     PING_GROUPS,
     RUN_FOLDER,
     SECRETS_FOLDER,
     USER,
+    check_image,
     lab_labels,
 )
 from dtls_emu.errors import LabFileError
@@ -92,15 +94,19 @@ def fit_to_pods(lab: Lab, mtu: int) -> Lab:
     )
 
 
-def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, Any]]:
+def host_documents(
+    lab: str, handout: Handout, *, image: str, metrics_port: int | None = None
+) -> list[dict[str, Any]]:
     """The objects of one host, in the order in which they are to be made.
 
     Args:
         lab: its name, which is the namespace's.
         handout: of the host.
         image: name of the container image.
+        metrics_port: where it serves metrics, and its pod says so in the annotations that scrapers go by; None: nowhere.
 
     Raises:
+        DtlsEmuError: no runtime takes the image's name.
         LabFileError: the lab's name is a namespace of the cluster's own.
     """
     if lab in RESERVED_NAMESPACES or lab.startswith(RESERVED_PREFIX):
@@ -155,13 +161,29 @@ def host_documents(lab: str, handout: Handout, *, image: str) -> list[dict[str, 
                 # Two cards with one certificate and one address would be two hosts.
                 "strategy": {"type": "Recreate"},
                 "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": _pod(lab, handout, image)},
+                "template": {
+                    "metadata": {"labels": labels, **_annotations(metrics_port)},
+                    "spec": _pod(lab, handout, check_image(image), metrics_port),
+                },
             },
         },
     ]
 
 
-def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
+def _annotations(metrics_port: int | None) -> dict[str, Any]:
+    """By which a Prometheus in the cluster finds the pod, where it goes by annotations. Values are text."""
+    if metrics_port is None:
+        return {}
+    return {
+        "annotations": {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": str(metrics_port),
+            "prometheus.io/path": "/metrics",
+        }
+    }
+
+
+def _pod(lab: str, handout: Handout, image: str, metrics_port: int | None) -> dict[str, Any]:
     host = handout.host
     name, value = PING_GROUPS
     return {
@@ -187,7 +209,7 @@ def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
                 "labelSelector": {"matchLabels": lab_labels(lab)},
             }
         ],
-        "containers": [_container(host, image)],
+        "containers": [_container(host, image, metrics_port)],
         "volumes": [
             {"name": "tun", "hostPath": {"path": TUN_PATH, "type": "CharDevice"}},
             {"name": "config", "configMap": {"name": _config_name(host)}},
@@ -200,11 +222,14 @@ def _pod(lab: str, handout: Handout, image: str) -> dict[str, Any]:
     }
 
 
-def _container(host: str, image: str) -> dict[str, Any]:
+def _container(host: str, image: str, metrics_port: int | None) -> dict[str, Any]:
+    # Where the pod is reached is known to the cluster alone, so it is served on all of its addresses.
+    metrics = [] if metrics_port is None else [{"name": METRICS, "value": f"0.0.0.0:{metrics_port}"}]
     return {
         "name": "card",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
+        **({"env": metrics} if metrics else {}),
         "securityContext": {
             "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
             # A user who is not root has the capability through the program's file.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.assembly.lab_document import compile_document, differences
+from dtls_emu.deploy.export.handout import check_image
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.config import parse_host_config
 from dtls_emu.lab import compile_lab, load_lab
@@ -71,3 +72,12 @@ def test_names_too_long_for_a_control_socket_are_refused(handed, small_lab):
 def test_a_printed_handout_shows_no_key(handouts):
     """Its repr, in a traceback say, leaves the credentials out."""
     assert all("PRIVATE" not in repr(each) for each in handouts)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["dtls-emu", "localhost/dtls-emu:latest", "registry.example:5000/a/b_c/d.e:1.0", f"a@sha256:{'0' * 64}"],
+)
+def test_an_images_name_is_as_runtimes_take_it(image):
+    """The grammar is that of their own library."""
+    assert check_image(image) == image

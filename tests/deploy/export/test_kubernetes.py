@@ -11,7 +11,10 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from dtls_emu.cli.app import app
 from dtls_emu.deploy.export import (
     fit_to_pods,
     host_documents,
@@ -200,3 +203,29 @@ def test_an_underlay_of_ipv6_costs_twenty_bytes_more(small_lab):
     lab = small_lab(underlay="fd00:1::{}")
     assert ip_address(str(lab.hosts["host-0"].underlay)).version == 6
     assert fit_to_pods(lab, 1450).vms["vm-0"].mtu == path_overhead(encrypted=True).inner_mtu(1450) - 20
+
+
+def test_pods_announce_their_metrics_where_a_port_is_asked_for(tmp_path):
+    """By the annotations that a Prometheus in the cluster goes by; else there is no trace of it."""
+    folders = {"with": ["--metrics-port", "9464"], "without": []}
+    for name, options in folders.items():
+        folder = tmp_path / name
+        words = ["export", "kubernetes", "two-vms", "--output", str(folder), *options]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        for path in folder.glob("*.yaml"):
+            text = path.read_text(encoding="utf-8")
+            documents = list(yaml.safe_load_all(text))
+            for document in documents:
+                kubernetes_validate.validate(document, NEWEST, strict=True)
+            template = documents[-1]["spec"]["template"]
+            (container,) = template["spec"]["containers"]
+            if not options:
+                assert "prometheus" not in text
+                assert "env" not in container
+                continue
+            assert template["metadata"]["annotations"] == {
+                "prometheus.io/scrape": "true",
+                "prometheus.io/port": "9464",
+                "prometheus.io/path": "/metrics",
+            }
+            assert container["env"] == [{"name": "DTLS_EMU_METRICS", "value": "0.0.0.0:9464"}]

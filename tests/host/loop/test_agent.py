@@ -339,7 +339,7 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
 @contextmanager
 def taken(rig, host, count=3):
     """Another program has the ports that a host would take next."""
-    first = rig.tunnel(host)._ports._next
+    first = rig.tunnel(host)._renewal._ports._allocator._next
     with ExitStack() as programs:
         for port in range(first, first + count):
             program = programs.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -369,7 +369,7 @@ def test_ports_that_other_programs_have_cost_no_time(make_rig):
 
 def test_a_program_with_all_ports_is_a_reason_that_is_said(make_rig, monkeypatch):
     """And the host tries others a second later."""
-    monkeypatch.setattr("dtls_emu.tunnel.tunnel.PORT_TRIES", 3)
+    monkeypatch.setattr("dtls_emu.tunnel.renewal.PORT_TRIES", 3)
     rig = make_rig()
     with taken(rig, "h1"):
         rig.guests["a"].send(ping("a", "b"))
