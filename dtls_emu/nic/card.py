@@ -12,6 +12,7 @@ Not safe for concurrent use: one loop drives one card.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.events import Direction
 from dtls_emu.nic.arena import Arena
 from dtls_emu.nic.counters import EgressCounters, IngressCounters, Sent
 from dtls_emu.nic.effects import Deliver
@@ -28,6 +30,7 @@ from dtls_emu.nic.offload.datapath import Datapath
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.tunnels import Tunnels
 from dtls_emu.nic.view import CardView
+from dtls_emu.nic.watching import Watcher
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.settings import TunnelSettings
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend
+    from dtls_emu.events import Observer
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
@@ -89,6 +93,7 @@ class Card:
         settings: TunnelSettings | None = None,
         on_drop: Callable[[DropReason, int, int], None] | None = None,
         on_packets: PacketObserver | None = None,
+        observer: Observer | None = None,
         first_port: int = DYNAMIC_PORTS.start,
     ) -> None:
         """
@@ -100,6 +105,7 @@ class Card:
             settings: tunnels' knobs; from the lab's profile when there are none.
             on_drop: called with reason, count and mark for everything dropped, after it was counted.
             on_packets: told how packets from VMs, or for them from the gateway, left the card; None costs nothing.
+            observer: told of everything that happens; None costs nothing.
             first_port: of its own attempts, as :class:`~dtls_emu.tunnel.ports.PortAllocator` says.
         """
         self.host = identity.name
@@ -112,12 +118,12 @@ class Card:
         self._arena = Arena()
         self._on_packets = on_packets
         self.merges_for: set[str] = set()
-        observer = on_drop or (lambda _reason, _count, _mark: None)
+        tell_drop = on_drop or (lambda _reason, _count, _mark: None)
         slow_path = self._slow_path = SlowPath(self._view)
         out, into = EgressCounters(self.datapath.card), IngressCounters(self.datapath.card)
-        self.egress = Egress(self._view, self.datapath, slow_path, self._arena, out, observer, on_packets)
+        self.egress = Egress(self._view, self.datapath, slow_path, self._arena, out, tell_drop, on_packets)
         self.ingress = Ingress(
-            self._view, self.datapath, slow_path, self._arena, into, self.merges_for, observer
+            self._view, self.datapath, slow_path, self._arena, into, self.merges_for, tell_drop
         )
         profile = topology.profile
         self.tunnels = Tunnels(
@@ -138,6 +144,19 @@ class Card:
             (self.egress.drop, self.ingress.drop),
         )
         self.egress.tunnels = self.ingress.tunnels = slow_path.tunnels = self.tunnels
+        self.observe(observer)
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer from now on of everything that happens here; None, the default, costs nothing.
+
+        A flow that is going on already is told of when it is decided again, and counts from there.
+        """
+        watcher = self._watcher = None if observer is None else Watcher(self.host, observer)
+        self.egress.watcher = self.ingress.watcher = watcher
+        self.tunnels.observe(watcher)
+        ended = None if watcher is None else watcher.flow_ended
+        self.egress.flows.on_end = None if ended is None else partial(ended, Direction.EGRESS)
+        self.ingress.flows.on_end = None if ended is None else partial(ended, Direction.INGRESS)
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.
@@ -151,6 +170,9 @@ class Card:
             raise LocalProtocolError(f"{vm} is no VM of host {self.host}")
         self._arena.reset()
         effects: list[Effect] = []
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.offered(vm, burst)
         counters = self.egress.counters
         counters.offered += burst.packets
         counters.offered_bytes += burst.nbytes
@@ -166,6 +188,9 @@ class Card:
             local_port: where they came in.
             now: seconds.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.received(burst, source, local_port)
         self._arena.reset()
         effects: list[Effect] = []
         for start in range(0, burst.count, MAX_ROWS):
@@ -187,6 +212,8 @@ class Card:
             ok: how many of them verified.
             now: seconds.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         self.ingress.receive_opened(self._view.topology.hosts[peer], burst, status, ok, effects, now)
@@ -210,6 +237,9 @@ class Card:
         """Take one packet from the internet for a VM of this host."""
         counters = self.ingress.counters
         counters.received += 1
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.offered("", Burst.from_packets([packet], mark=mark))
         seen, _ = key_of(packet, 0)
         if seen is PacketClass.MALFORMED:
             self.ingress.drop(DropReason.MALFORMED, 1, mark)
@@ -229,7 +259,10 @@ class Card:
         if self._on_packets is not None:
             flow = flow_to(topology, vm, ip_address(source))
             self._on_packets(decide(flow, topology.profile), Sent.GATEWAY, 1, mark)
-        return [Deliver(vm.name, Burst.from_packets([packet], mark=mark))]
+        burst = Burst.from_packets([packet], mark=mark)
+        if self._watcher is not None:
+            self._watcher.came_in(vm.name, topology.networks[network].vni, burst)
+        return [Deliver(vm.name, burst)]
 
     def next_timeout(self) -> float:
         """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""
@@ -237,6 +270,8 @@ class Card:
 
     def handle_timeout(self, now: float) -> list[Effect]:
         """Let time pass: retransmit, give up, rekey, let go."""
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         self.tunnels.handle_timeout(now, effects)
@@ -245,6 +280,8 @@ class Card:
 
     def rekey(self, peer: str, now: float) -> list[Effect]:
         """Begin a fresh association with a peer host now, beside the live one."""
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         tunnel = self.tunnels[peer]
@@ -257,6 +294,8 @@ class Card:
         Raises:
             LocalProtocolError: see :meth:`dtls_emu.tunnel.tunnel.Tunnel.install`.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         tunnel = self.tunnels[peer]
@@ -268,6 +307,8 @@ class Card:
 
         The edge says so when it has carried out the other effects of the same call.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         for tunnel in self.tunnels.values():
@@ -279,15 +320,19 @@ class Card:
 
         Keys go as the peers answer, or when time passes; :meth:`abort` overwrites them at once.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         self.tunnels.close(now, effects)
         return self._finish(effects, now)
 
-    def abort(self) -> None:
-        """Overwrite every key now."""
+    def abort(self, now: float | None = None) -> None:
+        """Overwrite every key now; for an observer every flow ends at this time."""
         for tunnel in self.tunnels.values():
             tunnel.abort()
+        if self._watcher is not None:
+            self._watcher.close(now)
 
     def update(self, topology: Topology) -> None:
         """Go on under a changed lab: policy, VMs' facts, links. Tunnels stay up; every flow is decided again.

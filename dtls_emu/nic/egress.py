@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dtls_emu.events import Direction
 from dtls_emu.nic.counters import EgressCounters, Sent
 from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
 from dtls_emu.nic.offload.entries import count_sent, judge_groups, send_burst
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.slow_path import SlowPath
     from dtls_emu.nic.tunnels import Tunnels
     from dtls_emu.nic.view import CardView
+    from dtls_emu.nic.watching import Watcher
     from dtls_emu.policy import Decision
     from dtls_emu.tunnel.tunnel import Tunnel
 
@@ -60,6 +62,9 @@ _DROP: Final = int(Out.DROP)
 _MALFORMED: Final = int(Out.MALFORMED)
 _NO_ROOM: Final = int(Out.NO_ROOM)
 
+_SEVERAL: Final = frozenset(map(int, (Out.MIXED, Out.PADDED, Out.TOO_MANY_ROWS)))
+"""Bursts that are forwarded in parts: each part is told of by itself."""
+
 _PADDED: Final = int(PacketClass.PADDED)
 _FLAGS_AT: Final = 6
 """Where an IPv4 header has its flags (RFC 791 3.1)."""
@@ -72,6 +77,7 @@ class Egress:
         counters: of this direction.
         flows: the flow table of this direction.
         tunnels: of the card; set once, by the card.
+        watcher: told what becomes of packets, or None.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class Egress:
         self._arena = arena
         self._on_drop = on_drop
         self._on_packets = on_packets
+        self.watcher: Watcher | None = None
         self._verdicts = np.zeros(MAX_ROWS, np.int64)
         self._numbers = np.zeros(MAX_ROWS, np.int64)
         self._error_limits: dict[tuple[str, int], ErrorLimit] = {}
@@ -113,6 +120,8 @@ class Egress:
         arena = self._arena
         wire, at = arena.buffer, arena.used
         verdict, number, path, rows, size, last, tos, by_call = self._carry(vm, burst, wire, at, now)
+        if self.watcher is not None:
+            self._tell_flow(self.watcher, verdict, number, vm, burst)
         if verdict == _MISS:
             if not self._decide(vm, burst, effects, now):
                 return
@@ -146,12 +155,39 @@ class Egress:
         if by_call:
             tunnel = self.tunnels[paths.peer(path).name]
             _, outcome = tunnel.seal(out, now)
+            if self.watcher is not None:
+                self._tell_sent(self.watcher, number, path, out)
             self.tunnels.after(tunnel, outcome, effects, now)
+        elif self.watcher is not None:
+            self._tell_sent(self.watcher, number, path, out)
 
-    def drop(self, reason: DropReason, count: int, mark: int) -> None:
+    def drop(self, reason: DropReason, count: int, mark: int, decision: Decision | None = None) -> None:
         """Count packets that go no further."""
         self.counters.dropped[reason] += count
         self._on_drop(reason, count, mark)
+        if self.watcher is not None:
+            self.watcher.dropped(reason, count, mark, decision)
+
+    def _tell_flow(self, watcher: Watcher, verdict: int, number: int, vm: str, burst: Burst) -> None:
+        """Tell which flow a burst belongs to that kernels have looked at, and whether the table had it."""
+        watcher.sending(vm, burst)
+        if verdict in _SEVERAL or (verdict == _MALFORMED and number < 0):
+            return
+        keys = self._datapath.rows.keys
+        key = unpack_key(keys[0])
+        watcher.classified(Direction.EGRESS, vm, key, burst.packets, burst.mark)
+        if verdict == _MISS:
+            is_stale = self.flows.find(keys, 0) is not None
+            watcher.missed(Direction.EGRESS, vm, key, burst.packets, burst.mark, stale=is_stale)
+
+    def _tell_sent(self, watcher: Watcher, number: int, path: int, out: Burst) -> None:
+        """Tell of packets that kernels have sent by a path."""
+        flow, paths = self.flows[number], self._paths
+        is_sealed = paths.is_sealed(path)
+        watcher.forwarded(flow, out, flow.decision, Sent.ENCRYPTED if is_sealed else Sent.CLEAR)
+        if is_sealed:
+            ends = paths.local_port(path), paths.destination(path)[1]
+            watcher.sealed(paths.peer(path).name, ends, out)
 
     def _carry(
         self, vm: str, burst: Burst, wire: NDArray[np.uint8], at: int, now: float
@@ -245,8 +281,16 @@ class Egress:
         )
         # Flows that are dropped, before another is decided: a number is good until then.
         flows = [self.flows[number] if verdict == _DROP else None for _, verdict, number in judged]
+        keys = seen.keys[heads[:count]] if self.watcher is not None else None
         for group, (rows, verdict, _) in enumerate(judged):
             flow = flows[group]
+            if self.watcher is not None and (flow is not None or verdict == _MALFORMED):
+                self.watcher.sending(
+                    vm, gather(burst, groups, group, rows, np.empty(rows * burst.size, np.uint8))
+                )
+                if keys is not None and flow is not None:
+                    key = unpack_key(keys[group])
+                    self.watcher.classified(Direction.EGRESS, vm, key, rows, burst.mark)
             if flow is not None:
                 self._drop_of(flow, flow.decision.reason or DropReason.FRAGMENT, rows, burst.mark)
             elif verdict == _MALFORMED:
@@ -290,6 +334,9 @@ class Egress:
         if self._datapath.install_out(flow, self._view.generation, now) < 0:
             self.drop(DropReason.FLOW_TABLE_FULL, burst.packets, burst.mark)
             return False
+        if self.watcher is not None:
+            live = self.flows.live(self._datapath.rows.keys, 0)
+            self.watcher.decided_egress(key, flow, live, burst.mark)
         return True
 
     def _drop_too_big(
@@ -309,11 +356,11 @@ class Egress:
         if without < burst.packets - fits:
             self._drop_of(flow, DropReason.TOO_BIG, burst.packets - fits - without, burst.mark)
             if self._view.topology.profile.icmp_too_big:
-                self._answer_too_big(flow, burst.row(int(np.argmax(rows))), effects, now)
+                self._answer_too_big(flow, burst.row(int(np.argmax(rows))), effects, now, burst.mark)
         return burst.slice(burst.count - 1, burst.count) if fits else None
 
     def _answer_too_big(
-        self, flow: EgressFlow, packet: NDArray[np.uint8], effects: list[Effect], now: float
+        self, flow: EgressFlow, packet: NDArray[np.uint8], effects: list[Effect], now: float, mark: int
     ) -> None:
         """Tell a VM what fits, unless no error may be sent about this packet, or it has had enough of them."""
         answer = packet_too_big(packet.tobytes(), flow.inner_mtu)
@@ -325,6 +372,8 @@ class Egress:
             self.counters.icmp_limited += 1
             return
         self.counters.answered += 1
+        if self.watcher is not None:
+            self.watcher.answered(flow.vm, flow.inner_mtu, mark, answer)
         effects.append(Deliver(flow.vm, Burst.from_packets([answer], headroom=VNET_HEADER)))
 
     # --------------------------------------------------------------------------------------- without a path
@@ -354,6 +403,8 @@ class Egress:
             nbytes = wire.nbytes - wire.count * ENCAPSULATION
             self._account(number, flow.decision, Sent.ENCRYPTED, wire, nbytes, now)
             association, outcome = tunnel.seal(wire, now)
+            if self.watcher is not None:
+                self.watcher.sealed(tunnel.peer.name, association.ends, wire)
             self.counters.encrypted += wire.count
             effects.append(
                 Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port))
@@ -386,6 +437,8 @@ class Egress:
         if choice is FirstPacket.QUEUE:
             kept = self.tunnels.waiting(tunnel.peer.name).admit(flow.vm, burst)
             self.counters.waiting += kept
+            if self.watcher is not None and kept:
+                self.watcher.queued(tunnel.peer.name, kept, burst.mark)
             if kept < burst.packets:
                 self._drop_of(flow, DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
         elif choice is FirstPacket.CLEAR:
@@ -436,10 +489,12 @@ class Egress:
         count_sent(self._datapath.addresses, number, burst.packets, nbytes, now)
         if self._on_packets is not None:
             self._on_packets(decision, sent, burst.packets, burst.mark)
+        if self.watcher is not None:
+            self.watcher.forwarded(self.flows[number], burst, decision, sent)
 
     def _drop_of(self, flow: EgressFlow, reason: DropReason, count: int, mark: int) -> None:
         """Count packets of a flow that go no further."""
-        self.drop(reason, count, mark)
+        self.drop(reason, count, mark, flow.decision)
         if self._on_packets is not None:
             self._on_packets(flow.decision, reason, count, mark)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["FlowCounts", "FlowTable", "find_key", "place_key"]
+__all__ = ["FlowCounts", "FlowTable", "LiveCounts", "find_key", "place_key"]
 
 Decided = TypeVar("Decided")
 
@@ -113,6 +113,10 @@ class FlowTable(Generic[Decided]):
         """What was decided for the key in ``keys[row]``, or None."""
         number = find_key(self.slots, self.keys, keys, row)
         return None if number < 0 else self._decided[number]
+
+    def live(self, keys: NDArray[np.uint64], row: int) -> LiveCounts:
+        """What is counted of the flow whose key is in ``keys[row]``, read whenever it is asked for."""
+        return LiveCounts(self, keys[row : row + 1].copy())
 
     def insert(
         self, keys: NDArray[np.uint64], row: int, flow: Decided, record: tuple[Any, ...], now: float
@@ -229,6 +233,34 @@ class FlowTable(Generic[Decided]):
         self.keys[: len(keys)] = keys
         self.records[: len(records)] = records
         _place_keys(self.slots, self.keys, len(keys))
+
+
+class LiveCounts:
+    """The counts of one flow of a table as they stand, wherever the table has moved it to; 0 when it has let it go."""
+
+    def __init__(self, table: FlowTable[Any], keys: NDArray[np.uint64]) -> None:
+        """
+        Args:
+            table: where it is.
+            keys: one row, its key.
+        """
+        self._table = table
+        self._keys = keys
+
+    @property
+    def packets(self) -> int:
+        """Inner packets that were sent on or delivered."""
+        return self._count("packets")
+
+    @property
+    def nbytes(self) -> int:
+        """Their bytes."""
+        return self._count("nbytes")
+
+    def _count(self, name: str) -> int:
+        table = self._table
+        number = find_key(table.slots, table.keys, self._keys, 0)
+        return 0 if number < 0 else int(table.records[name][number])
 
 
 @kernel

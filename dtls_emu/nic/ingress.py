@@ -20,6 +20,7 @@ import numpy as np
 
 from dtls_emu.nic.effects import VNET_HEADER, Deliver
 from dtls_emu.nic.offload.entries import deliver_burst, deliver_run, judge, receive_burst
+from dtls_emu.nic.offload.paths import path_to
 from dtls_emu.nic.offload.state import NOT_OPENED
 from dtls_emu.nic.offload.verdicts import In
 from dtls_emu.vocabulary import DropReason
@@ -44,11 +45,13 @@ if TYPE_CHECKING:
     from dtls_emu.nic.slow_path import SlowPath
     from dtls_emu.nic.tunnels import Tunnels
     from dtls_emu.nic.view import CardView
+    from dtls_emu.nic.watching import Watcher
 
 
 __all__ = ["Ingress"]
 
 _MISS: Final = int(In.MISS)
+_WITHOUT_A_FLOW: Final = frozenset(map(int, (In.NONE, In.MALFORMED)))
 _PADDED: Final = int(PacketClass.PADDED)
 
 _REASONS: Final = {
@@ -66,6 +69,7 @@ class Ingress:
         counters: of this direction.
         flows: the flow table of this direction.
         tunnels: of the card; set once, by the card.
+        watcher: told what becomes of records and packets, or None.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Ingress:
         self._arena = arena
         self._merges_for = merges_for
         self._on_drop = on_drop
+        self.watcher: Watcher | None = None
         self._all_ok = np.zeros(MAX_ROWS, np.uint8)
 
     def receive(
@@ -119,6 +124,8 @@ class Ingress:
             outcome = tunnel.receive(burst, local_port, source[1], now)
             for opened, status in outcome.opened:
                 opened.tos = burst.tos
+                if self.watcher is not None:
+                    self.watcher.opened(host.name, (local_port, source[1]), opened, status)
                 self._deliver(opened, status, host, effects, now, in_clear=False)
             self.tunnels.after(tunnel, outcome, effects, now)
 
@@ -135,7 +142,11 @@ class Ingress:
         self.counters.received += burst.count
         tunnel = self.tunnels[host.name]
         outcome = tunnel.receive_opened(burst, status, ok, now)
+        path = path_to(self._paths.number(host), sealed=True)
+        ends = self._paths.local_port(path), self._paths.destination(path)[1]
         for opened, verdicts in outcome.opened:
+            if self.watcher is not None:
+                self.watcher.opened(host.name, ends, opened, verdicts)
             self._deliver(opened, verdicts, host, effects, now, in_clear=False)
         self.tunnels.after(tunnel, outcome, effects, now)
 
@@ -143,6 +154,8 @@ class Ingress:
         """Count records or datagrams that go no further."""
         self.counters.dropped[reason] += count
         self._on_drop(reason, count, mark)
+        if self.watcher is not None:
+            self.watcher.refused(reason, count, mark)
 
     def _carry(self, path: int, burst: Burst, effects: list[Effect], now: float) -> bool:
         """Let kernels take datagrams; False when nothing has happened to them."""
@@ -164,6 +177,9 @@ class Ingress:
             burst.size -= RECORD_OVERHEAD
             burst.last -= RECORD_OVERHEAD
         if runs > 0:
+            if self.watcher is not None and self._paths.is_sealed(path):
+                ends = self._paths.local_port(path), self._paths.destination(path)[1]
+                self.watcher.opened(self._paths.peer(path).name, ends, burst, self._all_ok)
             self._hand_over(runs, number, burst, effects)
         else:
             status = self._datapath.rows.status[: burst.count].copy()
@@ -203,7 +219,13 @@ class Ingress:
         for run, flow in enumerate(self._datapath.rows.flows[:runs].tolist()):
             start, stop = boundaries[run : run + 2]
             part = burst if runs == 1 else burst.slice(start, stop)
-            found = flow if flow != _MISS else self._decide(run, start, peer, in_clear, burst.tos, now)
+            if self.watcher is not None and flow not in _WITHOUT_A_FLOW:
+                self._tell_flow(self.watcher, start, part, is_valid=flow != _MISS)
+            found = (
+                flow
+                if flow != _MISS
+                else self._decide(run, start, peer, in_clear, burst.tos, burst.mark, now)
+            )
             if found >= 0:
                 self._deliver_run(run, found, part, start, effects, now)
             elif found == In.REFUSED:
@@ -213,13 +235,16 @@ class Ingress:
             elif found != In.NONE:
                 self.drop(_REASONS[In(found)], part.count, part.mark)
 
-    def _decide(self, run: int, row: int, peer: int, in_clear: bool, tos: int, now: float) -> int:
+    def _decide(self, run: int, row: int, peer: int, in_clear: bool, tos: int, mark: int, now: float) -> int:
         """The slow path: decide the flow of a run, install it, and look at the run again."""
         view, datapath = self._view, self._datapath
         flow = self._slow_path.decide_ingress(unpack_key(datapath.rows.keys[row]))
         # A flow between VMs of this host has no peer: whoever sends it over the fabric forges it.
         source = None if flow.source_host in {"", view.host} else view.topology.hosts[flow.source_host]
         number = datapath.install_in(row, flow, source, view.generation, now)
+        if self.watcher is not None and number < len(self.flows):
+            key = unpack_key(datapath.rows.keys[row])
+            self.watcher.decided_ingress(key, flow, self.flows.live(datapath.rows.keys, row), mark)
         return judge(datapath.addresses, run, number, peer, in_clear, tos)
 
     def _deliver_run(
@@ -250,16 +275,29 @@ class Ingress:
         """Frames that kernels have counted as delivered, by runs; ``number`` is the flow of the first."""
         _strip(burst)
         if runs == 1:
+            if self.watcher is not None:
+                self._tell_flow(self.watcher, 0, burst, is_valid=True)
             self._hand_to(self.flows[number].vm, burst, effects)
             return
         rows = self._datapath.rows
         for flow, (start, stop) in zip(
             rows.flows[:runs].tolist(), pairwise(rows.runs[: runs + 1].tolist()), strict=True
         ):
-            self._hand_to(self.flows[flow].vm, burst.slice(start, stop), effects)
+            part = burst.slice(start, stop)
+            if self.watcher is not None:
+                self._tell_flow(self.watcher, start, part, is_valid=True)
+            self._hand_to(self.flows[flow].vm, part, effects)
+
+    def _tell_flow(self, watcher: Watcher, row: int, run: Burst, *, is_valid: bool) -> None:
+        """Tell which flow a run belongs to whose first row that is, and whether the table had it."""
+        keys = self._datapath.rows.keys
+        is_known = is_valid or self.flows.find(keys, row) is not None
+        watcher.classified_ingress(unpack_key(keys[row]), run, is_valid=is_valid, is_known=is_known)
 
     def _hand_to(self, vm: str, run: Burst, effects: list[Effect]) -> None:
         """Packets of one flow."""
+        if self.watcher is not None:
+            self.watcher.delivered(vm, run)
         if run.count == 1 or vm not in self._merges_for:
             effects.append(Deliver(vm, run))
             return

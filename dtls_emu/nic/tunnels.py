@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.effects import Effect
     from dtls_emu.nic.offload.paths import Paths
     from dtls_emu.nic.view import CardView
+    from dtls_emu.nic.watching import Watcher
     from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.settings import TunnelSettings
@@ -87,6 +88,7 @@ class Tunnels(Mapping[str, Tunnel]):
         self._timers: list[tuple[float, str]] = []  # a heap; only the earliest of each peer counts
         self._timer_of: dict[str, float] = {}
         self._is_closed = False
+        self._watcher: Watcher | None = None
 
     def __getitem__(self, peer: str) -> Tunnel:
         """The tunnel to a host; KeyError when there is no such other host."""
@@ -104,6 +106,12 @@ class Tunnels(Mapping[str, Tunnel]):
     def __contains__(self, peer: object) -> bool:
         """Whether there is one."""
         return peer in self._tunnels
+
+    def observe(self, watcher: Watcher | None) -> None:
+        """Have a watcher told of what happens to tunnels, and to packets that have waited for one in vain."""
+        self._watcher = watcher
+        for tunnel in self._tunnels.values():
+            tunnel.is_observed = watcher is not None
 
     def waiting(self, peer: str) -> WaitingRoom:
         """Where packets wait for a tunnel."""
@@ -145,8 +153,7 @@ class Tunnels(Mapping[str, Tunnel]):
             tunnel = self._tunnels[peer]
             if tunnel.timeout() <= now:
                 self.after(tunnel, tunnel.handle_timeout(now), effects, now)
-            else:
-                self._set_timer(tunnel)
+            self._set_timer(tunnel)
 
     def _set_timer(self, tunnel: Tunnel) -> None:
         peer, moment = tunnel.peer.name, tunnel.timeout()
@@ -165,6 +172,8 @@ class Tunnels(Mapping[str, Tunnel]):
         self._ingress.received += outcome.extra_records
         for reason, count, mark in outcome.dropped:
             self._drop_in(reason, count, mark)
+        if self._watcher is not None:
+            self._watcher.happened(peer.name, outcome.happenings)
         for out in outcome.datagrams:
             datagram = np.frombuffer(out.datagram, np.uint8)
             effects.append(
@@ -185,8 +194,10 @@ class Tunnels(Mapping[str, Tunnel]):
 
     def drop_waiting(self, peer: str) -> None:
         """There will be no tunnel for packets that have waited for it."""
-        for _, burst in self.waiting(peer).leave():
+        for vm, burst in self.waiting(peer).leave():
             self._egress.waiting -= burst.packets
+            if self._watcher is not None:
+                self._watcher.sending(vm, burst)
             self._drop_out(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
 
     def _make(self, peer: str) -> Tunnel:
@@ -202,6 +213,7 @@ class Tunnels(Mapping[str, Tunnel]):
             path_mtu=self._view.path_mtu(peer),
             half_open=self._half_open,
         )
+        tunnel.is_observed = self._watcher is not None
         if self._is_closed:
             tunnel.close(0.0)  # there is nobody yet to say so to
         return tunnel
