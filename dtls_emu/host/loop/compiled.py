@@ -76,7 +76,6 @@ class FastLoop:
     def __init__(
         self, card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology, epoll: int
     ) -> None:
-        self._card = card
         self._fabric = fabric
         self._devices = list(devices.values())
         self._vms = list(devices)
