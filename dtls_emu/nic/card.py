@@ -399,7 +399,7 @@ class Card:
 
     def _tunnel_status(self, peer: str) -> dict[str, Any]:
         """Of one tunnel; one that nobody has wanted yet is idle."""
-        tunnel = self.tunnels.get(peer, None)
+        tunnel = self.tunnels.made(peer)
         return {
             "state": str(TunnelState.IDLE if tunnel is None else tunnel.state),
             "failure": "" if tunnel is None else tunnel.failure,

@@ -51,7 +51,7 @@ class SlowPath:
         peer = tunnel = None
         if located is not None and located.host != self._view.host:
             peer = topology.hosts[located.host]
-            tunnel = self.tunnels.get(peer.name, None)
+            tunnel = self.tunnels.made(peer.name)
         failed = tunnel is not None and tunnel.has_failed(now)
         facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
         decision = decide(facts, topology.profile)

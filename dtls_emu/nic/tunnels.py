@@ -107,6 +107,10 @@ class Tunnels(Mapping[str, Tunnel]):
         """Whether there is one."""
         return peer in self._tunnels
 
+    def made(self, peer: str) -> Tunnel | None:
+        """The tunnel to a host if there is one yet; `get` would make it."""
+        return self._tunnels.get(peer)
+
     def observe(self, watcher: Watcher | None) -> None:
         """Have a watcher told of what happens to tunnels, and to packets that have waited for one in vain."""
         self._watcher = watcher

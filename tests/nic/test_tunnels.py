@@ -54,6 +54,7 @@ def test_the_status_tells_of_tunnels_that_nobody_has_wanted(make_wire):
     wire.send("a", udp())
     status = wire.cards["h1"].status()["tunnels"]
     assert {peer: each["state"] for peer, each in status.items()} == {"h2": "up", "h3": "idle"}
+    assert list(wire.cards["h1"].tunnels) == ["h2"]
     made = wire.cards["h2"].tunnels["h3"]
     assert made.state is TunnelState.IDLE
     assert wire.cards["h2"].status()["tunnels"]["h3"] == status["h3"]
@@ -84,7 +85,7 @@ def test_only_tunnels_whose_time_has_come_are_looked_at(monkeypatch):
 
     def note(tunnel, now):
         asked.append(tunnel.peer.name)
-        handle_timeout(tunnel, now)
+        return handle_timeout(tunnel, now)
 
     handle_timeout = Tunnel.handle_timeout
     monkeypatch.setattr(Tunnel, "handle_timeout", note)
