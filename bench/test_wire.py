@@ -14,7 +14,7 @@ import pytest
 from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.checksum import sum_bytes
-from dtls_emu.wire.inspect import KEY_WORDS, inspect_frames, inspect_packets
+from dtls_emu.wire.inspect import Inspection, inspect_frames, inspect_packets
 from dtls_emu.wire.merge import merge
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 from dtls_emu.wire.record import check_records, commit_records, push_record_header
@@ -46,15 +46,6 @@ def per_packet(benchmark):
     return run
 
 
-def results(count):
-    return (
-        np.zeros((count, KEY_WORDS), np.uint64),
-        np.zeros(count, np.uint8),
-        np.zeros(count + 1, np.int64),
-        np.zeros(count, np.uint8),
-    )
-
-
 def burst_of(packet, **room):
     return Burst.from_packets([packet] * MAX_ROWS, **room)
 
@@ -81,15 +72,15 @@ PACKETS = {
 def test_inspect(per_packet, name):
     """Fragment test, malformed test and flow key. Bar: under 100 ns a packet."""
     burst = burst_of(PACKETS[name])
-    shape = burst.buffer, burst.stride, burst.offset, burst.size, burst.count, burst.last
-    assert per_packet(burst.count, inspect_packets, *shape, 7, *results(burst.count)) == 1
+    seen = Inspection.of(burst.count)
+    assert per_packet(burst.count, inspect_packets, burst.buffer, burst.shape, 7, seen) == 1
 
 
 def test_inspect_many_flows(per_packet):
     """Every row another flow: as many runs as rows."""
     burst = Burst.from_packets([udp_packet(*ENDS[4], row, 2, bytes(1372)) for row in range(MAX_ROWS)])
-    shape = burst.buffer, burst.stride, burst.offset, burst.size, burst.count, burst.last
-    assert per_packet(burst.count, inspect_packets, *shape, 7, *results(burst.count)) == MAX_ROWS
+    seen = Inspection.of(burst.count)
+    assert per_packet(burst.count, inspect_packets, burst.buffer, burst.shape, 7, seen) == MAX_ROWS
 
 
 def test_inspect_received(per_packet):
@@ -97,8 +88,8 @@ def test_inspect_received(per_packet):
     header = encapsulation_header(7, bytes(6), bytes(6), 4).tobytes()
     burst = burst_of(header + PACKETS["udp4-1400"], headroom=21, tailroom=16)
     status = np.zeros(burst.count, np.uint8)
-    shape = burst.buffer, burst.stride, burst.offset, burst.size, burst.count, burst.last
-    assert per_packet(burst.count, inspect_frames, *shape, status, *results(burst.count)) == 1
+    seen = Inspection.of(burst.count)
+    assert per_packet(burst.count, inspect_frames, burst.buffer, burst.shape, status, seen) == 1
 
 
 @pytest.mark.parametrize("size", [64, 1400, 8900])

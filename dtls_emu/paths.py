@@ -18,6 +18,7 @@ from dtls_emu.files.writing import is_folder
 
 
 __all__ = [
+    "EVENTS_SUFFIX",
     "MAX_SOCKET_PATH",
     "RUNS",
     "SOCKET_SUFFIX",
@@ -25,6 +26,7 @@ __all__ = [
     "control_socket",
     "control_socket_in",
     "control_sockets",
+    "event_socket",
     "hidden_runs",
     "is_root",
     "run_directory",
@@ -39,6 +41,9 @@ MAX_SOCKET_PATH: Final = 107
 """Bytes of the path of a UNIX socket (unix(7): ``sun_path``)."""
 
 SOCKET_SUFFIX: Final = ".sock"
+
+EVENTS_SUFFIX: Final = ".evt"
+"""Of a host's event socket, beside its control socket. It is no longer than the other's: so there is room for it, too."""
 
 
 def is_root() -> bool:
@@ -123,6 +128,11 @@ def control_socket(run: str, host: str) -> Path:
 def control_socket_in(folder: Path, host: str) -> Path:
     """The control socket of a host of the run whose folder this is."""
     return folder / f"{host}{SOCKET_SUFFIX}"
+
+
+def event_socket(control: Path) -> Path:
+    """The event socket of the host that has a control socket."""
+    return control.with_name(control.name.removesuffix(SOCKET_SUFFIX) + EVENTS_SUFFIX)
 
 
 def control_sockets(run: str = "*") -> list[Path]:

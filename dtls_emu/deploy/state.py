@@ -56,7 +56,7 @@ from dtls_emu.deploy.records import (
 from dtls_emu.errors import RunError
 from dtls_emu.files.writing import commit, is_folder, is_socket, stage
 from dtls_emu.host.control.client import is_served
-from dtls_emu.paths import RUNS, SOCKET_SUFFIX, as_given, hidden_runs, runs_directory
+from dtls_emu.paths import EVENTS_SUFFIX, RUNS, SOCKET_SUFFIX, as_given, hidden_runs, runs_directory
 
 
 __all__ = [
@@ -305,7 +305,8 @@ class RunFolder:
             self._remove_records()
             for name in (NEW_STATE_FILE, STATE_FILE):
                 (self.path / name).unlink(missing_ok=True)
-            for path in self.path.glob(f"*{SOCKET_SUFFIX}"):
+            sockets = [*self.path.glob(f"*{SOCKET_SUFFIX}"), *self.path.glob(f"*{EVENTS_SUFFIX}")]
+            for path in sockets:
                 if is_socket(path) and not _may_be_served(path):
                     path.unlink()
         if started_by_hand(self.path):

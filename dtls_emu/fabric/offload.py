@@ -13,48 +13,32 @@ import errno
 import os
 import socket
 import struct
-import sys
-from typing import TYPE_CHECKING, Final, Literal, TypedDict
+from typing import Final, Literal, TypedDict
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.overhead import MAX_UDP_PAYLOAD
 
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-
 __all__ = [
-    "CONTROL_BYTES",
-    "GSO_REFUSALS",
     "MAX_SEND_BYTES",
     "MAX_SEND_SEGMENTS",
-    "REFUSED_BY",
-    "RESUME_AT",
-    "SEGMENTATION_WORDS",
+    "SEGMENTS_AGAIN",
     "SOCKET_BUFFER_BYTES",
     "SOL_UDP",
     "TOS_MESSAGE",
     "UDP_GRO",
     "UDP_SEGMENT",
-    "ControlMessage",
     "FabricUnavailableError",
     "Offload",
     "OffloadMode",
     "enlarge_buffers",
     "forbid_fragments",
     "kernel_drops",
-    "may_segment",
-    "note_refusal",
     "path_mtu",
     "prepare_gro",
     "prepare_gso",
-    "read_control",
     "report_tos",
-    "segment_control",
-    "tos_control",
 ]
 
 SOL_UDP: Final = 17
@@ -70,35 +54,21 @@ MAX_SEND_BYTES: Final = MAX_UDP_PAYLOAD
 SOCKET_BUFFER_BYTES: Final = 7 << 20
 """Wanted for each direction: as wireguard-go, ample for 100 bursts of 64 KB."""
 
-GSO_REFUSALS: Final = (errno.EIO, errno.EINVAL)
-"""How a kernel or driver without UDP segmentation answers a send that asks for it (EIO: no checksum offload).
-EMSGSIZE never means that: what is too large is the datagram. EINVAL may mean either (:func:`note_refusal`)."""
-
 SEGMENTS_AGAIN: Final = 1.0
 """Seconds without segmentation after a refusal. One refused call a second is nothing; a refusal that was misjudged, or
 a route that leads over another device by now, would cost five sixths of the throughput for as long."""
 
-# What is known of segmentation, in words that compiled code shares.
-RESUME_AT: Final = 0  # when it is tried again, in seconds; 0 while it is used, infinity when it is never
-REFUSED_BY: Final = 1  # the error of the last refusal, 0 once a send has gone
-SEGMENTATION_WORDS: Final = 2
-
-CONTROL_BYTES: Final = 2 * socket.CMSG_SPACE(4)
-"""Room for the control messages of a receive: the size of merged datagrams and their type of service, a C int each."""
-
 IPV6_RECVTCLASS: Final = 66
 IPV6_TCLASS: Final = 67
-TOS_REPORT: Final = {
+TOS_REPORT: Final[dict[int, tuple[int, int]]] = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_RECVTOS),
     socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_RECVTCLASS),
 }
-TOS_MESSAGE: Final = {
+TOS_MESSAGE: Final[dict[int, tuple[int, int]]] = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TOS),
     socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_TCLASS),
 }
 """Level and type by address family: the option, and the message of a send or receive (ip(7), ipv6(7))."""
-
-_TOS_MESSAGES: Final = frozenset(TOS_MESSAGE.values())
 
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
@@ -112,9 +82,6 @@ _IPV6_PMTUDISC_DO: Final = 2
 _IP_MTU: Final = 14
 _IPV6_MTU: Final = 24
 _DISCARD: Final = 9  # RFC 863; nothing is sent there
-
-ControlMessage = tuple[int, int, bytes]
-"""Level, type, data: as ``socket.sendmsg`` takes it and ``recvmsg_into`` gives it."""
 
 OffloadMode = Literal["auto", "on", "off"]
 """``auto``: where the kernel has it. ``on``: or fail at the start. ``off``: never."""
@@ -189,32 +156,6 @@ def forbid_fragments(sock: socket.socket) -> Offload:
     return Offload(state="on", reason="")
 
 
-def may_segment(words: NDArray[np.float64], now: float) -> bool:
-    """Whether datagrams are to be sent several at once. Like :func:`note_refusal` a kernel of the compiled loop, too."""
-    return bool(words[RESUME_AT] == 0 or now >= words[RESUME_AT])
-
-
-def note_refusal(words: NDArray[np.float64], error: int, full: int, full_sent: int, now: float) -> bool:
-    """A send of several datagrams was refused, and each was then sent alone: do without segmentation for a while?
-
-    Older kernels answer EINVAL not only when they cannot segment but also when segments do not fit the path. In the
-    second case no datagram of full size goes alone either; in the first all do. The last, which may be shorter, says
-    nothing, and neither does a send with one that is full: nothing was to be cut.
-
-    Args:
-        words: what is known of segmentation.
-        error: of the refusal.
-        full: datagrams of full size that were to be sent.
-        full_sent: those of them that went alone.
-        now: seconds.
-    """
-    blamed = error in GSO_REFUSALS and full > 1 and full_sent == full
-    if blamed:
-        words[RESUME_AT] = now + SEGMENTS_AGAIN
-        words[REFUSED_BY] = error
-    return blamed
-
-
 def path_mtu(sock: socket.socket, address: str) -> int | None:
     """Largest IP packet on the way to an address, as the kernel knows it: of the device, or learnt from ICMP.
 
@@ -235,11 +176,6 @@ def path_mtu(sock: socket.socket, address: str) -> int | None:
         return None
 
 
-def segment_control(size: int) -> list[ControlMessage]:
-    """The control messages of a send that the kernel shall cut into datagrams of ``size`` bytes (a C u16)."""
-    return [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))]
-
-
 def report_tos(sock: socket.socket) -> Offload:
     """Have receives tell the type of service that datagrams came with: without it the fabric's ECN marks are lost."""
     level, kind = TOS_REPORT[sock.family]
@@ -248,26 +184,6 @@ def report_tos(sock: socket.socket) -> Offload:
     except OSError as error:
         return Offload(state="off", reason=f"IP_RECVTOS: {error.strerror}")
     return Offload(state="on", reason="")
-
-
-def tos_control(family: socket.AddressFamily, tos: int) -> list[ControlMessage]:
-    """The control messages of a send with a type of service (a C int); none for 0, which is a socket's own."""
-    return [(*TOS_MESSAGE[family], struct.pack("=i", tos))] if tos else []
-
-
-def read_control(control_untrusted: list[ControlMessage]) -> tuple[int, int]:
-    """What a receive tells: the size of each datagram if they are merged (a C int), and their type of service.
-
-    The first is 0 when it holds a single one. The second is a byte or a C int, and 0 when it is not told.
-    """
-    segment = tos = 0
-    for level, kind, data in control_untrusted:
-        if level == SOL_UDP:
-            if kind == UDP_GRO:
-                segment = max(0, int.from_bytes(data[:4], sys.byteorder, signed=True))
-        elif (level, kind) in _TOS_MESSAGES:
-            tos = data[0] if len(data) == 1 else int.from_bytes(data[:4], sys.byteorder) & 0xFF
-    return segment, tos
 
 
 def kernel_drops(sock: socket.socket) -> int:

@@ -1,13 +1,11 @@
 """The real underlay: UDP sockets, with segmentation and merging by the kernel where it has them.
 
-Out: a burst goes with one ``sendmsg`` of up to 64 datagrams (``UDP_SEGMENT``). In: one ``recvmsg_into`` a buffer
-that is made once, of up to 128 merged datagrams (``UDP_GRO``). Nothing a peer or a device does raises: what is
-not sent is counted by reason.
+Out: datagrams of one turn leave together where they can, up to 64 in one ``sendmsg`` (:mod:`dtls_emu.fabric.udp_send`).
+In: up to 128 merged datagrams in one ``recvmsg``, into memory that is made once (:mod:`dtls_emu.fabric.udp_receive`).
+This is the sockets themselves, and the same kernels called from Python; a host's compiled loop calls them on the same
+memory. Nothing a peer or a device does raises: what is not sent is counted by reason.
 
-A device may refuse segments only when they are sent. Then every datagram is sent singly at once, and, when that
-works, for a while; the reason is kept in :meth:`UdpFabric.offloads` and logged once.
-
-A datagram that is too large for the path is refused too (outer DF is set); :meth:`UdpFabric.take_too_long` says where.
+A datagram that is too large for the path is refused (outer DF is set); :meth:`UdpFabric.take_too_long` says where.
 """
 
 from __future__ import annotations
@@ -19,38 +17,29 @@ import os
 import select
 import socket
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from dtls_emu.fabric.failures import count_failure, drops_by_reason, errors_by_name
 from dtls_emu.fabric.offload import (
-    CONTROL_BYTES,
-    GSO_REFUSALS,
-    MAX_SEND_BYTES,
-    MAX_SEND_SEGMENTS,
-    REFUSED_BY,
-    RESUME_AT,
-    SEGMENTATION_WORDS,
     SEGMENTS_AGAIN,
     SOCKET_BUFFER_BYTES,
     FabricUnavailableError,
     enlarge_buffers,
     forbid_fragments,
     kernel_drops,
-    may_segment,
-    note_refusal,
     path_mtu,
     prepare_gro,
     prepare_gso,
-    read_control,
     report_tos,
-    segment_control,
-    tos_control,
 )
+from dtls_emu.fabric.socket_address import pull_socket_address
+from dtls_emu.fabric.syscalls import LIBC
+from dtls_emu.fabric.udp_receive import READS_PER_PORT, Receiver, drain, receive_next
+from dtls_emu.fabric.udp_send import REFUSED_SEGMENTS, TOO_LONG, Sender, flush, lead_path, make_paths, put
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 
@@ -61,8 +50,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dtls_emu.fabric.offload import ControlMessage, Offload, OffloadMode
-    from dtls_emu.fabric.underlay import DropObserver, Receive
+    from dtls_emu.fabric.offload import Offload, OffloadMode
+    from dtls_emu.fabric.syscalls import SystemCalls
+    from dtls_emu.fabric.underlay import Receive
     from dtls_emu.nic.effects import Transmit, UnderlayAddress
 
 
@@ -70,16 +60,8 @@ __all__ = ["UdpFabric", "UdpStatistics"]
 
 logger = logging.getLogger(__name__)
 
-RECEIVE_BYTES: Final = 65_536
-"""Of the receive buffer: more than any UDP payload, merged or not, so nothing is ever cut off."""
-
-READS_PER_PORT: Final = 8
-"""Reads of one port before the next port has its turn: one flow must not starve another."""
-
 _LAST_READS: Final = 1 << 14
 """Most reads of a port that is being closed: more than a socket's buffer holds, and a flood does not end."""
-
-_CUT_OFF: Final = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)  # a plain int: a flag's `&` is a Python function
 
 _REASONS: Final = {
     errno.EMSGSIZE: DropReason.LINK_MTU,
@@ -92,10 +74,10 @@ _REASONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class UdpStatistics:
-    """The books at one moment: ``offered == sent + dropped``, ``received == delivered + rejected + unread``.
+    """The counters at one moment: ``offered == sent + dropped``, ``received == delivered + rejected + unread``.
 
     Fields, in datagrams unless said:
-        offered: handed in by the card.
+        offered: handed in by the card, those that wait for the end of the turn not included.
         sent: taken by the kernel.
         dropped: on the way out, by reason.
         received: from the kernel.
@@ -135,19 +117,18 @@ class UdpFabric:
 
     Not safe for concurrent use. Usable with ``with``.
 
-    Fields that may be set at any time:
-        on_drop: called for each drop on the way out.
-
     Fields:
         ports_changed: how often a port was opened or closed.
-        segmentation: what is known of it, see :mod:`dtls_emu.fabric.offload`; compiled code works on it, too.
+        sender, receiver: memory that compiled code works on, too; see their modules.
+        port_of_file: number of the port by the file number of its socket, 0 for other files; another array after
+            `ports_changed`.
 
     Args:
         address: the host's underlay address, IPv4 or IPv6.
         gso, gro: segmentation and merging by the kernel.
         buffer_bytes: wanted for each socket, each direction.
         clock: seconds; of the compiled code, where there is any.
-        socket_type: for tests, which make it fail.
+        calls: system calls that carry datagrams.
 
     Raises:
         FabricUnavailableError: not an address of this machine, or an offload that is ``on`` is not there.
@@ -161,31 +142,34 @@ class UdpFabric:
         gro: OffloadMode = "auto",
         buffer_bytes: int = SOCKET_BUFFER_BYTES,
         clock: Callable[[], float] = time.monotonic,
-        socket_type: type[socket.socket] = socket.socket,
+        calls: SystemCalls = LIBC,
     ) -> None:
-        self.on_drop: DropObserver | None = None
         self.ports_changed = 0
+        self.port_of_file: NDArray[np.int32] = np.zeros(0, np.int32)
         self._address = address
         self._family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
         self._gro_mode = gro
         self._buffer_bytes = buffer_bytes
         self._clock = clock
-        self._socket_type = socket_type
-        self._ports: dict[int, _Port] = {}
-        self._ports_by_fileno: dict[int, _Port] = {}
-        self._controls: dict[tuple[int, int], list[ControlMessage]] = {}
-        self._offered = self._sent = self._sends = self._gso_refusals = 0
-        self._received = self._delivered = self._rejected = self._unread = 0
-        self._reads = self._closed_drops = 0
-        self._dropped: Counter[DropReason] = Counter()
-        self._errors: Counter[str] = Counter()
-        self._offloads = self._probe(gso)
+        self._calls = calls
+        self._sockets: dict[int, socket.socket] = {}  # by port
+        self._unread = self._unread_reads = self._closed_drops = 0
         self._too_long: set[str] = set()
         self._is_refusal_said = False
-        self.segmentation: NDArray[np.float64] = np.zeros(SEGMENTATION_WORDS, np.float64)
-        self.segmentation[RESUME_AT] = 0 if self._offloads["udp_gso"]["state"] == "on" else inf
-        self._merges = self._offloads["udp_gro"]["state"] == "on"
+        self._offloads = self._probe(gso)
         self._epoll = select.epoll()
+        segments = self._offloads["udp_gso"]["state"] == "on"
+        self.sender = Sender(self._family, segments=segments, calls=calls)
+        self.receiver = Receiver(self._family, self._epoll.fileno(), calls=calls)
+        self._paths = make_paths(1)  # that of what waits
+        self._attention = self.sender.state["attention"]
+        self._leads: tuple[int, UnderlayAddress] | None = None  # port and address that it leads from and to
+        self._waits = False
+        # Views, because looking a field up costs as much as reading it.
+        state = self.receiver.state
+        self._arrival, self._source, self._reads = state["arrival"], state["name"], state["reads"]
+        self._turn = READS_PER_PORT, 1
+        self._merges = self._offloads["udp_gro"]["state"] == "on"
 
     def open_port(self, port: int) -> int:
         """Bind a local UDP port, or any free one for 0. Nothing happens when it is open already.
@@ -196,31 +180,30 @@ class UdpFabric:
         Raises:
             FabricUnavailableError: another program has it, or it is not allowed.
         """
-        if port in self._ports:
+        if port in self._sockets:
             return port
         sock = self._bound(port)
         number: int = sock.getsockname()[1]
-        entry = _Port(sock, number)
-        self._ports[number] = self._ports_by_fileno[sock.fileno()] = entry
+        self._sockets[number] = sock
         self._epoll.register(sock.fileno(), select.EPOLLIN)
-        self.ports_changed += 1
+        self._note_ports()
         return number
 
     def close_port(self, port: int) -> None:
-        """Close a local port; what has arrived there and was not read is counted. Idempotent."""
-        entry = self._ports.pop(port, None)
-        if entry is not None:
-            self.ports_changed += 1
-            self._count_unread(entry)
-            self._closed_drops += kernel_drops(entry.sock)
-            fileno = entry.sock.fileno()
-            del self._ports_by_fileno[fileno]
-            self._epoll.unregister(fileno)
-            entry.sock.close()
+        """Close a local port; what waits is sent, what has arrived there and was not read is counted. Idempotent."""
+        if port in self._sockets:
+            self.flush()
+            self._leads = None
+            sock = self._sockets.pop(port)
+            self._count_unread(sock)
+            self._closed_drops += kernel_drops(sock)
+            self._epoll.unregister(sock.fileno())
+            sock.close()
+            self._note_ports()
 
     def close(self) -> None:
         """Close every port. Idempotent."""
-        for port in list(self._ports):
+        for port in list(self._sockets):
             self.close_port(port)
         self._epoll.close()
 
@@ -237,7 +220,7 @@ class UdpFabric:
     @property
     def ports(self) -> Mapping[int, int]:
         """Open local ports, and the file number of each one's socket."""
-        return {port: entry.sock.fileno() for port, entry in self._ports.items()}
+        return {port: sock.fileno() for port, sock in self._sockets.items()}
 
     def fileno(self) -> int:
         """One file number that is readable when any port is, ports opened later included (an epoll)."""
@@ -250,31 +233,33 @@ class UdpFabric:
     def offloads(self) -> dict[str, Offload]:
         """What is in use, by name, and why not: ``udp_gso``, ``udp_gro``, ``socket_buffer``, ``dont_fragment``, ``ecn``."""
         offloads = {name: offload.copy() for name, offload in self._offloads.items()}
-        if self.segmentation[REFUSED_BY]:
+        if self.sender.state["refused_by"][0]:
             offloads["udp_gso"] = {"state": "off", "reason": self._refusal}
         return offloads
 
     def statistics(self) -> UdpStatistics:
-        """The books."""
+        """The counters."""
+        sent, got = self.sender.state[0], self.receiver.state[0]
+        received, rejected = int(got["received"]), int(got["rejected"])
         return UdpStatistics(
-            offered=self._offered,
-            sent=self._sent,
-            dropped=dict(self._dropped),
-            received=self._received,
-            delivered=self._delivered,
-            rejected=self._rejected,
+            offered=int(sent["offered"]),
+            sent=int(sent["sent"]),
+            dropped=drops_by_reason(sent["failures"], _reason),
+            received=received,
+            delivered=received - rejected - self._unread,
+            rejected=rejected,
             unread=self._unread,
-            sends=self._sends,
-            reads=self._reads,
-            gso_refusals=self._gso_refusals,
-            kernel_drops=self._closed_drops + sum(kernel_drops(port.sock) for port in self._ports.values()),
-            errors=dict(self._errors),
+            sends=int(sent["sends"]),
+            reads=int(got["reads"]) + self._unread_reads,
+            gso_refusals=int(sent["gso_refusals"]),
+            kernel_drops=self._closed_drops + sum(map(kernel_drops, self._sockets.values())),
+            errors=errors_by_name((sent["failures"], got["failures"])),
         )
 
     def path_mtus(self, addresses: Iterable[str]) -> dict[str, int | None]:
-        """Largest IP packet that this machine would send to each address, in bytes; None where it has no way there."""
-        with self._socket_type(self._family, socket.SOCK_DGRAM) as sock:
-            with suppress(OSError):  # then there are no ways
+        """Largest IP packet that this machine would send to each address, in bytes; None where it has no route there."""
+        with socket.socket(self._family, socket.SOCK_DGRAM) as sock:
+            with suppress(OSError):  # then there are no routes
                 sock.bind((self._address, 0))
             return {address: path_mtu(sock, address) for address in addresses}
 
@@ -288,97 +273,55 @@ class UdpFabric:
         addresses, self._too_long = self._too_long, set()
         return addresses
 
-    def note_too_long(self, address: str) -> None:
-        """Likewise, what compiled code has met."""
-        self._too_long.add(address)
-
     # ---------------------------------------------------------------------------------------------- out
 
     def transmit(self, effect: Transmit) -> None:
-        """Send the datagrams of an effect. Never blocks, never raises for what the network does."""
+        """Send the datagrams of an effect now. Never blocks, never raises for what the network does."""
+        self.put(effect)
+        self.flush()
+
+    def put(self, effect: Transmit) -> None:
+        """Send the datagrams of an effect, at the latest when :meth:`flush` is called; they are copied where they wait."""
         burst = effect.burst
-        count, size = burst.count, burst.size
-        self._offered += count
-        port = self._ports.get(effect.source_port) or self._open_quietly(effect.source_port)
-        if port is None:
-            self._drop(DropReason.NO_LINK, count, burst.mark)
+        target = effect.source_port, effect.destination
+        if target != self._leads and not self._lead(target, burst.count):
             return
-        wire = burst.wire.data
-        if count == 1 or not self._may_segment():
-            self._send_singly(port, wire, size, effect.destination, burst.mark, burst.tos)
+        self._waits = put(self.sender.state, self._paths, burst.wire, burst.size, burst.tos, self._clock())
+        if not self._waits:
+            self.attend(self._paths)
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._waits:
+            self._waits = False
+            flush(self.sender.state, self._paths, self._clock())
+            self.attend(self._paths)
+
+    def attend(self, paths: NDArray[np.void]) -> None:
+        """Look at what kernels have come upon while they sent over these paths, and left to Python."""
+        attention = self._attention.item()
+        if not attention:
             return
-        rows = min(MAX_SEND_SEGMENTS, MAX_SEND_BYTES // size) or 1
-        if count <= rows:
-            self._send_segments(port, wire, size, count, effect.destination, burst.mark, burst.tos)
-            return
-        for start in range(0, count, rows):
-            part = wire[start * size : (start + rows) * size]
-            if len(part) > size and self._may_segment():
-                self._send_segments(
-                    port, part, size, min(rows, count - start), effect.destination, burst.mark, burst.tos
-                )
-            else:
-                self._send_singly(port, part, size, effect.destination, burst.mark, burst.tos)
+        self._attention[0] = 0
+        if attention & REFUSED_SEGMENTS:
+            self._say_refusal()
+        if attention & TOO_LONG:
+            for path in np.flatnonzero(paths["is_too_long"]).tolist():
+                address, _ = pull_socket_address(paths["name"][path].tobytes())
+                self._too_long.add(address)
+            paths["is_too_long"] = 0
 
-    def _send_segments(
-        self,
-        port: _Port,
-        wire: memoryview,
-        size: int,
-        count: int,
-        destination: UnderlayAddress,
-        mark: int,
-        tos: int,
-    ) -> None:
-        control = self._controls.get((size, tos))
-        if control is None:
-            control = segment_control(size) + tos_control(self._family, tos)
-            self._controls[size, tos] = control
-        try:
-            port.sock.sendmsg((wire,), control, 0, destination)
-        except OSError as error:
-            self._errors[_name(error)] += 1
-            number = error.errno or 0
-            if number not in GSO_REFUSALS and number != errno.EMSGSIZE:
-                self._drop(_reason(error), count, mark)
-                return
-            full_sent = self._send_singly(port, wire, size, destination, mark, tos)
-            self._gso_refusals += number in GSO_REFUSALS
-            if note_refusal(self.segmentation, number, len(wire) // size, full_sent, self._clock()):
-                self._say_refusal()
-        else:
-            self._sent += count
-            self._sends += 1
-            if self.segmentation.item(RESUME_AT):
-                self.segmentation[:] = 0
-
-    def _send_singly(
-        self, port: _Port, wire: memoryview, size: int, destination: UnderlayAddress, mark: int, tos: int
-    ) -> int:
-        """Send datagrams one by one. Returns how many of full size went."""
-        sendto = port.sock.sendto
-        control = tos_control(self._family, tos) if tos else []
-        sent = full_sent = 0
-        for start in range(0, len(wire), size):
-            try:
-                if control:
-                    port.sock.sendmsg((wire[start : start + size],), control, 0, destination)
-                else:
-                    sendto(wire[start : start + size], destination)
-            except OSError as error:
-                self._errors[_name(error)] += 1
-                self._drop(_reason(error), 1, mark)
-                if error.errno == errno.EMSGSIZE:
-                    self._too_long.add(destination[0])
-            else:
-                sent += 1
-                full_sent += start + size <= len(wire)
-        self._sent += sent
-        self._sends += sent
-        return full_sent
-
-    def _may_segment(self) -> bool:
-        return not self.segmentation.item(RESUME_AT) or may_segment(self.segmentation, self._clock())
+    def _lead(self, target: tuple[int, UnderlayAddress], count: int) -> bool:
+        """Send what waits, and have what follows go from another port, or to another address; False: it cannot."""
+        self.flush()
+        self._leads = None
+        source_port, destination = target
+        sock = self._sockets.get(source_port) or self._open_quietly(source_port, count)
+        if sock is None:
+            return False
+        lead_path(self._paths, 0, sock.fileno(), destination)
+        self._leads = target
+        return True
 
     def _say_refusal(self) -> None:
         """Say once that datagrams go one by one: the kernel or a device refuses segments."""
@@ -390,13 +333,8 @@ class UdpFabric:
 
     @property
     def _refusal(self) -> str:
-        error = os.strerror(int(self.segmentation[REFUSED_BY]))
+        error = os.strerror(int(self.sender.state["refused_by"][0]))
         return f"refused at run time: {error}; tried again every {SEGMENTS_AGAIN:g} s"
-
-    def _drop(self, reason: DropReason, count: int, mark: int) -> None:
-        self._dropped[reason] += count
-        if self.on_drop is not None:
-            self.on_drop(reason, count, mark)
 
     # ----------------------------------------------------------------------------------------------- in
 
@@ -413,95 +351,46 @@ class UdpFabric:
         """
         # Asking epoll again is a quarter of the price of a read that fails. A merged read is worth asking
         # before each; a single datagram is not, so without merging a port is read until nothing is left.
-        turns, reads_a_turn = (limit, 1) if self._merges else (1, limit)
-        reads = 0
-        for _ in range(turns):
-            ready = self._epoll.poll(0)
-            if not ready:
-                break
-            for fileno, _ in ready:
-                port = self._ports_by_fileno.get(fileno)
-                if port is not None:  # the receiver may have closed it in this turn
-                    reads += self._drain(port, deliver, now, reads_a_turn)
-        return reads
+        turn = (limit, 1) if self._merges else (1, limit)
+        if turn != self._turn:
+            self._turn = turn
+            self.receiver.state["turn"] = *turn, 0, 0, 0, 0, 0
+        state, before = self.receiver.state, self._reads.item()
+        while receive_next(state, self.port_of_file):
+            self.take(deliver, now)
+        return int(self._reads.item() - before)
 
-    def _drain(self, port: _Port, deliver: Receive, now: float, limit: int) -> int:
-        recvmsg_into, vector = port.sock.recvmsg_into, port.vector
-        for reads in range(limit):
-            try:
-                length, control, flags, source = recvmsg_into(vector, CONTROL_BYTES)
-            except BlockingIOError:
-                return reads
-            except OSError as error:
-                if port.sock.fileno() >= 0:  # else the receiver has closed the port, which is no error
-                    self._errors[_name(error)] += 1
-                return reads
-            self._reads += 1
-            if length == 0 or flags & _CUT_OFF:
-                self._received += 1
-                self._rejected += 1
-                continue
-            segment, tos = read_control(control)
-            burst = Burst.from_datagrams(port.buffer[:length], segment, 0, tos)
-            count = burst.count
-            self._received += count
-            self._delivered += count
-            if count <= MAX_ROWS:
-                deliver(burst, source[:2], port.number, now)
-            else:
-                for part in _parts(burst):
-                    deliver(part, source[:2], port.number, now)
-        return limit
+    def take(self, deliver: Receive, now: float) -> None:
+        """Hand in what the last read has brought, in bursts of at most 64 rows."""
+        port, count, size, last, tos = self._arrival.item()
+        source = pull_socket_address(self._source.tobytes())
+        burst = Burst.from_datagrams(self.receiver.memory[: (count - 1) * size + last], size, 0, tos)
+        if count <= MAX_ROWS:
+            deliver(burst, source, port, now)
+            return
+        for start in range(0, count, MAX_ROWS):
+            deliver(burst.slice(start, min(start + MAX_ROWS, count)), source, port, now)
 
-    def _count_unread(self, port: _Port) -> None:
+    def _count_unread(self, sock: socket.socket) -> None:
         """Count what the kernel would throw away when a port is closed."""
-        delivered = self._delivered
-        # Into memory of its own: the port's may hold a burst that is still being handed in.
-        self._drain(_Port(port.sock, port.number), lambda *_: None, 0.0, _LAST_READS)
-        self._unread += self._delivered - delivered
-        self._delivered = delivered
-
-    def take(
-        self, data: NDArray[np.uint8], segment: int, deliver: Callable[[Burst], object], tos: int = 0
-    ) -> None:
-        """Hand in what compiled code has received: one read, of datagrams of `segment` bytes. It has counted the read."""
-        burst = Burst.from_datagrams(data, segment, tos=tos)
-        self._received += burst.count
-        self._delivered += burst.count
-        for part in _parts(burst):
-            deliver(part)
-
-    def settle(
-        self,
-        *,
-        offered: int,
-        sent: int,
-        sends: int,
-        received: int,
-        delivered: int,
-        rejected: int,
-        reads: int,
-        gso_refusals: int,
-    ) -> None:
-        """Enter in the books what compiled code has sent and received, as :class:`UdpStatistics` counts it."""
-        self._offered += offered
-        self._sent += sent
-        self._sends += sends
-        self._received += received
-        self._delivered += delivered
-        self._rejected += rejected
-        self._reads += reads
-        self._gso_refusals += gso_refusals
-        if self.segmentation[REFUSED_BY]:
-            self._say_refusal()
-
-    def refuse(self, error: int, count: int, calls: int) -> None:
-        """Likewise, so many calls that failed with an error, and the datagrams that they were to send."""
-        self._errors[errno.errorcode.get(error, "unknown")] += calls
-        if count:
-            self._drop(_REASONS.get(error, DropReason.NO_LINK), count, 0)
+        # Into memory of its own: the fabric's may hold a burst that is still being handed in.
+        own = Receiver(self._family, self._epoll.fileno(), calls=self._calls)
+        drain(own.state, sock.fileno(), _LAST_READS)
+        self._unread += int(own.state["received"][0] - own.state["rejected"][0])
+        self._unread_reads += int(own.state["reads"][0])
+        for counter in ("received", "rejected", "failures"):
+            self.receiver.state[counter] += own.state[counter]
 
     # ------------------------------------------------------------------------------------------ sockets
+
+    def _note_ports(self) -> None:
+        """A port was opened or closed: kernels go by the file numbers of sockets."""
+        self.ports_changed += 1
+        files = self.ports
+        self.port_of_file = np.zeros(max(files.values(), default=-1) + 1, np.int32)
+        for port, file in files.items():
+            self.port_of_file[file] = port
+        self.receiver.state["turn"]["left"] = 0  # the file that is being read may be another by now
 
     def _probe(self, gso: OffloadMode) -> dict[str, Offload]:
         with self._bound(0) as sock:
@@ -514,7 +403,7 @@ class UdpFabric:
             }
 
     def _bound(self, port: int) -> socket.socket:
-        sock = self._socket_type(self._family, socket.SOCK_DGRAM)
+        sock = socket.socket(self._family, socket.SOCK_DGRAM)
         try:
             sock.setblocking(False)
             prepare_gro(sock, self._gro_mode)
@@ -532,36 +421,16 @@ class UdpFabric:
             raise
         return sock
 
-    def _open_quietly(self, port: int) -> _Port | None:
+    def _open_quietly(self, port: int, count: int) -> socket.socket | None:
+        """Open a port that datagrams are to leave from; if it cannot be, they are dropped and counted."""
         try:
-            return self._ports[self.open_port(port)]
+            return self._sockets[self.open_port(port)]
         except FabricUnavailableError as error:
-            self._errors[_name(error.__cause__)] += 1
+            cause: Any = error.__cause__
+            self.sender.state["offered"] += count
+            count_failure(self.sender.state["failures"][0], getattr(cause, "errno", 0) or 0, count)
             return None
 
 
-class _Port:
-    """A socket and its receive buffer."""
-
-    __slots__ = ("buffer", "number", "sock", "vector")
-
-    def __init__(self, sock: socket.socket, number: int) -> None:
-        self.sock = sock
-        self.number = number
-        self.buffer = np.empty(RECEIVE_BYTES, np.uint8)
-        self.vector = [self.buffer.data]
-
-
-def _parts(burst: Burst) -> list[Burst]:
-    """A burst as bursts of at most 64 rows."""
-    count = burst.count
-    return [burst.slice(start, min(start + MAX_ROWS, count)) for start in range(0, count, MAX_ROWS)]
-
-
-def _name(error: BaseException | None) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    return errno.errorcode.get(number or 0, "unknown")
-
-
-def _reason(error: OSError) -> DropReason:
-    return _REASONS.get(error.errno or 0, DropReason.NO_LINK)
+def _reason(error: int) -> DropReason:
+    return _REASONS.get(error, DropReason.NO_LINK)

@@ -70,7 +70,7 @@ def _unanswered(agent: Agent, encrypted: bool) -> Iterator[Hint]:
     counters = card.egress.counters
     silent = counters.dropped[DropReason.TOO_BIG_NO_DF]
     if silent:
-        fitting = [card.inner_mtu(peer, encrypted=encrypted) for peer in card.tunnels]
+        fitting = [card.inner_mtu(peer, encrypted=encrypted) for peer in card.peers]
         yield Hint(
             "VMs",
             f"{silent} IPv4 packets without DF were too big; no fragments are made, and their senders may not be told",

@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dtls_emu.assembly.cards import choose_engine, make_card
 from dtls_emu.assembly.lab_document import changed, compile_document, differences, without_traffic
+from dtls_emu.assembly.targets import Change, plan_changes
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.control.event_server import EventServer
 from dtls_emu.host.control.server import (
     ChangeTarget,
     Close,
@@ -39,7 +41,6 @@ from dtls_emu.host.control.server import (
     SetValue,
     Status,
 )
-from dtls_emu.host.control.targets import Change, plan_changes
 from dtls_emu.host.credentials import read_authorities, read_credentials
 from dtls_emu.host.device.addressing import (
     check_underlays,
@@ -55,13 +56,14 @@ from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.host.status import describe, offloads_of
 from dtls_emu.lab.problems import dotted, suggest
 from dtls_emu.machine.privileges import Privileges, buffers_need_net_admin, drop_privileges
-from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.paths import event_socket
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.session_keys import SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.headers import MAX_PACKET
 from dtls_emu.wire.overhead import path_overhead
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ class RunningHost:
         topology: the lab as it is now.
         agent: the loop.
         control: the socket.
+        events: the socket for those who watch.
         privileges: what is left of root's.
         super_packets: why the size of super-packets could not be set, by VM; "" where it could.
         started_at: seconds, of the monotonic clock.
@@ -131,6 +134,8 @@ class RunningHost:
                 self._set_up(each, metric)
             self.control = ControlServer(config.socket_path, self._answer)
             undo.callback(self.control.close)
+            self.events = EventServer(event_socket(config.socket_path), config.host, card.observe)
+            undo.callback(self.events.close)
             self.agent = Agent(
                 card,
                 fabric,
@@ -143,6 +148,7 @@ class RunningHost:
             undo.callback(self.agent.close)
             self.agent.turn(wait=False)  # the loop's own code is loaded, or compiled, now
             self.agent.attach(self.control)
+            self.agent.attach(self.events)
             self._undo = undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -234,9 +240,9 @@ class RunningHost:
         return asked
 
     def _require_peer(self, peer: str) -> None:
-        tunnels = self.agent.card.tunnels
-        if peer not in tunnels:
-            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, tunnels)}")
+        peers = self.agent.card.peers
+        if peer not in peers:
+            raise ChangeRefusedError(f"no tunnel to `{peer}`; {suggest(peer, peers)}")
 
     # -------------------------------------------------------------------------------------------- parts
 

@@ -74,8 +74,8 @@ def describe(
             **asdict(fabric),
             "balanced": fabric.balanced,
         },
-        "left_for_internet": agent.left,
-        "too_late": agent.late,
+        "left_for_internet": agent.edge.left,
+        "too_late": agent.edge.late,
         "privileges": privileges.as_dict(),
         "hints": [asdict(hint) for hint in hints_of(agent, topology)],
     }

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
 
-__all__ = ["Address", "Prefix", "PrefixSet", "clashes", "nested"]
+__all__ = ["Address", "Prefix", "PrefixMap", "PrefixSet", "clashes", "nested"]
 
 Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
@@ -47,6 +48,34 @@ class PrefixSet:
 
     def __contains__(self, address: Address) -> bool:
         return self.find(address) is not None
+
+
+class PrefixMap:
+    """From prefixes to their owners, of which several may have the same prefix: longest-prefix match among some of them.
+
+    One dictionary hit for each length that occurs, whatever the number of prefixes and owners.
+    """
+
+    __slots__ = ("_lengths",)
+
+    def __init__(self, prefixes: Iterable[tuple[Prefix, str]]) -> None:
+        lengths: dict[tuple[int, int], dict[int, set[str]]] = {}
+        for prefix, owner in prefixes:
+            shift = prefix.max_prefixlen - prefix.prefixlen
+            heads = lengths.setdefault((prefix.version, shift), {})
+            heads.setdefault(int(prefix.network_address) >> shift, set()).add(owner)
+        # The longest first.
+        self._lengths = [(version, shift, lengths[version, shift]) for version, shift in sorted(lengths)]
+
+    def find(self, address: Address, among: AbstractSet[str]) -> str | None:
+        """The owner, among these, of the longest prefix with this address in it; None where there is none."""
+        number, version = int(address), address.version
+        for each, shift, heads in self._lengths:
+            if each == version:
+                owners = heads.get(number >> shift)
+                if owners is not None and (found := owners & among):
+                    return min(found)
+        return None
 
 
 def nested(prefixes: Sequence[Prefix]) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.prefixes import Address, Prefix, PrefixSet
+from dtls_emu.lab.prefixes import Address, Prefix, PrefixMap, PrefixSet
 
 
 if TYPE_CHECKING:
@@ -154,13 +154,13 @@ class Topology:
     """
 
     __slots__ = (
-        "_by_address",
         "_by_host",
         "_by_underlay",
         "_by_vni",
         "_links",
         "_own",
-        "_routes",
+        "_prefixes",
+        "_reach",
         "default_link",
         "hosts",
         "name",
@@ -198,9 +198,10 @@ class Topology:
         for vm in self.vms.values():
             self._by_host[vm.host].append(vm)
             self._own[vm.network].update(dict.fromkeys(vm.addresses, vm))
-        # Of a network's own and its peers' together, made on first use: in a mesh of n networks each holds n.
-        self._by_address: dict[str, dict[Address, Vm]] = {}
-        self._routes: dict[str, PrefixSet] = {}
+        self._reach = {name: network.peers | {name} for name, network in self.networks.items()}
+        self._prefixes = PrefixMap(
+            (prefix, network.name) for network in self.networks.values() for prefix in network.prefixes
+        )
 
     def without_encryption(self) -> Topology:
         """The same lab with encryption off in every network: the baseline of a comparison."""
@@ -238,24 +239,15 @@ class Topology:
 
     def locate(self, network: str, address: Address) -> Vm | None:
         """The VM with this address in the network, or in one peered with it."""
-        reachable = self._by_address.get(network)
-        if reachable is None:
-            # Peers do not overlap with a network nor with each other, so one dictionary holds all it can reach.
-            reachable = {each: vm for name in self._reach(network) for each, vm in self._own[name].items()}
-            self._by_address[network] = reachable
-        return reachable.get(address)
+        own = self._own[network].get(address)
+        if own is not None:
+            return own
+        holder = self._prefixes.find(address, self._reach[network])
+        return None if holder is None else self._own[holder].get(address)
 
     def is_private_route(self, network: str, address: Address) -> bool:
         """True when the address lies in a prefix of the network, or of one peered with it."""
-        routes = self._routes.get(network)
-        if routes is None:
-            names = self._reach(network)
-            routes = PrefixSet(prefix for name in names for prefix in self.networks[name].prefixes)
-            self._routes[network] = routes
-        return address in routes
-
-    def _reach(self, network: str) -> tuple[str, ...]:
-        return network, *self.networks[network].peers
+        return self._prefixes.find(address, self._reach[network]) is not None
 
 
 def is_internet(address: Address) -> bool:

@@ -21,15 +21,13 @@ from dtls_emu.crypto.ipsec_mb_library import cpu_flags, open_library
 from dtls_emu.crypto.libcrypto_library import open_libcrypto
 from dtls_emu.errors import BackendUnavailableError, RunError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
-from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.fabric.trial import try_offloads
 from dtls_emu.machine.environment import CPU_FEATURES, environment, openssl_version, package_version
 from dtls_emu.machine.keeper import KeeperFailedError, try_namespaces
 from dtls_emu.machine.linux import Capability
 from dtls_emu.machine.refusals import explain_refusal
 from dtls_emu.machine.tun import TUN, TunUnavailableError, tun_interface, tun_offloads
-from dtls_emu.nic.effects import Transmit
 from dtls_emu.paths import usable_runs_directory
-from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.kernel_cache import choose_cache
 
 
@@ -189,18 +187,10 @@ def _cpu() -> list[Offer]:
 
 def _udp() -> list[Offer]:
     """Send two datagrams at once to ourselves, and look whether they come in one read."""
-    address = "127.0.0.1"
-    received: list[object] = []
-    with UdpFabric(address) as fabric:
-        port = fabric.open_port(0)
-        burst = Burst.from_packets([b"12", b"34"])
-        fabric.transmit(Transmit(burst, port, (address, port)))
-        while len(received) < burst.count and fabric.wait(1.0):
-            fabric.receive(lambda rows, *_: received.extend(rows.rows()), 0.0)
-        offloads, books = fabric.offloads(), fabric.statistics()
+    offloads, sends, reads = try_offloads()
     return [
-        _offload("UDP GSO", offloads["udp_gso"]["reason"], one_call=books.sends == 1),
-        _offload("UDP GRO", offloads["udp_gro"]["reason"], one_call=books.reads == 1),
+        _offload("UDP GSO", offloads["udp_gso"]["reason"], one_call=sends == 1),
+        _offload("UDP GRO", offloads["udp_gro"]["reason"], one_call=reads == 1),
         _socket_buffers(offloads["socket_buffer"]["reason"]),
     ]
 

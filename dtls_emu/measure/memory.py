@@ -7,6 +7,7 @@ look up, deliver. No sockets, no copies between processes.
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,18 +17,19 @@ from dtls_emu.measure.cards import clock, issue_both, make_card
 from dtls_emu.measure.machine import one_core, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
 from dtls_emu.measure.sample import Accounting, Sample
-from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.nic.effects import Driver, Transmit, carry_out
 from dtls_emu.wire.burst import Burst
 
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
-    from dtls_emu.nic.effects import Effect
+    from dtls_emu.nic.card import Card
+    from dtls_emu.nic.effects import Deliver, Effect
     from dtls_emu.vocabulary import DropReason
 
 
@@ -133,13 +135,13 @@ class CardPair:
     def renew(self, now: float) -> None:
         """Have the sender begin a fresh association, and carry datagrams until it stands."""
         for peer in self.sender.tunnels:
-            self._shuttle([(0, _kept(effect)) for effect in self.sender.rekey(peer, now)], 0, 0, now)
+            self._shuttle(0, self.sender.rekey(peer, now), now)
 
     def let_time_pass(self, now: float) -> None:
         """An arm has slept while others were measured. The receiver first: it may owe a sign of life."""
         for at, card in ((1, self.receiver), (0, self.sender)):
             if card.next_timeout() <= now:
-                self._shuttle([(at, _kept(effect)) for effect in card.handle_timeout(now)], 0, 0, now)
+                self._shuttle(at, card.handle_timeout(now), now)
 
     def send(self, bursts: Sequence[Burst], total: int, check: Burst | None) -> Passage:
         """Offer ``total`` bursts, the given ones in turn, and carry out what the cards ask for.
@@ -152,79 +154,112 @@ class CardPair:
         Raises:
             AccountingError: a packet was altered.
         """
-        from_guest, from_fabric, vm = self.sender.from_guest, self.receiver.from_fabric, self._vm
-        source, read_ns, different = UNDERLAYS[0], time.perf_counter_ns, len(bursts)
-        delivered = octets = sender_ns = receiver_ns = 0
-        until_check = 1
-        replies: list[tuple[int, Effect]] = []
+        from_guest, vm, read_ns, different = (
+            self.sender.from_guest,
+            self._vm,
+            time.perf_counter_ns,
+            len(bursts),
+        )
+        sender_ns = receiver_ns = 0
         self.let_time_pass(clock())
+        sending, arriving = _Passing(self.receiver), _Arriving(check)
         for index in range(total):
             burst = bursts[index % different]
-            now = clock()
+            sending.now = now = clock()
             started = read_ns()
             effects = from_guest(vm, burst, now)
             handed_over = read_ns()
-            arrived: list[Effect] = []
-            for effect in effects:
-                if isinstance(effect, Transmit):
-                    port = effect.destination[1]
-                    arrived += from_fabric(effect.burst, (source, effect.source_port), port, now)
+            carry_out(effects, sending)
             receiver_ns += read_ns() - handed_over
             sender_ns += handed_over - started
-            for effect in arrived:
-                if isinstance(effect, Deliver):
-                    delivered += effect.burst.count
-                    octets += effect.burst.nbytes
-                    until_check -= 1
-                    if check is not None and until_check <= 0:
-                        until_check = CHECK_EVERY
-                        check_rows(effect.burst, check)
-                else:  # a tunnel's own: a key is renewed in the middle of a trial
-                    replies.append((1, _kept(effect)))
-            if replies:
-                delivered, octets = self._shuttle(replies, delivered, octets, now)
-        return Passage(delivered, octets, sender_ns / 1e9, receiver_ns / 1e9)
+            arriving.take(1, sending.arrived)
+            sending.arrived.clear()
+            if arriving.under_way:  # a tunnel's own: a key is renewed in the middle of a trial
+                self._carry_on(arriving, now)
+        return Passage(arriving.delivered, arriving.octets, sender_ns / 1e9, receiver_ns / 1e9)
 
     def _bring_up(self, burst: Burst) -> None:
         """Offer one packet, and let the cards talk until it has arrived."""
         now = clock()
-        effects = [(0, _kept(effect)) for effect in self.sender.from_guest(self._vm, burst, now)]
-        delivered, _ = self._shuttle(effects, 0, 0, now)
-        if not delivered:
+        if not self._shuttle(0, self.sender.from_guest(self._vm, burst, now), now):
             ends = (self.sender, self.receiver)
             failures = [tunnel.failure for card in ends for tunnel in card.tunnels.values() if tunnel.failure]
             raise DtlsEmuError(f"the first packet did not arrive: {failures or dict(self.dropped())}")
 
-    def _shuttle(
-        self, under_way: list[tuple[int, Effect]], delivered: int, octets: int, now: float
-    ) -> tuple[int, int]:
-        """Carry effects to the other card, and what it answers back, until both are silent.
-
-        Args:
-            under_way: each with the card that it comes from, 0 the sender.
-            delivered: packets delivered so far.
-            octets: bytes delivered so far.
-            now: the time.
+    def _shuttle(self, at: int, effects: Iterable[Effect], now: float) -> int:
+        """Carry effects of one card (0: the sender) to the other, and what it answers back, until both are silent.
 
         Returns:
-            Packets and bytes delivered by then.
+            Packets delivered.
         """
+        shuttle = _Shuttle()
+        shuttle.take(at, effects)
+        self._carry_on(shuttle, now)
+        return shuttle.delivered
+
+    def _carry_on(self, shuttle: _Shuttle, now: float) -> None:
         ends = (self.sender, self.receiver)
-        while under_way:
-            at, effect = under_way.pop(0)
-            if isinstance(effect, Deliver):
-                delivered += effect.burst.count
-                octets += effect.burst.nbytes
-            elif isinstance(effect, Transmit):
-                source, port = (UNDERLAYS[at], effect.source_port), effect.destination[1]
-                answer = ends[1 - at].from_fabric(effect.burst, source, port, now)
-                under_way += [(1 - at, _kept(each)) for each in answer]
-        return delivered, octets
+        while shuttle.under_way:
+            at, effect = shuttle.under_way.popleft()
+            source, port = (UNDERLAYS[at], effect.source_port), effect.destination[1]
+            shuttle.take(1 - at, ends[1 - at].from_fabric(effect.burst, source, port, now))
 
 
-def _kept(effect: Effect) -> Effect:
-    """The effect with a burst of its own: a card's is only valid until its next call."""
-    if isinstance(effect, Transmit):
+class _Passing(Driver):
+    """Hands what a card sends to the other at once.
+
+    Fields:
+        now: seconds.
+        arrived: what the other asks for.
+    """
+
+    def __init__(self, receiver: Card) -> None:
+        self.now = 0.0
+        self.arrived: list[Effect] = []
+        self._from_fabric = receiver.from_fabric
+
+    def transmit(self, effect: Transmit) -> None:
+        source = UNDERLAYS[0], effect.source_port
+        self.arrived += self._from_fabric(effect.burst, source, effect.destination[1], self.now)
+
+
+class _Shuttle(Driver):
+    """Keeps what cards send, copied: a burst is only valid until the card's next call. Counts what they deliver.
+
+    Fields:
+        under_way: datagrams, each with the card that they come from.
+        delivered, octets: packets, and their bytes.
+    """
+
+    def __init__(self) -> None:
+        self.under_way: deque[tuple[int, Transmit]] = deque()
+        self.delivered = self.octets = 0
+        self._at = 0
+
+    def take(self, at: int, effects: Iterable[Effect]) -> None:
+        self._at = at
+        carry_out(effects, self)
+
+    def transmit(self, effect: Transmit) -> None:
         burst = Burst.from_packets([bytes(row) for row in effect.burst.rows()])
-        return Transmit(burst, effect.source_port, effect.destination)
-    return effect
+        self.under_way.append((self._at, Transmit(burst, effect.source_port, effect.destination)))
+
+    def deliver(self, effect: Deliver) -> None:
+        self.delivered += effect.burst.count
+        self.octets += effect.burst.nbytes
+
+
+class _Arriving(_Shuttle):
+    """Compares a sample of what is delivered with the rows that were sent, if there are any."""
+
+    def __init__(self, expected: Burst | None) -> None:
+        super().__init__()
+        self._expected = expected
+        self._until_check = 1
+
+    def deliver(self, effect: Deliver) -> None:
+        super().deliver(effect)
+        self._until_check -= 1
+        if self._until_check <= 0 and self._expected is not None:
+            self._until_check = CHECK_EVERY
+            check_rows(effect.burst, self._expected)

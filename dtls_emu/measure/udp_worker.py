@@ -29,12 +29,12 @@ from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.measure.cards import clock, read_card
 from dtls_emu.measure.machine import pin, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
-from dtls_emu.nic.effects import ClosePort, Deliver, Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
+from dtls_emu.nic.effects import Driver, carry_out
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.overhead import path_overhead
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.offload import Offload, OffloadMode
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.packets import Ends
-    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.nic.effects import ClosePort, Deliver, Effect, Transmit, UnderlayAddress
     from dtls_emu.wire.burst import Burst
 
 
@@ -217,8 +217,8 @@ def _next_order(pipe: Connection, ends: list[_End]) -> Order | None:
             end.pump(0)
 
 
-class _End:
-    """One arm's card and sockets in this process.
+class _End(Driver):
+    """One arm's card and sockets in this process; it carries out what the card asks for.
 
     Fields:
         processed: datagrams that have come in from the other end.
@@ -236,6 +236,7 @@ class _End:
         self.processed = self.delivered = self.octets = 0
         self.expected: Burst | None = None
         self._until_check = 1
+        self._taken = 0  # a port that another program has
 
     def buffer_bytes(self) -> int:
         """What the kernel lets a socket of this end hold, its own overhead included."""
@@ -278,27 +279,32 @@ class _End:
         return came
 
     def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
-        taken = 0  # a port that another program has
-        for effect in effects:
-            if isinstance(effect, Transmit):
-                # A handshake's datagram that does not leave is no packet of the trial.
-                if effect.source_port in self._ports or self._open(effect.source_port):
-                    self.fabric.transmit(effect)
-                else:
-                    taken = effect.source_port
-            elif isinstance(effect, Deliver):
-                burst = effect.burst
-                self.delivered += burst.count
-                self.octets += burst.nbytes
-                self._until_check -= 1
-                if self._until_check <= 0 and self.expected is not None:
-                    self._until_check = CHECK_EVERY
-                    check_rows(burst, self.expected)
-            elif isinstance(effect, ClosePort):
-                self._ports.discard(effect.port)
-                self.fabric.close_port(effect.port)
-        if taken:
+        carry_out(effects, self)
+        if self._taken:
+            taken, self._taken = self._taken, 0
             self._carry_out(self.card.port_unavailable(taken, now), now)
+
+    def transmit(self, effect: Transmit) -> None:
+        """Send datagrams. One of a handshake that does not leave is no packet of the trial."""
+        if effect.source_port in self._ports or self._open(effect.source_port):
+            self.fabric.transmit(effect)
+        else:
+            self._taken = effect.source_port
+
+    def deliver(self, effect: Deliver) -> None:
+        """Count packets, and compare a sample with what was sent."""
+        burst = effect.burst
+        self.delivered += burst.count
+        self.octets += burst.nbytes
+        self._until_check -= 1
+        if self._until_check <= 0 and self.expected is not None:
+            self._until_check = CHECK_EVERY
+            check_rows(burst, self.expected)
+
+    def close_port(self, effect: ClosePort) -> None:
+        """Close a port."""
+        self._ports.discard(effect.port)
+        self.fabric.close_port(effect.port)
 
     def _open(self, port: int) -> bool:
         try:

@@ -18,21 +18,27 @@ _SIZE: Final = 1 << 20
 
 
 class Arena:
-    """A bump allocator."""
+    """A bump allocator.
+
+    Fields:
+        buffer, used: whoever knows only afterwards how much it needs writes to `buffer` from `used` on, and moves that.
+    """
+
+    __slots__ = ("buffer", "used")
 
     def __init__(self) -> None:
-        self._buffer: NDArray[np.uint8] = np.empty(_SIZE, np.uint8)
-        self._used = 0
+        self.buffer: NDArray[np.uint8] = np.empty(_SIZE, np.uint8)
+        self.used = 0
 
     def reset(self) -> None:
         """Everything handed out so far may be overwritten from now on."""
-        self._used = 0
+        self.used = 0
 
     def take(self, nbytes: int) -> NDArray[np.uint8]:
         """Uninitialised memory; from the heap when the arena is full."""
-        start = self._used
+        start = self.used
         end = start + nbytes
         if end > _SIZE:
             return np.empty(nbytes, np.uint8)
-        self._used = end
-        return self._buffer[start:end]
+        self.used = end
+        return self.buffer[start:end]

@@ -12,28 +12,29 @@ Not safe for concurrent use: one loop drives one card.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.events import Direction
 from dtls_emu.nic.arena import Arena
-from dtls_emu.nic.counters import Sent
-from dtls_emu.nic.effects import ClosePort, Deliver, RequestKeys, Transmit
+from dtls_emu.nic.counters import EgressCounters, IngressCounters, Sent
+from dtls_emu.nic.effects import Deliver
 from dtls_emu.nic.egress import Egress
 from dtls_emu.nic.ingress import Ingress
-from dtls_emu.nic.offload.fast_path import FastPath
+from dtls_emu.nic.offload.datapath import Datapath
 from dtls_emu.nic.slow_path import SlowPath
-from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.nic.tunnels import Tunnels
+from dtls_emu.nic.view import CardView
+from dtls_emu.nic.watching import Watcher
 from dtls_emu.policy import decide, flow_to
-from dtls_emu.tunnel.handshake_keys import HalfOpen
-from dtls_emu.tunnel.peers import Peer
-from dtls_emu.tunnel.ports import DYNAMIC_PORTS, PortAllocator
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.tunnel.tunnel import Tunnel
+from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.inspect import PacketClass, key_of, stated_length
@@ -46,10 +47,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend
+    from dtls_emu.events import Observer
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
-    from dtls_emu.tunnel.outcome import Outcome
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.session_keys import SessionKeys
 
@@ -76,8 +77,9 @@ class Card:
     Fields:
         host: its name.
         engine: cipher backend in use.
-        egress, ingress: the two ways, with their counters and flow tables.
-        tunnels: by name of the peer host.
+        egress, ingress: the two directions, with their counters and flow tables.
+        tunnels: by name of the peer host; of those that somebody has wanted yet.
+        datapath: what kernels and Python share.
         merges_for: names of VMs whose device takes super-packets; the card joins packets for them (GRO).
     """
 
@@ -91,6 +93,7 @@ class Card:
         settings: TunnelSettings | None = None,
         on_drop: Callable[[DropReason, int, int], None] | None = None,
         on_packets: PacketObserver | None = None,
+        observer: Observer | None = None,
         first_port: int = DYNAMIC_PORTS.start,
     ) -> None:
         """
@@ -102,53 +105,60 @@ class Card:
             settings: tunnels' knobs; from the lab's profile when there are none.
             on_drop: called with reason, count and mark for everything dropped, after it was counted.
             on_packets: told how packets from VMs, or for them from the gateway, left the card; None costs nothing.
+            observer: told of everything that happens; None costs nothing.
             first_port: of its own attempts, as :class:`~dtls_emu.tunnel.ports.PortAllocator` says.
         """
         self.host = identity.name
         self.engine = engine
-        self._topology = topology
-        self._vms = {vm.name: (vm, topology.networks[vm.network].vni) for vm in topology.vms_on(self.host)}
+        vms = [vm.name for vm in topology.vms_on(self.host)]
+        self.datapath = Datapath(vms, len(topology.hosts) - 1, topology.profile.flow_table)
+        self._view = CardView(topology, self.host, self.datapath.card)
+        due: Any = self.datapath.card["due"].data
+        self._due: memoryview[float] = due
         self._arena = Arena()
-        self._generation = 0
-        self._due = inf
-        self._path_limits: dict[str, int] = {}  # what real paths carry, by peer, where that is known
-        self._fast_path: FastPath | None = None
-        ports = PortAllocator(first_port)
-        half_open = HalfOpen()
-        profile = topology.profile
-        settings = settings or TunnelSettings(
-            replay_window=profile.replay_window,
-            keying=profile.keying,
-            rekey_records=profile.rekey_records,
-            rekey_seconds=profile.rekey_seconds,
-        )
-        self._settings = settings
-
-        self.tunnels = {
-            host.name: Tunnel(
-                identity,
-                Peer(host.name, host.underlay, authorities[host.region]),
-                backend=engine.backend,
-                settings=settings,
-                ports=ports,
-                path_mtu=topology.link(self.host, host.name).mtu,
-                half_open=half_open,
-            )
-            for host in topology.hosts.values()
-            if host.name != self.host
-        }
         self._on_packets = on_packets
-        self._waiting = {peer: WaitingRoom(topology.profile.waiting_packets) for peer in self.tunnels}
-        self._released: list[str] = []  # peers whose waiting packets may go
-        self._slow_path = SlowPath(topology, self.host, self.tunnels)
-        observer = on_drop or (lambda _reason, _count, _mark: None)
-        self.egress = Egress(
-            topology, self._slow_path, self._waiting, self._arena, observer, self._after_tunnel, on_packets
-        )
         self.merges_for: set[str] = set()
+        tell_drop = on_drop or (lambda _reason, _count, _mark: None)
+        slow_path = self._slow_path = SlowPath(self._view)
+        out, into = EgressCounters(self.datapath.card), IngressCounters(self.datapath.card)
+        self.egress = Egress(self._view, self.datapath, slow_path, self._arena, out, tell_drop, on_packets)
         self.ingress = Ingress(
-            topology, self._slow_path, self.tunnels, self._arena, self.merges_for, observer
+            self._view, self.datapath, slow_path, self._arena, into, self.merges_for, tell_drop
         )
+        profile = topology.profile
+        self.tunnels = Tunnels(
+            self._view,
+            identity,
+            authorities,
+            engine.backend,
+            settings
+            or TunnelSettings(
+                replay_window=profile.replay_window,
+                keying=profile.keying,
+                rekey_records=profile.rekey_records,
+                rekey_seconds=profile.rekey_seconds,
+            ),
+            first_port,
+            self.datapath.paths,
+            (out, into),
+            (self.egress.drop, self.ingress.drop),
+        )
+        self.egress.tunnels = self.ingress.tunnels = slow_path.tunnels = self.tunnels
+        self.observe(observer)
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer from now on of everything that happens here; None, the default, costs nothing.
+
+        A flow that is going on already is decided again at its next packet, so that it is told of, and counts from there.
+        """
+        watcher = self._watcher = None if observer is None else Watcher(self.host, observer)
+        self.egress.watcher = self.ingress.watcher = watcher
+        self.tunnels.observe(watcher)
+        ended = None if watcher is None else watcher.flow_ended
+        self.egress.flows.on_end = None if ended is None else partial(ended, Direction.EGRESS)
+        self.ingress.flows.on_end = None if ended is None else partial(ended, Direction.INGRESS)
+        if watcher is not None:
+            self.revalidate()
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.
@@ -158,15 +168,17 @@ class Card:
         """
         if burst.count > MAX_ROWS:
             raise LocalProtocolError(f"a burst has at most {MAX_ROWS} rows: {burst.count}")
-        try:
-            source, vni = self._vms[vm]
-        except KeyError:
-            raise LocalProtocolError(f"{vm} is no VM of host {self.host}") from None
+        if vm not in self._view.vms:
+            raise LocalProtocolError(f"{vm} is no VM of host {self.host}")
         self._arena.reset()
         effects: list[Effect] = []
-        self.egress.counters.offered += burst.packets
-        self.egress.counters.offered_bytes += burst.nbytes
-        self.egress.forward(source, vni, burst, effects, now)
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.offered(vm, burst)
+        counters = self.egress.counters
+        counters.offered += burst.packets
+        counters.offered_bytes += burst.nbytes
+        self.egress.forward(vm, burst, effects, now)
         return self._finish(effects, now)
 
     def from_fabric(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> list[Effect]:
@@ -178,21 +190,22 @@ class Card:
             local_port: where they came in.
             now: seconds.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.received(burst, source, local_port)
         self._arena.reset()
         effects: list[Effect] = []
         for start in range(0, burst.count, MAX_ROWS):
             part = (
                 burst if burst.count <= MAX_ROWS else burst.slice(start, min(start + MAX_ROWS, burst.count))
             )
-            tunnel, outcome = self.ingress.receive(part, source, local_port, effects, now)
-            if tunnel is not None and not outcome.is_quiet:
-                self._after_tunnel(tunnel, outcome, effects, now)
+            self.ingress.receive(part, source, local_port, effects, now)
         return self._finish(effects, now)
 
     def from_opened(
         self, peer: str, burst: Burst, status: NDArray[np.uint8], ok: int, now: float
     ) -> list[Effect]:
-        """Go on with datagrams of a peer that the fast path has opened, and cannot deliver.
+        """Go on with datagrams of a peer that kernels have opened, and cannot deliver: of a compiled loop.
 
         Args:
             peer: name of the host they came from.
@@ -201,32 +214,34 @@ class Card:
             ok: how many of them verified.
             now: seconds.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
-        tunnel = self.tunnels[peer]
-        outcome = self.ingress.receive_opened(tunnel, burst, status, ok, effects, now)
-        if not outcome.is_quiet:
-            self._after_tunnel(tunnel, outcome, effects, now)
+        self.ingress.receive_opened(self._view.topology.hosts[peer], burst, status, ok, effects, now)
         return self._finish(effects, now)
 
-    def offload(self, vms: Sequence[str]) -> FastPath:
-        """Have flows carried by compiled code from now on; the caller runs it.
+    def vni_of(self, vm: str) -> int:
+        """The VXLAN network identifier of a VM of this host."""
+        return self._view.vms[vm][1]
+
+    def offload(self, vms: Sequence[str]) -> Datapath:
+        """Give what kernels work on to a caller that runs them itself, such as a host's compiled loop.
 
         Args:
-            vms: of this host, in the order of their numbers there.
+            vms: all of this host, in the order of the numbers that the caller has for them.
         """
-        self._fast_path = FastPath(self.egress, self.ingress, self.tunnels, vms)
-        return self._fast_path
-
-    def settle(self) -> None:
-        """Enter in the books what the fast path has carried, and note the timers that it has set."""
-        if self._fast_path is not None:
-            self._due = min(self._due, self._fast_path.settle())
+        self.datapath.number_vms(vms)
+        self.revalidate()
+        return self.datapath
 
     def from_gateway(self, network: str, packet: bytes, now: float, mark: int = 0) -> list[Effect]:
         """Take one packet from the internet for a VM of this host."""
         counters = self.ingress.counters
         counters.received += 1
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.offered("", Burst.from_packets([packet], mark=mark))
         seen, _ = key_of(packet, 0)
         if seen is PacketClass.MALFORMED:
             self.ingress.drop(DropReason.MALFORMED, 1, mark)
@@ -236,38 +251,43 @@ class Card:
         source, destination = (
             (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
         )
-        vm = self._topology.locate(network, ip_address(destination))
+        topology = self._view.topology
+        vm = topology.locate(network, ip_address(destination))
         if vm is None or vm.host != self.host:
             self.ingress.drop(DropReason.UNKNOWN_DESTINATION, 1, mark)
             return []
         counters.delivered += 1
         counters.delivered_bytes += len(packet)
         if self._on_packets is not None:
-            flow = flow_to(self._topology, vm, ip_address(source))
-            self._on_packets(decide(flow, self._topology.profile), Sent.GATEWAY, 1, mark)
-        return [Deliver(vm.name, Burst.from_packets([packet], mark=mark))]
+            flow = flow_to(topology, vm, ip_address(source))
+            self._on_packets(decide(flow, topology.profile), Sent.GATEWAY, 1, mark)
+        burst = Burst.from_packets([packet], mark=mark)
+        if self._watcher is not None:
+            self._watcher.came_in(vm.name, topology.networks[network].vni, burst)
+        return [Deliver(vm.name, burst)]
 
     def next_timeout(self) -> float:
         """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""
-        return self._due
+        return min(self._due[0], self.tunnels.next_timeout())
 
     def handle_timeout(self, now: float) -> list[Effect]:
         """Let time pass: retransmit, give up, rekey, let go."""
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
-        self._due = inf
-        for tunnel in self.tunnels.values():
-            if tunnel.timeout() <= now:
-                self._after_tunnel(tunnel, tunnel.handle_timeout(now), effects, now)
-            self._due = min(self._due, tunnel.timeout())
+        self.tunnels.handle_timeout(now, effects)
+        self._due[0] = self.datapath.paths.next_due()
         return self._finish(effects, now)
 
     def rekey(self, peer: str, now: float) -> list[Effect]:
         """Begin a fresh association with a peer host now, beside the live one."""
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         tunnel = self.tunnels[peer]
-        self._after_tunnel(tunnel, tunnel.rekey(now), effects, now)
+        self.tunnels.after(tunnel, tunnel.rekey(now), effects, now)
         return self._finish(effects, now)
 
     def install(self, peer: str, keys: SessionKeys, now: float) -> list[Effect]:
@@ -276,10 +296,12 @@ class Card:
         Raises:
             LocalProtocolError: see :meth:`dtls_emu.tunnel.tunnel.Tunnel.install`.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         tunnel = self.tunnels[peer]
-        self._after_tunnel(tunnel, tunnel.install(keys, now), effects, now)
+        self.tunnels.after(tunnel, tunnel.install(keys, now), effects, now)
         return self._finish(effects, now)
 
     def port_unavailable(self, port: int, now: float) -> list[Effect]:
@@ -287,12 +309,12 @@ class Card:
 
         The edge says so when it has carried out the other effects of the same call.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         for tunnel in self.tunnels.values():
-            outcome = tunnel.port_unavailable(port, now)
-            if not outcome.is_quiet:
-                self._after_tunnel(tunnel, outcome, effects, now)
+            self.tunnels.after(tunnel, tunnel.port_unavailable(port, now), effects, now)
         return self._finish(effects, now)
 
     def close(self, now: float) -> list[Effect]:
@@ -300,18 +322,19 @@ class Card:
 
         Keys go as the peers answer, or when time passes; :meth:`abort` overwrites them at once.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
-        for peer, tunnel in self.tunnels.items():
-            outcome = tunnel.close(now)
-            self._drop_waiting(peer)
-            self._after_tunnel(tunnel, outcome, effects, now)
+        self.tunnels.close(now, effects)
         return self._finish(effects, now)
 
-    def abort(self) -> None:
-        """Overwrite every key now."""
+    def abort(self, now: float | None = None) -> None:
+        """Overwrite every key now; for an observer every flow ends at this time."""
         for tunnel in self.tunnels.values():
             tunnel.abort()
+        if self._watcher is not None:
+            self._watcher.close(now)
 
     def update(self, topology: Topology) -> None:
         """Go on under a changed lab: policy, VMs' facts, links. Tunnels stay up; every flow is decided again.
@@ -319,48 +342,42 @@ class Card:
         Raises:
             LocalProtocolError: the lab has other hosts, or other VMs on this one.
         """
-        vms = {vm.name: (vm, topology.networks[vm.network].vni) for vm in topology.vms_on(self.host)}
-        if vms.keys() != self._vms.keys() or topology.hosts.keys() != self._topology.hosts.keys():
+        vms = {vm.name for vm in topology.vms_on(self.host)}
+        if vms != self._view.vms.keys() or topology.hosts.keys() != self._view.topology.hosts.keys():
             raise LocalProtocolError("a running card cannot take other hosts or VMs")
-        self._vms = vms
-        self._topology = self._slow_path.topology = topology
-        self.egress.take(topology)
-        self.ingress.topology = topology
-        for peer in self.tunnels:
-            self._set_path_mtu(peer)
-        self.revalidate()
+        self._view.take(topology)
+        self.tunnels.keep_to_paths()
 
     def limit_path(self, peer: str, mtu: int | None) -> None:
-        """Keep to what the real path to a host carries, too: the way is as small as the lab's link and it together.
+        """Keep to what the real path to a host carries, too: it is as small as the lab's link and it together.
 
         Args:
             peer: name of the host.
             mtu: largest outer IP packet, in bytes; None when only the link counts.
         """
-        if mtu is None:
-            self._path_limits.pop(peer, None)
-        else:
-            self._path_limits[peer] = mtu
-        before = self.tunnels[peer].path_mtu
-        self._set_path_mtu(peer)
-        if self.tunnels[peer].path_mtu != before:
+        before = self._view.path_mtu(peer)
+        self._view.limit_path(peer, mtu)
+        if self._view.path_mtu(peer) != before:
+            self.tunnels.keep_to_paths()
             self.revalidate()
 
     def inner_mtu(self, peer: str, *, encrypted: bool) -> int:
         """Largest packet of a VM on the way to a host, in bytes: the one that is enforced."""
-        return self._slow_path.inner_mtu(peer, encrypted=encrypted)
-
-    def _set_path_mtu(self, peer: str) -> None:
-        link = self._topology.link(self.host, peer).mtu
-        self.tunnels[peer].path_mtu = min(link, self._path_limits.get(peer, link))
+        return self._view.inner_mtu(peer, encrypted=encrypted)
 
     def revalidate(self) -> None:
-        """Policy, links or tunnels have changed: every flow is decided again at its next packet.
+        """Policy, links or tunnels have changed: every flow is decided again at its next packet."""
+        self._view.revalidate()
 
-        AccelNet calls the number a generation ID (Firestone et al., NSDI 2018).
-        """
-        self._generation += 1
-        self.egress.generation = self.ingress.generation = self._generation
+    @property
+    def topology(self) -> Topology:
+        """The lab as it stands."""
+        return self._view.topology
+
+    @property
+    def peers(self) -> list[str]:
+        """Names of all other hosts of the lab, whether a tunnel to them was ever wanted or not."""
+        return [host for host in self._view.topology.hosts if host != self.host]
 
     @property
     def balanced(self) -> bool:
@@ -379,53 +396,26 @@ class Card:
             "flows": {"egress": len(self.egress.flows), "ingress": len(self.ingress.flows)},
             "egress": self.egress.counters.as_dict(),
             "ingress": self.ingress.counters.as_dict(),
-            "tunnels": {
-                peer: {
-                    "state": str(tunnel.state),
-                    "failure": tunnel.failure,
-                    "handshakes": tunnel.handshakes,
-                    "last_handshake_seconds": tunnel.last_handshake,
-                    "forgeries": tunnel.forgeries,
-                    "waiting": len(self._waiting[peer]),
-                }
-                for peer, tunnel in self.tunnels.items()
-            },
+            "tunnels": {peer: self._tunnel_status(peer) for peer in self.peers},
         }
 
-    def _after_tunnel(self, tunnel: Tunnel, outcome: Outcome, effects: list[Effect], now: float) -> None:
-        """Carry out what a tunnel's call has caused, but for what it has opened, which is delivered before."""
-        peer = tunnel.peer
-        self.ingress.enter(outcome)
-        for out in outcome.datagrams:
-            datagram = np.frombuffer(out.datagram, np.uint8)
-            effects.append(
-                Transmit(Burst.from_datagrams(datagram), out.local_port, (peer.address, out.remote_port))
-            )
-        effects += [ClosePort(port) for port in outcome.closed_ports]
-        effects += [RequestKeys(peer.name, port) for port in outcome.key_requests]
-        if self._fast_path is not None:
-            self._fast_path.refresh(tunnel)
-        self._due = min(self._due, tunnel.timeout())
-        if not (outcome.keys_changed or outcome.attempt_failed):
-            return
-        self.revalidate()  # what a flow's decision rests on has changed
-        if tunnel.room() or (outcome.attempt_failed and tunnel.active is None):
-            self._released.append(peer.name)
-        elif outcome.attempt_failed:
-            # The key is worn out, and there is no other. Clear is for a peer that there is no tunnel to.
-            self._drop_waiting(peer.name)
-
-    def _drop_waiting(self, peer: str) -> None:
-        """There will be no tunnel for packets that have waited for it."""
-        for _, burst in self._waiting[peer].leave():
-            self.egress.counters.waiting -= burst.packets
-            self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
+    def _tunnel_status(self, peer: str) -> dict[str, Any]:
+        """Of one tunnel; one that nobody has wanted yet is idle."""
+        tunnel = self.tunnels.made(peer)
+        return {
+            "state": str(TunnelState.IDLE if tunnel is None else tunnel.state),
+            "failure": "" if tunnel is None else tunnel.failure,
+            "handshakes": 0 if tunnel is None else tunnel.handshakes,
+            "last_handshake_seconds": 0.0 if tunnel is None else tunnel.last_handshake,
+            "forgeries": 0 if tunnel is None else tunnel.forgeries,
+            "waiting": 0 if tunnel is None else len(self.tunnels.waiting(peer)),
+        }
 
     def _finish(self, effects: list[Effect], now: float) -> list[Effect]:
         """Let packets go whose tunnel has come up, or failed: behind those that were on their way already."""
-        while self._released:
-            for vm, burst in self._waiting[self._released.pop()].leave():
+        tunnels = self.tunnels
+        while tunnels.released:
+            for vm, burst in tunnels.waiting(tunnels.released.pop()).leave():
                 self.egress.counters.waiting -= burst.packets
-                source, vni = self._vms[vm]
-                self.egress.forward(source, vni, burst, effects, now)
+                self.egress.forward(vm, burst, effects, now)
         return effects

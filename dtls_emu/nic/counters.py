@@ -1,4 +1,4 @@
-"""A card's books: every packet and record is in exactly one place, at every moment.
+"""A card's counters: every packet and record is in exactly one place, at every moment.
 
 ::
 
@@ -6,16 +6,20 @@
     ingress   received == delivered + control + dropped by reason
 
 Egress counts inner packets from VMs. Ingress counts records and clear datagrams from the fabric.
+
+Kernels count, too: all numbers but the drops are fields of one :data:`~dtls_emu.nic.offload.state.CARD`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
+from dtls_emu.nic.offload.state import CARD, Records
 from dtls_emu.policy import Decision
 from dtls_emu.vocabulary import DropReason
 
@@ -39,8 +43,50 @@ when they go. Packets that are dropped before their flow is decided have no deci
 """
 
 
-@dataclass(slots=True)
-class EgressCounters:
+class _Count:
+    """A field of the record that a card's counters are in, as an attribute."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, counters: _Counters, owner: type | None = None) -> int:
+        return counters.views[self._name][0]
+
+    def __set__(self, counters: _Counters, value: int) -> None:
+        counters.views[self._name][0] = value
+
+
+class _Counters:
+    """Numbers of one direction.
+
+    Fields:
+        views: a memoryview of one number for each field: three times as fast as NumPy.
+        dropped: by reason.
+
+    Args:
+        card: the record; one of their own by default.
+    """
+
+    __slots__ = ("dropped", "views")
+
+    names: tuple[str, ...] = ()
+
+    def __init__(self, card: Records | None = None) -> None:
+        card = np.zeros(1, CARD) if card is None else card
+        self.views: dict[str, memoryview[int]] = {name: card[name].data for name in self.names}
+        self.dropped: Counter[DropReason] = Counter()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        numbers: dict[str, Any] = {name: view[0] for name, view in self.views.items()}
+        return {**numbers, "dropped": _by_reason(self.dropped)}
+
+    def __repr__(self) -> str:
+        """For a failed check."""
+        return f"{type(self).__name__}({self.as_dict()})"
+
+
+class EgressCounters(_Counters):
     """From the VMs to the fabric, in inner packets.
 
     Fields:
@@ -55,16 +101,29 @@ class EgressCounters:
         dropped: by reason.
     """
 
-    offered: int = 0
-    offered_bytes: int = 0
-    encrypted: int = 0
-    clear: int = 0
-    local: int = 0
-    gateway: int = 0
-    waiting: int = 0
-    answered: int = 0
-    icmp_limited: int = 0
-    dropped: Counter[DropReason] = field(default_factory=Counter)
+    __slots__ = ()
+
+    names = (
+        "offered",
+        "offered_bytes",
+        "encrypted",
+        "clear",
+        "local",
+        "gateway",
+        "waiting",
+        "answered",
+        "icmp_limited",
+    )
+
+    offered = _Count()
+    offered_bytes = _Count()
+    encrypted = _Count()
+    clear = _Count()
+    local = _Count()
+    gateway = _Count()
+    waiting = _Count()
+    answered = _Count()
+    icmp_limited = _Count()
 
     @property
     def balanced(self) -> bool:
@@ -72,24 +131,8 @@ class EgressCounters:
         sent = self.encrypted + self.clear + self.local + self.gateway
         return self.offered == sent + self.waiting + self.dropped.total()
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "offered": self.offered,
-            "offered_bytes": self.offered_bytes,
-            "encrypted": self.encrypted,
-            "clear": self.clear,
-            "local": self.local,
-            "gateway": self.gateway,
-            "waiting": self.waiting,
-            "answered": self.answered,
-            "icmp_limited": self.icmp_limited,
-            "dropped": _by_reason(self.dropped),
-        }
 
-
-@dataclass(slots=True)
-class IngressCounters:
+class IngressCounters(_Counters):
     """From the fabric to the VMs, in records and clear datagrams.
 
     Fields:
@@ -99,26 +142,19 @@ class IngressCounters:
         dropped: by reason.
     """
 
-    received: int = 0
-    delivered: int = 0
-    delivered_bytes: int = 0
-    control: int = 0
-    dropped: Counter[DropReason] = field(default_factory=Counter)
+    __slots__ = ()
+
+    names = ("received", "delivered", "delivered_bytes", "control")
+
+    received = _Count()
+    delivered = _Count()
+    delivered_bytes = _Count()
+    control = _Count()
 
     @property
     def balanced(self) -> bool:
         """Whether every record is accounted for."""
         return self.received == self.delivered + self.control + self.dropped.total()
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "received": self.received,
-            "delivered": self.delivered,
-            "delivered_bytes": self.delivered_bytes,
-            "control": self.control,
-            "dropped": _by_reason(self.dropped),
-        }
 
 
 def _by_reason(dropped: Counter[DropReason]) -> dict[str, int]:

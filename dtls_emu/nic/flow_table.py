@@ -1,68 +1,39 @@
 """The flow table: exact match from a flow's key to what the slow path decided for it.
 
-Open addressing with linear probing over two arrays that the lookup kernel reads; the decisions themselves are
-Python objects, one per flow, found by index. A table that is three quarters full doubles. A table at its limit
-lets idle flows go, all at once, and is rebuilt: a probe never meets a gap.
+Open addressing with linear probing over arrays that kernels read too; the decisions themselves are Python objects, one
+per flow, found by its number. A table that is three quarters full doubles. A table at its limit lets idle flows go, all
+at once, and is rebuilt: a probe never meets a gap.
 
-Beside its entry each flow has a row of *facts*, what of it the fast path needs and what the fast path has counted,
-``int64``; zeros until the flow is offloaded (:mod:`dtls_emu.nic.offload.fast_path`)::
-
-    [0] generation + 1   [1] VM   [2] way   [3] largest packet, or whether clear is accepted   [4] header's address
-    [5] packets, [6] bytes since the books were last settled   [7] newest packet, in microseconds
+Beside its decision each flow has a :data:`~dtls_emu.nic.offload.state.FLOW`: what kernels need of the decision, and what
+has been counted of the flow, by whomever. It is counted nowhere else, and it is never lost: whatever leaves the table, or
+is decided anew, is handed to `on_end` first.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 
-from dtls_emu.wire.inspect import KEY_WORDS
+from dtls_emu.nic.offload.state import FLOW, FlowMemory
+from dtls_emu.wire.inspect import KEY_WORDS, FlowKey, unpack_key
 from dtls_emu.wire.memory import kernel
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
 
-__all__ = [
-    "FACT_BYTES",
-    "FACT_GENERATION",
-    "FACT_HEADER",
-    "FACT_LIMIT",
-    "FACT_PACKETS",
-    "FACT_SEEN",
-    "FACT_VM",
-    "FACT_WAY",
-    "FlowTable",
-    "find_key",
-    "place_key",
-]
+__all__ = ["FlowCounts", "FlowTable", "LiveCounts", "find_key", "place_key"]
 
-FACT_GENERATION: Final = 0
-FACT_VM: Final = 1
-FACT_WAY: Final = 2
-FACT_LIMIT: Final = 3
-FACT_HEADER: Final = 4
-FACT_PACKETS: Final = 5
-FACT_BYTES: Final = 6
-FACT_SEEN: Final = 7
-_FACTS: Final = 8
-
-
-class _Entry(Protocol):
-    last_seen: float
-    packets: int
-    nbytes: int
-
-
-Entry = TypeVar("Entry", bound=_Entry)
+Decided = TypeVar("Decided")
 
 _SMALLEST: Final = 1024
-"""Slots of a new table: 52 KB, and most labs never need more."""
+"""Slots of a new table: 109 KB, and most labs never need more."""
 
 _EMPTY: Final = -1
 
@@ -73,95 +44,223 @@ _SWEEP_PAUSE: Final = 1.0
 """Seconds between two sweeps: a table that stays full must not be swept for every new flow."""
 
 
-class FlowTable(Generic[Entry]):
+@dataclass(frozen=True, slots=True)
+class FlowCounts(Generic[Decided]):
+    """What has been counted of a flow since it was decided.
+
+    Fields:
+        key: the flow.
+        flow: what was decided for it.
+        packets, nbytes: inner IP packets that were sent on or delivered, and their bytes.
+        started: when it was decided, in seconds.
+        last_seen: when its newest packet was, dropped ones included, in seconds.
+    """
+
+    key: FlowKey
+    flow: Decided
+    packets: int
+    nbytes: int
+    started: float
+    last_seen: float
+
+
+class FlowTable(Generic[Decided]):
     """Flows of one direction of one card.
 
     Fields:
-        slots, keys, facts: what kernels read; other arrays after the table has grown.
+        slots, keys, records: what kernels read and write; other arrays after the table has grown.
 
     Args:
         limit: most flows it takes (Azure: 500,000 in each direction of a VM).
+        on_move: called when there are other arrays.
+        on_end: given every flow that leaves the table, or is decided anew, with its final counts.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        on_move: Callable[[], object] = lambda: None,
+        on_end: Callable[[FlowCounts[Decided]], object] | None = None,
+    ) -> None:
+        self.on_end = on_end
         self._limit = limit
-        self._entries: list[Entry] = []
+        self._on_move = on_move
+        self._decided: list[Decided] = []
+        self._started: list[float] = []
+        self._parked: tuple[Decided, float] | None = None
         self._next_sweep = -inf
         self._allocate(_SMALLEST)
 
     def __len__(self) -> int:
         """How many flows it holds."""
-        return len(self._entries)
+        return len(self._decided)
 
-    def __iter__(self) -> Iterator[Entry]:
-        """Every flow's entry."""
-        self.settle()
-        return iter(self._entries)
+    def __getitem__(self, number: int) -> Decided:
+        """What was decided for a flow, by its number; the number is good until the next insertion."""
+        return self._decided[number] if number < len(self._decided) else self.parked
 
-    def find(self, keys: NDArray[np.uint64], row: int) -> Entry | None:
-        """The entry of the key in ``keys[row]``, or None (then it is an exception packet)."""
-        index = find_key(self.slots, self.keys, keys, row)
-        return None if index < 0 else self._entries[index]
+    def __iter__(self) -> Iterator[FlowCounts[Decided]]:
+        """Every flow, with its counts up to now."""
+        return map(self._counts, range(len(self._decided)))
 
-    def locate(self, keys: NDArray[np.uint64], row: int) -> tuple[int, Entry] | None:
-        """The entry of the key in ``keys[row]``, and the row of its facts; or None."""
-        index = find_key(self.slots, self.keys, keys, row)
-        return None if index < 0 else (index, self._entries[index])
+    @property
+    def memory(self) -> FlowMemory:
+        """What kernels take, until the table moves."""
+        return FlowMemory(self.slots, self.keys, self.records)
 
-    def settle(self) -> None:
-        """Enter in the entries what the fast path has counted."""
-        facts = self.facts[: len(self._entries)]
-        for index in np.flatnonzero(facts[:, FACT_PACKETS]).tolist():
-            entry = self._entries[index]
-            entry.packets += int(facts[index, FACT_PACKETS])
-            entry.nbytes += int(facts[index, FACT_BYTES])
-            entry.last_seen = max(entry.last_seen, int(facts[index, FACT_SEEN]) / 1e6)
-        facts[:, FACT_PACKETS] = facts[:, FACT_BYTES] = 0
+    def find(self, keys: NDArray[np.uint64], row: int) -> Decided | None:
+        """What was decided for the key in ``keys[row]``, or None."""
+        number = find_key(self.slots, self.keys, keys, row)
+        return None if number < 0 else self._decided[number]
 
-    def insert(self, keys: NDArray[np.uint64], row: int, entry: Entry, now: float) -> bool:
-        """Add a flow, or replace its entry. False when the table is full of flows that are not idle."""
-        index = find_key(self.slots, self.keys, keys, row)
-        if index >= 0:
-            self._entries[index] = entry
-            self.facts[index] = 0
-            return True
-        if len(self._entries) >= self._limit and not self._sweep(now):
-            return False
-        if len(self._entries) * 4 >= len(self.slots) * 3:
-            self._rebuild(len(self.slots) * 2, np.arange(len(self._entries)))
-        index = len(self._entries)
-        self._entries.append(entry)
-        self.keys[index] = keys[row]
-        place_key(self.slots, self.keys, index)
-        return True
+    def live(self, keys: NDArray[np.uint64], row: int) -> LiveCounts:
+        """What is counted of the flow whose key is in ``keys[row]``, read whenever it is asked for."""
+        return LiveCounts(self, keys[row : row + 1].copy())
+
+    def insert(
+        self, keys: NDArray[np.uint64], row: int, flow: Decided, record: tuple[Any, ...], now: float
+    ) -> int:
+        """Add the flow whose key is in ``keys[row]``, or decide it anew; its counts begin at 0.
+
+        Args:
+            keys, row: its key.
+            flow: what was decided.
+            record: the fields of its :data:`~dtls_emu.nic.offload.state.FLOW`, but for the counts before `seen`,
+                which is ``now``: see :meth:`dtls_emu.nic.flows.EgressFlow.record`.
+            now: seconds.
+
+        Returns:
+            Its number, or -1 when the table is full of flows that are not idle.
+        """
+        self._unpark()
+        number = find_key(self.slots, self.keys, keys, row)
+        if number >= 0:
+            self._end(number)
+            self._decided[number], self._started[number] = flow, now
+        elif len(self._decided) >= self._limit and not self._sweep(now):
+            return -1
+        else:
+            if len(self._decided) * 4 >= len(self.slots) * 3:
+                self._rebuild(len(self.slots) * 2, np.arange(len(self._decided)))
+            number = len(self._decided)
+            self._decided.append(flow)
+            self._started.append(now)
+            self.keys[number] = keys[row]
+            place_key(self.slots, self.keys, number)
+        self.records[number] = record
+        return number
+
+    def park(
+        self, keys: NDArray[np.uint64], row: int, flow: Decided, record: tuple[Any, ...], now: float
+    ) -> int:
+        """Have a flow that finds no place for the burst at hand only; as :meth:`insert`, and it is not found again."""
+        self._unpark()
+        number = len(self.records) - 1
+        self.keys[number], self.records[number] = keys[row], record
+        self._parked = flow, now
+        return number
+
+    @property
+    def parked(self) -> Decided:
+        """What was decided for the flow that found no place.
+
+        Raises:
+            LookupError: every flow has a place.
+        """
+        if self._parked is None:
+            raise LookupError("no flow is parked")
+        return self._parked[0]
+
+    def clear(self) -> None:
+        """Let every flow go."""
+        self._unpark()
+        for number in range(len(self._decided)):
+            self._end(number)
+        self._decided.clear()
+        self._started.clear()
+        self.slots[:] = _EMPTY
+
+    def _counts(self, number: int) -> FlowCounts[Decided]:
+        return self._counts_of(number, self._decided[number], self._started[number])
+
+    def _counts_of(self, number: int, flow: Decided, started: float) -> FlowCounts[Decided]:
+        record = self.records[number]
+        return FlowCounts(
+            unpack_key(self.keys[number]),
+            flow,
+            int(record["packets"]),
+            int(record["nbytes"]),
+            started,
+            float(record["seen"]),
+        )
+
+    def _unpark(self) -> None:
+        if self._parked is not None and self.on_end is not None:
+            self.on_end(self._counts_of(len(self.records) - 1, *self._parked))
+        self._parked = None
+
+    def _end(self, number: int) -> None:
+        if self.on_end is not None:
+            self.on_end(self._counts(number))
 
     def _sweep(self, now: float) -> bool:
         """Let idle flows go; True when any went."""
         if now < self._next_sweep:
             return False
         self._next_sweep = now + _SWEEP_PAUSE
-        self.settle()
-        kept = [index for index, entry in enumerate(self._entries) if now - entry.last_seen < _IDLE]
-        if len(kept) == len(self._entries):
+        is_idle = now - self.records["seen"][: len(self._decided)] >= _IDLE
+        idle, kept = np.flatnonzero(is_idle), np.flatnonzero(~is_idle)
+        for number in idle.tolist():
+            self._end(number)
+        if not len(idle):
             return False
-        self._entries = [self._entries[index] for index in kept]
-        self._rebuild(len(self.slots), np.array(kept, np.int64))
+        self._decided = [self._decided[number] for number in kept.tolist()]
+        self._started = [self._started[number] for number in kept.tolist()]
+        self._rebuild(len(self.slots), kept)
         return True
 
     def _allocate(self, slots: int) -> None:
         self.slots: NDArray[np.int32] = np.full(slots, _EMPTY, np.int32)
-        # One row more than the fill limit needs, so that the kernel may write before it is counted.
-        rows = slots * 3 // 4 + 1
+        rows = slots * 3 // 4 + 1  # the last one is that of a flow that finds no place
         self.keys: NDArray[np.uint64] = np.zeros((rows, KEY_WORDS), np.uint64)
-        self.facts: NDArray[np.int64] = np.zeros((rows, _FACTS), np.int64)
+        self.records: NDArray[Any] = np.zeros(rows, FLOW)
+        self._on_move()
 
     def _rebuild(self, slots: int, kept: NDArray[np.int64]) -> None:
-        keys, facts = self.keys[kept], self.facts[kept]
+        keys, records = self.keys[kept], self.records[kept]
         self._allocate(slots)
         self.keys[: len(keys)] = keys
-        self.facts[: len(facts)] = facts
-        for index in range(len(keys)):
-            place_key(self.slots, self.keys, index)
+        self.records[: len(records)] = records
+        _place_keys(self.slots, self.keys, len(keys))
+
+
+class LiveCounts:
+    """The counts of one flow of a table as they stand, wherever the table has moved it to; 0 when it has let it go."""
+
+    def __init__(self, table: FlowTable[Any], keys: NDArray[np.uint64]) -> None:
+        """
+        Args:
+            table: where it is.
+            keys: one row, its key.
+        """
+        self._table = table
+        self._keys = keys
+
+    @property
+    def packets(self) -> int:
+        """Inner packets that were sent on or delivered."""
+        return self._count("packets")
+
+    @property
+    def nbytes(self) -> int:
+        """Their bytes."""
+        return self._count("nbytes")
+
+    def _count(self, name: str) -> int:
+        table = self._table
+        number = find_key(table.slots, table.keys, self._keys, 0)
+        return 0 if number < 0 else int(table.records[name][number])
 
 
 @kernel
@@ -194,9 +293,16 @@ def find_key(slots: NDArray[np.int32], table: NDArray[np.uint64], keys: NDArray[
 
 @kernel
 def place_key(slots: NDArray[np.int32], table: NDArray[np.uint64], index: int) -> None:
-    """Make row ``index`` of ``table``, whose key is in no slot yet, to be found. There is a free slot."""
+    """Enter row ``index`` of ``table``, whose key is in no slot yet. There is a free slot."""
     mask = np.uint64(len(slots) - 1)
     slot = _hash(table, index) & mask
     while slots[slot] >= 0:
         slot = (slot + np.uint64(1)) & mask
     slots[slot] = index
+
+
+@kernel
+def _place_keys(slots: NDArray[np.int32], table: NDArray[np.uint64], count: int) -> None:
+    """Enter the first rows of ``table``."""
+    for index in range(count):
+        place_key(slots, table, index)

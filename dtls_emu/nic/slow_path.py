@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.nic.flows import EgressFlow, IngressFlow
 from dtls_emu.policy import Flow, decide, endpoint_of, flow_to
 from dtls_emu.vocabulary import DropReason, Verdict
-from dtls_emu.wire.overhead import path_overhead
 from dtls_emu.wire.vxlan import encapsulation_header
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dtls_emu.lab.topology import Topology, Vm
-    from dtls_emu.tunnel.tunnel import Tunnel
+    from dtls_emu.lab.topology import Vm
+    from dtls_emu.nic.tunnels import Tunnels
+    from dtls_emu.nic.view import CardView
     from dtls_emu.wire.inspect import FlowKey
 
 
@@ -34,85 +32,85 @@ class SlowPath:
     """Decisions of one host's card.
 
     Fields:
-        topology: the lab as it stands.
+        tunnels: of the card; set once, by the card.
+
+    Args:
+        view: the lab.
     """
 
-    def __init__(self, topology: Topology, host: str, tunnels: Mapping[str, Tunnel]) -> None:
-        self.topology = topology
-        self._host = host
-        self._tunnels = tunnels
+    def __init__(self, view: CardView) -> None:
+        self.tunnels: Tunnels
+        self._view = view
 
-    def decide_egress(self, vm: Vm, key: FlowKey, generation: int, now: float) -> EgressFlow | None:
+    def decide_egress(self, vm: Vm, key: FlowKey, now: float) -> EgressFlow | None:
         """Decide a flow from a VM; None when the source address is not the VM's own."""
         if key.source not in vm.addresses:
             return None
-        located = self.topology.locate(vm.network, key.destination)
-        remote = located is not None and located.host != self._host
-        tunnel = self._tunnels[located.host] if located is not None and remote else None
+        topology = self._view.topology
+        located = topology.locate(vm.network, key.destination)
+        peer = tunnel = None
+        if located is not None and located.host != self._view.host:
+            peer = topology.hosts[located.host]
+            tunnel = self.tunnels.made(peer.name)
         failed = tunnel is not None and tunnel.has_failed(now)
-        facts = flow_to(self.topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
-        decision = decide(facts, self.topology.profile)
+        facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
+        decision = decide(facts, topology.profile)
         if tunnel is not None and failed and decision.verdict is Verdict.DROP and not tunnel.is_pausing(now):
             # Nothing is lost by waiting for the attempt that runs, or that this packet begins.
             failed = False
-            facts = flow_to(self.topology, vm, key.destination, fragment=key.is_fragment)
-            decision = decide(facts, self.topology.profile)
+            facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment)
+            decision = decide(facts, topology.profile)
         header = None
         inner_mtu = vm.mtu
-        if facts.destination is not None and remote:
+        if facts.destination is not None and peer is not None:
             destination = facts.destination
             header = encapsulation_header(
                 destination.network.vni, vm.mac, destination.vm.mac, ip_version=key.version
             )
-            inner_mtu = self.inner_mtu(destination.host.name, encrypted=decision.verdict is Verdict.ENCRYPT)
+            is_encrypted = decision.verdict is Verdict.ENCRYPT
+            inner_mtu = self._view.inner_mtu(peer.name, encrypted=is_encrypted)
         return EgressFlow(
             vm=vm.name,
             facts=facts,
             decision=decision,
-            local_vm=located.name if located is not None and not remote else None,
-            tunnel=tunnel,
+            local_vm=located.name if located is not None and peer is None else None,
+            peer=peer,
             header=header,
             inner_mtu=inner_mtu,
-            generation=generation,
             expires_at=now + _FALLBACK_LIFE if failed else inf,
         )
 
-    def decide_ingress(self, key: FlowKey, generation: int) -> IngressFlow:
+    def decide_ingress(self, key: FlowKey) -> IngressFlow:
         """Decide a flow that comes from the fabric."""
 
         def refuse(reason: DropReason) -> IngressFlow:
-            return IngressFlow("", "", reason, accepts_clear=False, generation=generation)
+            return IngressFlow("", "", reason, accepts_clear=False)
 
-        network = self.topology.network_by_vni(key.vni)
+        topology = self._view.topology
+        network = topology.network_by_vni(key.vni)
         if network is None:
             return refuse(DropReason.UNKNOWN_VNI)
-        destination = self.topology.locate(network.name, key.destination)
-        if destination is None or destination.host != self._host or destination.network != network.name:
+        destination = topology.locate(network.name, key.destination)
+        if destination is None or destination.host != self._view.host or destination.network != network.name:
             return refuse(DropReason.UNKNOWN_DESTINATION)
-        source = self.topology.locate(network.name, key.source)
+        source = topology.locate(network.name, key.source)
         if source is None:
             return refuse(DropReason.FOREIGN_SOURCE)
         facts = Flow(
-            endpoint_of(self.topology, source),
-            endpoint_of(self.topology, destination),
+            endpoint_of(topology, source),
+            endpoint_of(topology, destination),
             fragment=key.is_fragment,
         )
-        decision = decide(facts, self.topology.profile)
+        decision = decide(facts, topology.profile)
         fallback = decision
         if decision.verdict is Verdict.ENCRYPT:
             # The sender may have had to fall back; whether that is accepted is policy, not trust.
             without_tunnel = Flow(facts.source, facts.destination, tunnel_failed=True)
-            fallback = decide(without_tunnel, self.topology.profile)
+            fallback = decide(without_tunnel, topology.profile)
         return IngressFlow(
             vm=destination.name,
             source_host=source.host,
             refused=decision.reason,
             accepts_clear=fallback.verdict is Verdict.CLEAR,
-            generation=generation,
+            decision=decision,
         )
-
-    def inner_mtu(self, peer_host: str, *, encrypted: bool) -> int:
-        """Largest inner packet on the way to a host: what its path carries, and what a record holds."""
-        version = 6 if ":" in self.topology.hosts[peer_host].underlay else 4
-        overhead = path_overhead(encrypted=encrypted, underlay_version=version)
-        return overhead.inner_mtu(self._tunnels[peer_host].path_mtu)

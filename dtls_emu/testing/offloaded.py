@@ -1,7 +1,7 @@
 """A card whose known flows compiled code carries, without sockets and devices: the bench for the fast path.
 
 It is called as a :class:`~dtls_emu.nic.card.Card` is, and does with each packet and each receive what a host's
-loop does (:mod:`dtls_emu.host.loop.kernels`): first the kernels; with what they leave, the card itself::
+loop does (:mod:`dtls_emu.host.loop.turn`): first the kernels; with what they leave, the card itself::
 
     card = OffloadedCard(cards["h1"])
     effects = card.from_guest("a", burst, now)
@@ -20,39 +20,25 @@ import numpy as np
 
 from dtls_emu.fabric.offload import MAX_SEND_BYTES
 from dtls_emu.nic.effects import Deliver, LeaveFabric, Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
-from dtls_emu.nic.offload.kernels import (
-    DELIVERED_BYTES,
-    EXCEPTION,
-    NOT_OPENED,
-    OPENED_ROWS,
-    PLAN_LAST,
-    PLAN_ROWS,
-    PLAN_SIZE,
-    PLAN_TOS,
-    PLAN_WAY,
-    WAY_SEALED,
-    count_delivery,
-    open_in,
-    plan_out,
-    seal_out,
-)
-from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.nic.offload.kernels import count_offered, find_path, open_in, plan_out, seal_out
+from dtls_emu.nic.offload.paths import path_to
+from dtls_emu.nic.offload.state import LEFT, NOT_OPENED, Plan
+from dtls_emu.nic.offload.verdicts import Out
+from dtls_emu.wire.burst import MAX_ROWS, Burst, Shape
 from dtls_emu.wire.inspect import address_words
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from numpy.typing import NDArray
 
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect, UnderlayAddress
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
-__all__ = ["OffloadedCard", "way_to"]
+__all__ = ["OffloadedCard", "path_of"]
 
 
 class OffloadedCard:
@@ -60,7 +46,7 @@ class OffloadedCard:
 
     Fields:
         card: itself.
-        fast: its fast path.
+        data: what its kernels work on.
         vms: of its host, in the order of their numbers.
         carried_out, carried_in: packets that kernels have carried.
 
@@ -70,8 +56,8 @@ class OffloadedCard:
 
     def __init__(self, card: Card) -> None:
         self.card = card
-        self.vms = [vm.name for vm in card._topology.vms_on(card.host)]  # noqa: SLF001  # the bench looks inside
-        self.fast = card.offload(self.vms)
+        self.vms = [vm.name for vm in card.topology.vms_on(card.host)]
+        self.data = card.offload(self.vms)
         self.carried_out = 0
         self.carried_in = 0
 
@@ -87,110 +73,110 @@ class OffloadedCard:
         for row in range(burst.count):
             single = burst if burst.count == 1 else burst.slice(row, row + 1)
             effects += self._carry_out(vm, single, now)
-        self.card.settle()
         return _joined(effects)
 
     def from_fabric(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> list[Effect]:
         """As the card's; the burst stays as it is."""
         arrived = burst.wire.copy()  # nothing behind the last byte
         size, count, last = burst.size, burst.count, burst.last
-        state = self.fast.state
+        memory = self.data.memory
         remote_port = 0 if local_port == VXLAN_PORT else source[1]
         ports = local_port << 16 | remote_port
-        state.keys[0] = np.array((ports, *address_words(source[0]), 0, 0, 0), np.uint64)
+        memory.rows.keys[0] = np.array((ports, *address_words(source[0]), 0, 0, 0), np.uint64)
         before = self.memory()
-        runs = open_in(state, arrived, size, count, last, now, burst.tos)
+        path = find_path(memory.peers, memory.rows.keys)
+        opening = open_in(memory, path, arrived, Shape(size, 0, size, count, last), burst.tos, now)
         whole = Burst.from_datagrams(arrived, size, burst.mark, burst.tos)
-        effects: list[Effect]
-        if runs == NOT_OPENED:
+        if opening.runs == NOT_OPENED:
             assert self.memory() == before
             assert bytes(arrived) == burst.wire.tobytes()
-            effects = _kept(self.card.from_fabric(whole, source, local_port, now))
-            self.fast.offload_in()
-        elif runs == EXCEPTION:
-            peer = self.fast.peers[int(state.numbers[PLAN_WAY])]
+            return _kept(self.card.from_fabric(whole, source, local_port, now))
+        if self.data.paths.is_sealed(path):
             _move(whole, RECORD_PREFIX, RECORD_OVERHEAD)
-            opened = int(state.numbers[OPENED_ROWS])
-            effects = _kept(self.card.from_opened(peer, whole, state.status[:count], opened, now))
-            self.fast.offload_in()
-        else:
-            effects = self._deliver(whole, runs, now)
-        self.card.settle()
-        return effects
+        if opening.runs == LEFT:
+            peer = self.data.paths.peer(path).name
+            status = memory.rows.status[:count]
+            return _kept(self.card.from_opened(peer, whole, status, opening.opened, now))
+        return self._deliver(whole, opening.runs)
 
-    def plans(self, packet: bytes, vm: str = "", gso_size: int = 0, vni: int = 0) -> bool:
-        """Whether kernels would take a packet of a VM: of the first, in its own network, unless said."""
+    def plan(self, packet: bytes, vm: str = "", gso_size: int = 0, vni: int = 0, now: float = 0.0) -> Plan:
+        """What kernels would do with a packet of a VM: of the first, in its own network, unless said."""
         number = self.vms.index(vm) if vm else 0
-        own_vni = self.card._vms[self.vms[number]][1]  # noqa: SLF001  # as above
+        own_vni = self.card.vni_of(self.vms[number])
         data = np.frombuffer(bytearray(packet), np.uint8)
         before = self.memory()
-        planned = plan_out(self.fast.state, number, vni or own_vni, data, 0, len(data), gso_size)
+        shape = Shape(len(data), 0, len(data), 1, len(data))
+        plan = plan_out(self.data.memory, number, vni or own_vni, data, shape, gso_size, 0, now)
         assert self.memory() == before
         assert data.tobytes() == packet
-        return planned
+        return plan
+
+    def plans(self, packet: bytes, vm: str = "", gso_size: int = 0, vni: int = 0) -> bool:
+        """Whether kernels would send a packet of a VM to another host."""
+        return self.plan(packet, vm, gso_size, vni).verdict == Out.SEND
 
     def memory(self) -> dict[str, bytes]:
         """All that kernels work on and that outlives a call: tables, books, timers, records' numbers, windows."""
-        state = self.fast.state
-        flows = {"out": len(self.card.egress.flows), "in": len(self.card.ingress.flows)}
-        used = {f"{way}_{what}": count for way, count in flows.items() for what in ("keys", "facts")}
-        used["numbers"] = DELIVERED_BYTES + 1
+        state = self.data.memory
         memory = {
-            name: getattr(state, name)[: used.get(name)].tobytes()
-            for name in state._fields
-            if name not in {"keys", "classes", "runs", "status", "flows", "services"}
+            "card": state.card.tobytes(),
+            "paths": state.paths[: self.data.paths.count].tobytes(),
         }
+        for name, table, flows in (("out", self.data.out, state.out), ("into", self.data.into, state.into)):
+            memory[f"slots {name}"] = flows.slots.tobytes()
+            memory[f"keys {name}"] = flows.keys[: len(table)].tobytes()
+            memory[f"flows {name}"] = flows.flows[: len(table)].tobytes()
         for peer, tunnel in self.card.tunnels.items():
             memory |= {f"{what} of {peer}": data for what, data in _tunnel_memory(tunnel)}
         return memory
 
     def _carry_out(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         packet, length = burst.row(0).copy(), burst.size
-        state, number = self.fast.state, self.vms.index(vm)
-        vni = self.card._vms[vm][1]  # noqa: SLF001  # as above
+        memory, number = self.data.memory, self.vms.index(vm)
+        vni = self.card.vni_of(vm)
         before = self.memory()
         gso_size, layout = burst.gso_size, burst.layout
-        if plan_out(state, number, vni, packet, 0, length, gso_size, layout):
-            way, rows, size, last = state.numbers[[PLAN_WAY, PLAN_ROWS, PLAN_SIZE, PLAN_LAST]].tolist()
-            total = (rows - 1) * size + last
+        shape = Shape(length, 0, length, 1, length)
+        plan = plan_out(memory, number, vni, packet, shape, gso_size, layout, now)
+        if plan.verdict == Out.SEND and not plan.by_call:
+            rows, size = plan.rows, plan.size
+            total = (rows - 1) * size + plan.last
             wire = np.zeros(rows * size, np.uint8)
-            if total <= MAX_SEND_BYTES and seal_out(state, packet, 0, length, gso_size, wire, 0, now, layout):
+            if total <= MAX_SEND_BYTES and seal_out(
+                memory, plan, packet, shape, gso_size, layout, wire, 0, now
+            ):
+                count_offered(memory, rows, length)
                 self.carried_out += rows
                 assert rows == burst.packets
-                tos = int(state.numbers[PLAN_TOS])
-                sent = Burst.from_datagrams(wire[:total], size, burst.mark, tos)
-                address, port = self.fast.addresses[way]
-                return [Transmit(sent, self.fast.local_port(way), (address, port))]
+                sent = Burst.from_datagrams(wire[:total], size, burst.mark, plan.tos)
+                paths = self.data.paths
+                return [Transmit(sent, paths.local_port(plan.path), paths.destination(plan.path))]
         assert self.memory() == before
         assert bytes(packet) == burst.row(0).tobytes()
-        effects = _kept(self.card.from_guest(vm, burst, now))
-        self.fast.offload_out()
-        return effects
+        return _kept(self.card.from_guest(vm, burst, now))
 
-    def _deliver(self, whole: Burst, runs: int, now: float) -> list[Effect]:
-        state = self.fast.state
-        if state.ways[state.numbers[PLAN_WAY], WAY_SEALED]:
-            _move(whole, RECORD_PREFIX, RECORD_OVERHEAD)
+    def _deliver(self, whole: Burst, runs: int) -> list[Effect]:
+        rows = self.data.rows
         _move(whole, ENCAPSULATION, ENCAPSULATION)
         effects: list[Effect] = []
-        for run, (start, stop) in enumerate(pairwise(state.runs[: runs + 1].tolist())):
+        for run, (start, stop) in enumerate(pairwise(rows.runs[: runs + 1].tolist())):
             part = whole.slice(start, stop)
-            number = count_delivery(state, int(state.flows[run]), part.count, part.nbytes, now)
-            effects.append(Deliver(self.vms[number], part))
+            vm = self.vms[int(self.data.into.records[rows.flows[run]]["vm"])]
+            effects.append(Deliver(vm, part))
             self.carried_in += part.count
         return effects
 
 
-def way_to(card: OffloadedCard, peer: str = "h2") -> NDArray[np.int64]:
-    """What kernels know of the sealed way to a host."""
-    about: NDArray[np.int64] = card.fast.state.ways[card.fast.peers.index(peer)]
-    return about
+def path_of(card: OffloadedCard, peer: str = "h2") -> Any:
+    """What kernels know of the sealed path to a host."""
+    paths = card.data.paths
+    return paths.table[path_to(paths.number(card.topology.hosts[peer]), sealed=True)]
 
 
 def _tunnel_memory(tunnel: Tunnel) -> Iterable[tuple[str, bytes]]:
     yield "times", tunnel.times.tobytes()
     for number, association in enumerate(tunnel.associations):
-        yield f"words {number}", association.words.tobytes()
+        yield f"records {number}", association.records.tobytes()
         yield f"window {number}", association.window.state.tobytes()
 
 

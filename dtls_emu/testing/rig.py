@@ -22,22 +22,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.assembly.cards import choose_engine, issue_credentials, make_card
 from dtls_emu.fabric.offload import Offload
+from dtls_emu.fabric.syscalls import LIBC
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.waiting import rounds
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from dtls_emu.fabric.syscalls import SystemCalls
     from dtls_emu.fabric.udp import UdpStatistics
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Transmit
@@ -173,23 +175,23 @@ class LosingFabric(UdpFabric):
         lost: those that were.
     """
 
-    def __init__(self, address: str, *, clock: Callable[[], float]) -> None:
-        super().__init__(address, clock=clock)
+    def __init__(self, address: str, *, clock: Callable[[], float], calls: SystemCalls) -> None:
+        super().__init__(address, clock=clock, calls=calls)
         self.loses: Callable[[bytes], bool] | None = None
         self.lost: list[bytes] = []
 
-    def transmit(self, effect: Transmit) -> None:
+    def put(self, effect: Transmit) -> None:
         """Send what is not lost."""
         loses = self.loses
         if loses is None:
-            super().transmit(effect)
+            super().put(effect)
             return
         for datagram in [row.tobytes() for row in effect.burst.rows()]:
             if loses(datagram):
                 self.lost.append(datagram)
             else:
                 single = Burst.from_packets([datagram], mark=effect.burst.mark)
-                super().transmit(replace(effect, burst=single))
+                super().put(replace(effect, burst=single))
 
 
 class Rig:
@@ -208,6 +210,7 @@ class Rig:
         compiled: as :class:`~dtls_emu.host.loop.agent.Agent` takes it.
         time: seconds, of the agents instead of the clock's: loops that sleep need the monotonic one.
         broken: VMs whose device is broken.
+        calls: system calls of the hosts' sockets.
         underlays: addresses of the hosts, by name; by default loopback ones that no other process has.
         options: of :func:`~dtls_emu.testing.wire.make_topology`.
     """
@@ -220,6 +223,7 @@ class Rig:
         compiled: bool = True,
         time: Callable[[], float] | None = None,
         broken: Collection[str] = (),
+        calls: SystemCalls = LIBC,
         underlays: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
@@ -239,6 +243,7 @@ class Rig:
         self.fabrics: dict[str, LosingFabric] = {}
         self._frozen: dict[str, Agent] = {}
         self._compiled = compiled
+        self._calls = calls
         self._time = time or self.clock
         self._credentials = issue_credentials(self.topology, datetime.now(UTC))
         for name in ("h1", "h2"):
@@ -259,7 +264,9 @@ class Rig:
             engine=self.engine,
             wall_start=datetime.now(UTC),
         )
-        fabric = self.fabrics[name] = LosingFabric(self.topology.hosts[name].underlay, clock=self._time)
+        fabric = self.fabrics[name] = LosingFabric(
+            self.topology.hosts[name].underlay, clock=self._time, calls=self._calls
+        )
         devices = {vm.name: self.guests[vm.name].device for vm in self.topology.vms_on(name)}
         self.agents[name] = Agent(
             card, fabric, devices, self.topology, ports=PORTS, clock=self._time, compiled=self._compiled

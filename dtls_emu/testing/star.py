@@ -19,7 +19,7 @@ from dtls_emu.assembly.cards import choose_engine, make_card
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
-from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.nic.effects import Driver, carry_out
 from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
@@ -29,11 +29,14 @@ from dtls_emu.wire.packet import udp_packet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dtls_emu.nic.effects import Effect
+    from dtls_emu.nic.effects import Deliver, Effect, Transmit
     from dtls_emu.tunnel.settings import TunnelSettings
 
 
 __all__ = ["HUB", "Star"]
+
+_Sent = tuple[str, int, str, int, Burst]
+"""Host and port that datagrams come from, address and port that they go to."""
 
 HUB: Final = "hub"
 _REGION: Final = "star"
@@ -65,7 +68,7 @@ class Star:
         self._vms = {name: _vm(name, number) for number, name in enumerate(names)}
         self._hosts = {name: _host(name, number) for number, name in enumerate(names)}
         self._by_address = {host.underlay: name for name, host in self._hosts.items()}
-        self._under_way: deque[tuple[str, int, str, int, Burst]] = deque()
+        self._under_way: deque[_Sent] = deque()
         self._texts = 0
         engine = choose_engine(backend)
         wall_start = datetime.now(UTC)
@@ -125,15 +128,7 @@ class Star:
         return self._hosts[host].underlay
 
     def _carry_out(self, host: str, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Deliver):
-                self.delivered[effect.vm] += effect.burst.packets
-            elif isinstance(effect, Transmit):
-                # Copied: the next call on the card uses the memory again.
-                burst = Burst.from_datagrams(
-                    effect.burst.wire.copy(), effect.burst.size, tos=effect.burst.tos
-                )
-                self._under_way.append((host, effect.source_port, *effect.destination, burst))
+        carry_out(effects, _HostDriver(host, self.delivered, self._under_way))
 
     def _deliver_all(self) -> None:
         while self._under_way:
@@ -155,6 +150,24 @@ class Star:
             links=[],
             default_link=Link("", "", mtu=9000, delay=0.0),
         )
+
+
+class _HostDriver(Driver):
+    """Counts what VMs of a host are handed, and keeps what it sends."""
+
+    def __init__(self, host: str, delivered: Counter[str], under_way: deque[_Sent]) -> None:
+        self._host = host
+        self._delivered = delivered
+        self._under_way = under_way
+
+    def deliver(self, effect: Deliver) -> None:
+        self._delivered[effect.vm] += effect.burst.packets
+
+    def transmit(self, effect: Transmit) -> None:
+        # Copied: the next call on the card uses the memory again.
+        sent = effect.burst
+        burst = Burst.from_datagrams(sent.wire.copy(), sent.size, tos=sent.tos)
+        self._under_way.append((self._host, effect.source_port, *effect.destination, burst))
 
 
 def _host(name: str, number: int) -> Host:

@@ -10,13 +10,14 @@ A :class:`Wire` carries datagrams from card to card without delay and remembers 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from dtls_emu.assembly.cards import build_cards
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
-from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
+from dtls_emu.nic.effects import Driver, carry_out
 from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dtls_emu.nic.card import Engine
-    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.nic.effects import (
+        Deliver,
+        Effect,
+        LeaveFabric,
+        RequestKeys,
+        Transmit,
+        UnderlayAddress,
+    )
     from dtls_emu.tunnel.settings import TunnelSettings
     from dtls_emu.vocabulary import DropReason
 
@@ -148,26 +156,11 @@ class Wire:
 
     def carry_out(self, host: str, effects: Sequence[Effect]) -> None:
         """Do what a card asks for."""
-        # Copied first: the next call on the card uses the memory again.
-        copies = [
-            (effect, [row.tobytes() for row in effect.burst.rows()])
-            if isinstance(effect, Deliver | LeaveFabric | Transmit)
-            else (effect, [])
-            for effect in effects
-        ]
-        for effect, packets in copies:
-            if isinstance(effect, Deliver):
-                self.delivered.setdefault(effect.vm, []).extend(packets)
-            elif isinstance(effect, LeaveFabric):
-                self.left.extend(packets)
-            elif isinstance(effect, Transmit) and (host, effect.source_port) not in self.taken:
-                self._transmit(host, effect, packets)
-        asked = [
-            effect.source_port if isinstance(effect, Transmit) else effect.port
-            for effect, _ in copies
-            if isinstance(effect, RequestKeys | Transmit)
-        ]
-        for port in dict.fromkeys(asked):
+        driver = _HostDriver(self, host)
+        carry_out(effects, driver)
+        for action in driver.actions:
+            action()
+        for port in driver.ports:
             if (host, port) in self.taken:
                 self.carry_out(host, self.cards[host].port_unavailable(port, self.now))
 
@@ -188,6 +181,11 @@ class Wire:
         for card in self.cards.values():
             assert card.balanced, (card.host, card.egress.counters, card.ingress.counters)
 
+    def put(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
+        """Put datagrams on the wire, if their port is not another program's."""
+        if (host, effect.source_port) not in self.taken:
+            self._transmit(host, effect, datagrams)
+
     def _transmit(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
         address, port = effect.destination
         self.datagrams += [(host, effect.source_port, effect.destination, each) for each in datagrams]
@@ -199,3 +197,37 @@ class Wire:
         burst.tos = self.outer_tos(effect.burst.tos)
         source = (self._address[host], effect.source_port)
         self.carry_out(peer.name, self.cards[peer.name].from_fabric(burst, source, port, self.now))
+
+
+class _HostDriver(Driver):
+    """Says what is to be done, with copies: the next call on the card uses the memory again.
+
+    Fields:
+        actions: in the order of the effects.
+        ports: that the card wants to have, each once.
+    """
+
+    def __init__(self, wire: Wire, host: str) -> None:
+        self.actions: list[Callable[[], object]] = []
+        self.ports: dict[int, None] = {}
+        self._wire = wire
+        self._host = host
+
+    def transmit(self, effect: Transmit) -> None:
+        self.ports[effect.source_port] = None
+        self.actions.append(partial(self._wire.put, self._host, effect, _packets(effect.burst)))
+
+    def deliver(self, effect: Deliver) -> None:
+        got = self._wire.delivered
+        packets = _packets(effect.burst)
+        self.actions.append(lambda: got.setdefault(effect.vm, []).extend(packets))
+
+    def leave_fabric(self, effect: LeaveFabric) -> None:
+        self.actions.append(partial(self._wire.left.extend, _packets(effect.burst)))
+
+    def request_keys(self, effect: RequestKeys) -> None:
+        self.ports[effect.port] = None
+
+
+def _packets(burst: Burst) -> list[bytes]:
+    return [row.tobytes() for row in burst.rows()]

@@ -25,8 +25,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
+from dtls_emu.events import Sent, observer_of
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.testing.nonce_ledger import NonceLedger
@@ -41,14 +41,14 @@ from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.inspect import PacketClass, key_of, unpack_key
 from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_PREFIX
 from dtls_emu.wire.record import HANDSHAKE_HEADER, pull_records_untrusted
-from dtls_emu.wire.vxlan import pull_encapsulation_untrusted
+from dtls_emu.wire.vxlan import VXLAN_PORT, pull_encapsulation_untrusted
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from dtls_emu.crypto.backend import TrafficKeys
-    from dtls_emu.events import WireEvent
+    from dtls_emu.events import Event
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect
@@ -104,7 +104,7 @@ class WireWatch:
     def follow(self, cards: Iterable[Card]) -> None:
         """Look at whatever goes through these cards from now on."""
         for card in cards:
-            self._cards[card._topology.hosts[card.host].underlay] = card  # noqa: SLF001  # the watch over cards
+            self._cards[card.topology.hosts[card.host].underlay] = card  # the watch over cards
             for name in (
                 "from_guest",
                 "from_fabric",
@@ -164,8 +164,10 @@ class WireWatch:
         if self._windows.waiting > _BATCH:
             self._compare()
 
-    def see_event(self, event: WireEvent) -> None:
-        """A tap of a simulated fabric."""
+    def see_event(self, event: Event) -> None:
+        """An observer of a simulated fabric."""
+        if not isinstance(event, Sent):
+            return
         sender = self._cards.get(event.source[0])
         self.clear[event.mark] += event.source[1] == VXLAN_PORT
         if sender is not None and sender.engine.backend.protects:
@@ -180,7 +182,7 @@ class WireWatch:
         if seen is PacketClass.MALFORMED:
             return "a malformed packet"
         key = unpack_key(words)
-        topology = card._topology  # noqa: SLF001  # see judge
+        topology = card.topology  # see judge
         owners = [vm for vm in topology.vms_on(card.host) if vm.mac == frame.source_mac]
         if not owners or key.source not in owners[0].addresses:
             return f"a packet from {key.source}, which is no VM of this host"
@@ -239,7 +241,7 @@ def _around_cloud(watch: WireWatch, original: Callable[..., None]) -> Callable[.
     def init(cloud: Cloud, *args: Any, **options: Any) -> None:
         original(cloud, *args, **options)
         watch.follow(cloud.cards.values())
-        cloud.fabric.tap(watch.see_event)
+        cloud.fabric.tap(observer_of(watch.see_event, wants_bytes=True))
 
     return init
 

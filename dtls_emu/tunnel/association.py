@@ -3,14 +3,14 @@
 Out: number the rows, seal them. In: check headers and the replay window, open, and only then move the
 window (RFC 6347 4.1.2.6); the two are separate so that a forgery never moves it.
 
-What changes with every burst is in `words`, memory that the card's fast path works on too
+What changes with every burst is in `records`, memory that the card's kernels work on too
 (:mod:`dtls_emu.tunnel.record_kernels`).
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,18 +18,8 @@ from dtls_emu.crypto.framing import grow_to_records, shrink_to_packets
 from dtls_emu.crypto.native import native_end
 from dtls_emu.crypto.single import open_record, seal_record
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.tunnel.record_kernels import (
-    CLOSED,
-    NEXT_SEQUENCE,
-    OPENED_BYTES,
-    OPENED_RECORDS,
-    SEALED_BYTES,
-    SEALED_RECORDS,
-    UNFIT,
-    WORDS,
-    open_burst,
-    seal_burst,
-)
+from dtls_emu.tunnel.record_kernels import RECORDS, UNFIT, open_burst, seal_burst
+from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
 from dtls_emu.wire.record import (
     ALERT,
@@ -72,7 +62,7 @@ class Association:
         epoch: of every record.
         window: of the records that came.
         worn_from, worn_bytes: number of a record, and bytes sealed, at which it is worn.
-        words: as in :mod:`dtls_emu.tunnel.record_kernels`.
+        records: one :data:`~dtls_emu.tunnel.record_kernels.RECORDS`.
         confirmed: the tunnel has noticed that the peer seals with these keys.
         answered: number of the next record when the peer last said that it is there; -1 before that.
     """
@@ -97,8 +87,13 @@ class Association:
         self._native_sealer, self._native_opener = native_end(self.sealer), native_end(self.opener)
         self._finished = finished
         self.window = ReplayWindow(settings.replay_window)
-        self.words: NDArray[np.int64] = np.zeros(WORDS, np.int64)
-        self._view = self.words.data  # a memoryview gives plain numbers, three times as fast
+        self.records: NDArray[Any] = np.zeros(1, RECORDS)
+        # Memoryviews give plain numbers, three times as fast as NumPy.
+        views: dict[str, memoryview[int]] = {name: self.records[name].data for name in RECORDS.names or ()}
+        self._next_sequence = views["next_sequence"]
+        self._sealed = views["sealed_records"], views["sealed_bytes"]
+        self._opened = views["opened_records"], views["opened_bytes"]
+        self._closed = views["closed"]
         # A record's number counts those before it, so a limit of records is a limit of numbers.
         self._end = settings.data_end
         self._control_end = settings.number_end
@@ -118,21 +113,20 @@ class Association:
     @property
     def next_sequence(self) -> int:
         """Number of the next record sealed."""
-        return self._view[NEXT_SEQUENCE]
+        return self._next_sequence[0]
 
     @next_sequence.setter
     def next_sequence(self, number: int) -> None:
-        self._view[NEXT_SEQUENCE] = number
+        self._next_sequence[0] = number
 
     @property
     def closed(self) -> bool:
         """Whether the keys are gone."""
-        return self._view[CLOSED] != 0
+        return self._closed[0] != 0
 
     def room(self) -> int:
         """How many more packets may be sealed: up to the key's limit, and never past number 2^48 - 1."""
-        view = self._view
-        return 0 if view[CLOSED] else max(self._end - view[NEXT_SEQUENCE], 0)
+        return 0 if self._closed[0] else max(self._end - self._next_sequence[0], 0)
 
     def seal(self, burst: Burst) -> None:
         """Seal every row in place under the next record numbers.
@@ -146,24 +140,18 @@ class Association:
             native is not None
             and burst.buffer.flags.writeable
             and seal_burst(
-                self.words,
+                self.records,
                 self._end,
-                native.function,
-                native.state,
+                native,
                 burst.buffer,
-                burst.offset,
-                burst.stride,
-                burst.size,
-                burst.count,
-                burst.last,
+                burst.shape,
                 self.epoch,
             )
         ):
             grow_to_records(burst)
         else:
             self._seal_by_call(burst)
-        view = self._view
-        if view[NEXT_SEQUENCE] >= self.worn_from or view[SEALED_BYTES] >= self.worn_bytes:
+        if self.next_sequence >= self.worn_from or self._sealed[1][0] >= self.worn_bytes:
             self.worn = True
 
     def open(self, burst: Burst) -> tuple[NDArray[np.uint8], int]:
@@ -177,15 +165,11 @@ class Association:
         found = UNFIT
         if native is not None and burst.buffer.flags.writeable:
             found = open_burst(
-                self.words,
+                self.records,
                 self.window.state,
-                native.function,
-                native.state,
+                native,
                 burst.buffer,
-                burst.stride,
-                burst.size,
-                burst.count,
-                burst.last,
+                burst.shape,
                 self.epoch,
                 status,
                 False,
@@ -212,8 +196,8 @@ class Association:
             )
         # Taken before the sealer runs: a number whose record half-failed must not be used again.
         self.next_sequence = first + burst.count
-        self._view[SEALED_RECORDS] += burst.count
-        self._view[SEALED_BYTES] += burst.nbytes
+        self._sealed[0][0] += burst.count
+        self._sealed[1][0] += burst.nbytes
         self.sealer.seal(burst, first)
 
     def _open_by_call(self, burst: Burst, status: NDArray[np.uint8]) -> int:
@@ -227,8 +211,8 @@ class Association:
         opened = commit_records(buffer, stride, count, window, status)
         if opened != candidates:
             self.count_failures(status)
-        self._view[OPENED_RECORDS] += opened
-        self._view[OPENED_BYTES] += burst.nbytes if opened == count else opened * burst.size
+        self._opened[0][0] += opened
+        self._opened[1][0] += burst.nbytes if opened == count else opened * burst.size
         return opened
 
     def open_control(self, record: bytes) -> tuple[RowStatus, bytes]:
@@ -275,7 +259,7 @@ class Association:
 
     def close(self) -> None:
         """Overwrite the keys. Idempotent."""
-        self._view[CLOSED] = 1
+        self._closed[0] = 1
         self.sealer.close()
         self.opener.close()
 

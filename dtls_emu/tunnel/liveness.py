@@ -4,78 +4,93 @@ Whoever received data and had nothing to send for a while sends an empty record.
 something back within that while and a round trip, or the peer is presumed dead. A silent tunnel stays silent.
 (WireGuard's passive keepalive has the same rule: Donenfeld, NDSS 2017, 6.5.)
 
-The times are in memory that the card's fast path works on too. ``float64``, in seconds::
-
-    [0] when data last passed   [1] when a keepalive is due   [2] when the peer is presumed dead
-    [3] pause before a keepalive   [4] before the peer is presumed dead
+The times are in memory that the card's kernels work on too: a :data:`LIVENESS`.
 """
 
 from __future__ import annotations
 
 from math import ceil, inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dtls_emu.wire.memory import kernel
+from dtls_emu.wire.memory import array_at, kernel
 
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from dtls_emu.tunnel.settings import TunnelSettings
 
 
-__all__ = ["TIMES", "Liveness", "note_heard", "note_sent"]
+__all__ = ["LIVENESS", "Liveness", "liveness_at", "note_heard", "note_sent"]
 
 _TICKS: Final = 4
 """Timers are rounded up to quarters of a second, so that those of a thousand tunnels fall together."""
 
-_LAST_DATA: Final = 0
-_KEEPALIVE_AT: Final = 1
-_DEAD_AT: Final = 2
-_KEEPALIVE: Final = 3
-_DEAD_AFTER: Final = 4
-TIMES: Final = 5
+Times = NDArray[Any]
+"""An array of one :data:`LIVENESS`."""
+
+LIVENESS: Final = np.dtype(
+    [
+        ("last_data", np.float64),
+        ("keepalive_at", np.float64),
+        ("dead_at", np.float64),
+        ("keepalive", np.float64),
+        ("dead_after", np.float64),
+    ]
+)
+"""When a tunnel has sent and heard, in seconds.
+
+Fields:
+    last_data: when data last passed in either direction.
+    keepalive_at: when an empty record is due; infinity: none is.
+    dead_at: when the peer is presumed dead; infinity while nothing is unanswered.
+    keepalive, dead_after: pauses before either.
+"""
+
+liveness_at: Callable[[int, int], Times] = array_at("liveness_at", LIVENESS)
+"""``liveness_at(address, 1)``, in a kernel."""
 
 
 class Liveness:
     """What one tunnel has sent and heard.
 
     Fields:
-        times: see the module.
+        times: one :data:`LIVENESS`.
     """
 
-    __slots__ = ("_view", "times")
+    __slots__ = ("_dead_at", "_keepalive_at", "_last_data", "times")
 
     def __init__(self, settings: TunnelSettings) -> None:
-        self.times: NDArray[np.float64] = np.array(
-            (0.0, inf, inf, settings.keepalive, settings.dead_after), np.float64
-        )
-        self._view: memoryview[float] = self.times.data  # type: ignore[assignment]  # NumPy says "of int"
+        self.times: Times = np.array([(0.0, inf, inf, settings.keepalive, settings.dead_after)], LIVENESS)
+        self._last_data = _number(self.times, "last_data")
+        self._keepalive_at = _number(self.times, "keepalive_at")
+        self._dead_at = _number(self.times, "dead_at")
 
     @property
     def last_data(self) -> float:
         """When data last passed in either direction, in seconds."""
-        return self._view[_LAST_DATA]
+        return self._last_data[0]
 
     @property
     def keepalive_at(self) -> float:
         """When an empty record is to be sent, in seconds; infinity when none is."""
-        return self._view[_KEEPALIVE_AT]
+        return self._keepalive_at[0]
 
     @keepalive_at.setter
     def keepalive_at(self, moment: float) -> None:
-        self._view[_KEEPALIVE_AT] = moment
+        self._keepalive_at[0] = moment
 
     @property
     def dead_at(self) -> float:
         """When the peer is presumed dead, in seconds; infinity while nothing is unanswered."""
-        return self._view[_DEAD_AT]
+        return self._dead_at[0]
 
     @dead_at.setter
     def dead_at(self, moment: float) -> None:
-        self._view[_DEAD_AT] = moment
+        self._dead_at[0] = moment
 
     def sent_data(self, now: float) -> bool:
         """Data went out. True when a timer was set that was not before."""
@@ -101,27 +116,35 @@ class Liveness:
         self.keepalive_at = self.dead_at = inf
 
 
+def _number(times: Times, field: str) -> memoryview[float]:
+    """One field as a memoryview, which gives plain numbers, three times as fast as NumPy."""
+    view: Any = times[field].data
+    return cast("memoryview[float]", view)
+
+
 @kernel
-def note_sent(times: NDArray[np.float64], now: float) -> float:
+def note_sent(times: Times, now: float) -> float:
     """Data went out. When the timer that was set by it is due, in seconds; infinity when none was."""
-    times[_LAST_DATA] = now
-    times[_KEEPALIVE_AT] = inf
-    if times[_DEAD_AT] < inf:
+    tunnel = times[0]
+    tunnel.last_data = now
+    tunnel.keepalive_at = inf
+    if tunnel.dead_at < inf:
         return inf
-    due: float = _round_up(now + times[_DEAD_AFTER])
-    times[_DEAD_AT] = due
+    due: float = _round_up(now + tunnel.dead_after)
+    tunnel.dead_at = due
     return due
 
 
 @kernel
-def note_heard(times: NDArray[np.float64], now: float) -> float:
+def note_heard(times: Times, now: float) -> float:
     """Data came in. When the timer that was set by it is due, in seconds; infinity when none was."""
-    times[_LAST_DATA] = now
-    times[_DEAD_AT] = inf
-    if times[_KEEPALIVE_AT] < inf:
+    tunnel = times[0]
+    tunnel.last_data = now
+    tunnel.dead_at = inf
+    if tunnel.keepalive_at < inf:
         return inf
-    due: float = _round_up(now + times[_KEEPALIVE])
-    times[_KEEPALIVE_AT] = due
+    due: float = _round_up(now + tunnel.keepalive)
+    tunnel.keepalive_at = due
     return due
 
 

@@ -1,50 +1,54 @@
 """Number and seal a burst, check and open one, in a single call: for backends that compiled code can call.
 
-An association's and the card's fast path's alike, so there is one place where such records get their numbers.
-Both work on an association's *words*, ``int64``; there is one number of the next record, wherever it is sealed, so
-that no nonce can be used twice::
-
-    [0] number of the next record   [1] records and [2] bytes sealed   [3] records and [4] bytes opened
-    [5] 1 once the keys are gone
+An association and the card's kernels call them alike, so there is one place where such records get their numbers.
+Both work on an association's :data:`RECORDS`; there is one number of the next record, wherever it is sealed, so
+that no nonce can be used twice.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from dtls_emu.crypto.native import call_open, call_seal
-from dtls_emu.wire.burst import MAX_ROWS
-from dtls_emu.wire.memory import kernel
+import numpy as np
+from numpy.typing import NDArray
+
+from dtls_emu.crypto.native import NativeEnd, call_open, call_seal
+from dtls_emu.wire.burst import MAX_ROWS, Shape
+from dtls_emu.wire.memory import array_at, kernel
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.protocol import MAX_PLAINTEXT
 from dtls_emu.wire.record import check_records, commit_records
 
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
 
-__all__ = [
-    "CLOSED",
-    "NEXT_SEQUENCE",
-    "OPENED_BYTES",
-    "OPENED_RECORDS",
-    "SEALED_BYTES",
-    "SEALED_RECORDS",
-    "UNFIT",
-    "WORDS",
-    "open_burst",
-    "seal_burst",
-]
+__all__ = ["RECORDS", "UNFIT", "open_burst", "records_at", "seal_burst"]
 
-NEXT_SEQUENCE: Final = 0
-SEALED_RECORDS: Final = 1
-SEALED_BYTES: Final = 2
-OPENED_RECORDS: Final = 3
-OPENED_BYTES: Final = 4
-CLOSED: Final = 5
-WORDS: Final = 6
+Records = NDArray[Any]
+"""An array of one :data:`RECORDS`."""
+
+RECORDS: Final = np.dtype(
+    [
+        ("next_sequence", np.int64),
+        ("sealed_records", np.int64),
+        ("sealed_bytes", np.int64),
+        ("opened_records", np.int64),
+        ("opened_bytes", np.int64),
+        ("closed", np.int64),
+    ]
+)
+"""What changes of an association with every burst.
+
+Fields:
+    next_sequence: number of the next record.
+    sealed_records, sealed_bytes, opened_records, opened_bytes: so far; bytes of plaintext.
+    closed: 1 once the keys are gone.
+"""
+
+records_at: Callable[[int, int], Records] = array_at("records_at", RECORDS)
+"""``records_at(address, 1)``, in a kernel."""
 
 UNFIT: Final = -1
 """Of :func:`open_burst`: the rows do not lie within the buffer, are too many, or the keys are gone."""
@@ -52,53 +56,40 @@ UNFIT: Final = -1
 
 @kernel
 def seal_burst(
-    words: NDArray[np.int64],
-    end: int,
-    function: int,
-    state: int,
-    buffer: NDArray[np.uint8],
-    offset: int,
-    stride: int,
-    size: int,
-    count: int,
-    last: int,
-    epoch: int,
+    records: Records, end: int, sealer: NativeEnd, buffer: NDArray[np.uint8], shape: Shape, epoch: int
 ) -> bool:
     """Seal packets in place as application data, under the next numbers; ``end`` is the first that may not be used.
 
-    ``function`` and ``state`` are a sealer's :class:`~dtls_emu.crypto.native.NativeEnd`; ``offset``, ``stride``,
-    ``size``, ``count`` and ``last`` are those of a :class:`~dtls_emu.wire.burst.Burst` before it is sealed.
+    ``shape`` is that of a :class:`~dtls_emu.wire.burst.Burst` before it is sealed.
 
     Returns:
         False, with nothing done, when the keys are gone, no number is left, or there is no room around a packet.
     """
-    first = words[NEXT_SEQUENCE]
-    if words[CLOSED] or count > end - first or not 0 < count <= MAX_ROWS:
+    stride, offset, size, count, last = shape
+    state = records[0]
+    first = state.next_sequence
+    if state.closed or count > end - first or not 0 < count <= MAX_ROWS:
         return False
     if not 0 <= last <= size <= MAX_PLAINTEXT or offset < RECORD_PREFIX or stride - offset - size < TAG:
         return False
     if (count - 1) * stride + offset + last + TAG > len(buffer):
         return False
     # Taken before the sealer runs: a number whose record half-failed must not be used again.
-    words[NEXT_SEQUENCE] = first + count
-    words[SEALED_RECORDS] += count
-    words[SEALED_BYTES] += (count - 1) * size + last
+    state.next_sequence = first + count
+    state.sealed_records += count
+    state.sealed_bytes += (count - 1) * size + last
     rows = buffer.ctypes.data + offset - RECORD_PREFIX
-    call_seal(function, (state, rows, stride, size, count, last, epoch, first))
+    call_seal(sealer.function, (sealer.state, rows, stride, size, count, last, epoch, first))
     return True
 
 
 @kernel
 def open_burst(
-    words: NDArray[np.int64],
+    records: Records,
     window: NDArray[np.int64],
-    function: int,
-    state: int,
+    opener: NativeEnd,
     buffer: NDArray[np.uint8],
-    stride: int,
-    size: int,
-    count: int,
-    last: int,
+    shape: Shape,
     epoch: int,
     status: NDArray[np.uint8],
     whole: bool,
@@ -111,7 +102,9 @@ def open_burst(
     Returns:
         ``candidates << 8 | opened``, or :data:`UNFIT`, with nothing done.
     """
-    if words[CLOSED] or not 0 < count <= MAX_ROWS or count > len(status):
+    stride, _, size, count, last = shape
+    state = records[0]
+    if state.closed or not 0 < count <= MAX_ROWS or count > len(status):
         return UNFIT
     if not 0 <= last <= size <= stride or (count - 1) * stride + last > len(buffer):
         return UNFIT
@@ -119,11 +112,11 @@ def open_burst(
     if candidates == 0 or (whole and candidates != count):
         return candidates << 8
     rows = buffer.ctypes.data
-    call_open(function, (state, rows, stride, size, count, last, status.ctypes.data))
+    call_open(opener.function, (opener.state, rows, stride, size, count, last, status.ctypes.data))
     opened = commit_records(buffer, stride, count, window, status)
-    words[OPENED_RECORDS] += opened
+    state.opened_records += opened
     if opened == count:
-        words[OPENED_BYTES] += (count - 1) * size + last - count * RECORD_OVERHEAD
+        state.opened_bytes += (count - 1) * size + last - count * RECORD_OVERHEAD
     else:
-        words[OPENED_BYTES] += opened * (size - RECORD_OVERHEAD)
+        state.opened_bytes += opened * (size - RECORD_OVERHEAD)
     return candidates << 8 | opened

@@ -15,7 +15,7 @@ With ``offset == 0`` and ``size == stride`` the rows touch each other and :attr:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,10 +28,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["MAX_ROWS", "Burst"]
+__all__ = ["MAX_ROWS", "Burst", "Shape"]
 
 MAX_ROWS = 64
 """Most rows of a burst: the kernel's limit of segments in one ``UDP_SEGMENT`` send."""
+
+
+class Shape(NamedTuple):
+    """How the rows of a :class:`Burst` lie in its buffer, for kernels: one argument in the place of five.
+
+    Fields:
+        stride, offset, size, rows, last: as in :class:`Burst`, whose `count` is the number of rows.
+    """
+
+    stride: int
+    offset: int
+    size: int
+    rows: int
+    last: int
 
 
 class Burst:
@@ -171,6 +185,11 @@ class Burst:
             layout=layout,
             packets=packets,
         )
+
+    @property
+    def shape(self) -> Shape:
+        """How the rows lie in the buffer."""
+        return Shape(self.stride, self.offset, self.size, self.count, self.last)
 
     @property
     def nbytes(self) -> int:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from dtls_emu.wire.burst import Shape
 from dtls_emu.wire.ecn_kernels import type_of_service
 from dtls_emu.wire.headers import (
     AUTHENTICATION,
@@ -50,6 +51,7 @@ __all__ = [
     "KEY_WORDS",
     "MAPPED",
     "FlowKey",
+    "Inspection",
     "PacketClass",
     "address_words",
     "inspect_frames",
@@ -70,6 +72,32 @@ class PacketClass(IntEnum):
     MALFORMED = 2  # truncated or lying headers; its key is zero
     PADDED = 3  # whole, with bytes behind its end
     NONE = 255  # not looked at: it was dropped before; its key is zero
+
+
+class Inspection(NamedTuple):
+    """What is found out about each row of a burst.
+
+    Fields:
+        keys: at least as many rows of :data:`KEY_WORDS` as the burst has.
+        classes: at least as many, a :class:`PacketClass` each.
+        services: likewise, the type of service or traffic class of each row that has a key, else 0.
+        runs: one more.
+    """
+
+    keys: NDArray[np.uint64]
+    classes: NDArray[np.uint8]
+    services: NDArray[np.uint8]
+    runs: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: int) -> Inspection:
+        """Room for so many rows."""
+        return cls(
+            np.zeros((rows, KEY_WORDS), np.uint64),
+            np.zeros(rows, np.uint8),
+            np.zeros(rows, np.uint8),
+            np.zeros(rows + 1, np.int64),
+        )
 
 
 class FlowKey(NamedTuple):
@@ -108,11 +136,9 @@ MAPPED: Final = 0xFFFF00000000
 def key_of(packet: bytes | bytearray | memoryview, vni: int) -> tuple[PacketClass, tuple[int, ...]]:
     """Class and key words of one packet: the kernel on a single row, for the slow path and tests."""
     row = np.array(memoryview(packet), np.uint8, ndmin=1)
-    keys = np.zeros((1, KEY_WORDS), np.uint64)
-    classes = np.zeros(1, np.uint8)
-    runs = np.zeros(2, np.int64)
-    inspect_packets(row, len(row), 0, len(row), 1, len(row), vni, keys, classes, runs, np.zeros(1, np.uint8))
-    return PacketClass(int(classes[0])), tuple(int(word) for word in keys[0])
+    seen = Inspection.of(1)
+    inspect_packets(row, Shape(len(row), 0, len(row), 1, len(row)), vni, seen)
+    return PacketClass(int(seen.classes[0])), tuple(int(word) for word in seen.keys[0])
 
 
 def stated_length(packet: NDArray[np.uint8]) -> int:
@@ -146,26 +172,14 @@ def address_words(address: str) -> tuple[int, int]:
 
 
 @kernel
-def inspect_packets(
-    buffer: NDArray[np.uint8],
-    stride: int,
-    offset: int,
-    size: int,
-    count: int,
-    last: int,
-    vni: int,
-    keys: NDArray[np.uint64],
-    classes: NDArray[np.uint8],
-    runs: NDArray[np.int64],
-    services: NDArray[np.uint8],
-) -> int:
-    """Inspect a burst of inner IP packets of the virtual network ``vni``.
+def inspect_packets(buffer: NDArray[np.uint8], shape: Shape, vni: int, seen: Inspection) -> int:
+    """Inspect a burst of inner IP packets of the virtual network ``vni``, and fill ``seen``.
 
-    Fills ``keys``, at least ``count`` rows of :data:`KEY_WORDS`; ``classes``, at least ``count``, with a
-    :class:`PacketClass` each; ``services``, at least ``count``, with the type of service or traffic class of each row
-    that has a key, else 0; and ``runs``, at least ``count + 1``: run ``i`` is the rows ``runs[i]`` to
-    ``runs[i + 1]``, all of one class, key and type of service. Returns how many runs there are.
+    Returns how many runs there are: run ``i`` is the rows ``runs[i]`` to ``runs[i + 1]``, all of one class, key and type
+    of service.
     """
+    stride, offset, size, count, last = shape
+    keys, classes, services, runs = seen
     for row in range(count):
         length = last if row == count - 1 else size
         start = row * stride + offset
@@ -177,17 +191,7 @@ def inspect_packets(
 
 @kernel
 def inspect_frames(
-    buffer: NDArray[np.uint8],
-    stride: int,
-    offset: int,
-    size: int,
-    count: int,
-    last: int,
-    status: NDArray[np.uint8],
-    keys: NDArray[np.uint64],
-    classes: NDArray[np.uint8],
-    runs: NDArray[np.int64],
-    services: NDArray[np.uint8],
+    buffer: NDArray[np.uint8], shape: Shape, status: NDArray[np.uint8], seen: Inspection
 ) -> int:
     """Inspect a burst of received rows, VXLAN and Ethernet in front of the IP packet.
 
@@ -195,6 +199,8 @@ def inspect_frames(
     or whose ethertype is not that of the packet's IP version, is MALFORMED. The rest is
     :func:`inspect_packets`, with the VNI of each row.
     """
+    stride, offset, size, count, last = shape
+    keys, classes, services, runs = seen
     for row in range(count):
         length = last if row == count - 1 else size
         start = row * stride + offset

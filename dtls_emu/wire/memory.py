@@ -22,12 +22,14 @@ from numba.core import cgutils, config
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
+from numba.np.numpy_support import from_dtype
 from numpy.typing import NDArray
 
 from dtls_emu.wire.kernel_files import compile_kernel
 
 
 __all__ = [
+    "array_at",
     "bytes_at",
     "copy_bytes",
     "kernel",
@@ -45,7 +47,6 @@ __all__ = [
     "store_u32_be",
     "store_u32_native",
     "store_u64_be",
-    "times_at",
     "words_at",
 ]
 
@@ -132,9 +133,19 @@ def _store(name: str, *parts: int, swap: bool = True) -> Any:
     return _named(define, name)
 
 
-def _array_at(name: str, kind: Any) -> Any:
-    """An intrinsic that makes an array of so many elements of a kind of what is at an address."""
-    array = types.Array(kind, 1, "C")
+def array_at(name: str, dtype: Any, columns: int = 0) -> Any:
+    """An intrinsic that makes an array of what is at an address: of ``count`` elements, or rows of so many columns.
+
+    ``name(address, count)``. Whoever calls it keeps what is there alive.
+
+    Args:
+        name: of the intrinsic.
+        dtype: NumPy's; also of records.
+        columns: of a two-dimensional array; 0 for a one-dimensional one.
+    """
+    kind: Any = from_dtype(np.dtype(dtype))
+    array = types.Array(kind, 2 if columns else 1, "C")
+    size = np.dtype(dtype).itemsize
 
     def define(_typing: Any, address: Any, count: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -142,10 +153,16 @@ def _array_at(name: str, kind: Any) -> Any:
                 context.cast(builder, value, given, types.intp)
                 for value, given in zip(args, signature.args, strict=True)
             )
-            width = context.get_constant(types.intp, kind.bitwidth // 8)
+
+            def constant(number: int) -> Any:
+                return context.get_constant(types.intp, number)
+
+            width = constant(size)
+            shape = (length, constant(columns)) if columns else (length,)
+            strides = (constant(size * columns), width) if columns else (width,)
             made = context.make_array(array)(context, builder)
             data = builder.inttoptr(place, made.data.type)
-            populate_array(made, data, (length,), (width,), width, None)  # type: ignore[no-untyped-call]
+            populate_array(made, data, shape, strides, width, None)  # type: ignore[no-untyped-call]
             return made._getvalue()  # noqa: SLF001  # as Numba's own makers of arrays do
 
         return array(address, count), generate
@@ -209,11 +226,8 @@ store_u32_be: Store = _store("store_u32_be", 32)
 store_u32_native: Store = _store("store_u32_native", 32, swap=False)
 store_u64_be: Store = _store("store_u64_be", 64)
 
-bytes_at: Maker = _array_at("bytes_at", types.uint8)
+bytes_at: Maker = array_at("bytes_at", np.uint8)
 """``bytes_at(address, count)``. Whoever calls it keeps what is there alive."""
 
-words_at: Maker = _array_at("words_at", types.int64)
+words_at: Maker = array_at("words_at", np.int64)
 """Likewise ``int64``."""
-
-times_at: Maker = _array_at("times_at", types.float64)
-"""Likewise ``float64``."""

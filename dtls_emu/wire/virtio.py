@@ -9,15 +9,14 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from dtls_emu.wire.checksum import finish, sum_bytes
-from dtls_emu.wire.headers import TCP_CHECKSUM, TCP_CWR, UDP_CHECKSUM, transport_layout
+from dtls_emu.wire.headers import TCP_CHECKSUM, TCP_CWR, UDP_CHECKSUM
 from dtls_emu.wire.memory import kernel, load_u8, store_u8, store_u16_be, store_u16_native
 from dtls_emu.wire.overhead import UDP_HEADER
 
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -38,7 +37,6 @@ __all__ = [
     "VNET_FIELDS",
     "complete_checksum",
     "fill_super_packet_header",
-    "super_packet_header",
 ]
 
 VNET_FIELDS: Final = Struct("=BBHHHH")
@@ -80,21 +78,6 @@ def complete_checksum(
         total = 0xFFFF  # 0 means no checksum (RFC 768)
     store_u16_be(buffer, packet + csum_start + csum_offset, total)
     return True
-
-
-def super_packet_header(
-    buffer: NDArray[np.uint8], packet: int, length: int, gso_size: int, layout: int = 0
-) -> bytes | None:
-    """The header of a TCP or UDP super-packet whose checksum field holds the sum of its pseudo header.
-
-    ``layout`` is a burst's. None when the packet is neither, or lies about its length.
-    """
-    layout = layout or transport_layout(buffer, packet, length)
-    if layout < 0:
-        return None
-    header = np.empty(VNET_FIELDS.size, np.uint8)
-    fill_super_packet_header(buffer, packet, layout, gso_size, header, 0)
-    return header.tobytes()
 
 
 @kernel

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.burst import Burst, Shape
 from dtls_emu.wire.memory import copy_bytes, kernel
 from dtls_emu.wire.overhead import ENCAPSULATION
 
@@ -29,12 +29,16 @@ __all__ = [
     "ETHERTYPE_IPV6",
     "MAX_VNI",
     "VNI_FLAG",
+    "VXLAN_PORT",
     "Encapsulation",
     "encapsulate",
     "encapsulate_rows",
     "encapsulation_header",
     "pull_encapsulation_untrusted",
 ]
+
+VXLAN_PORT: Final = 4789
+"""UDP port of VXLAN (RFC 7348 8)."""
 
 VNI_FLAG: Final = 0x08  # the I flag: the VNI is valid, RFC 7348 5
 ETHERTYPE_IPV4: Final = 0x0800
@@ -100,12 +104,7 @@ def encapsulate(
         buffer = np.empty(needed, np.uint8)
     encapsulate_rows(
         burst.buffer,
-        burst.stride,
-        burst.offset,
-        burst.size,
-        burst.count,
-        burst.last,
-        0,
+        burst.shape,
         buffer,
         stride,
         headroom,
@@ -140,25 +139,16 @@ def pull_encapsulation_untrusted(data: bytes | bytearray | memoryview) -> Encaps
 @kernel
 def encapsulate_rows(
     source: NDArray[np.uint8],
-    s_stride: int,
-    s_offset: int,
-    size: int,
-    count: int,
-    last: int,
-    first_row: int,
+    shape: Shape,
     destination: NDArray[np.uint8],
     d_stride: int,
     d_offset: int,
     header: NDArray[np.uint8],
 ) -> None:
-    """Copy ``count`` packets from row ``first_row`` on to rows of ``destination``, each behind ``header``.
-
-    ``last`` is the length of the last of them; ``d_offset`` is where in its row the header begins.
-    """
+    """Copy packets to rows of ``destination``, each behind ``header``; ``d_offset`` is where in its row that begins."""
+    stride, offset, size, count, last = shape
     for row in range(count):
         length = last if row == count - 1 else size
         target = row * d_stride + d_offset
         copy_bytes(destination, target, header, 0, ENCAPSULATION)
-        copy_bytes(
-            destination, target + ENCAPSULATION, source, (first_row + row) * s_stride + s_offset, length
-        )
+        copy_bytes(destination, target + ENCAPSULATION, source, row * stride + offset, length)

@@ -116,7 +116,7 @@ def test_attempts_from_many_hosts_are_limited_over_the_whole_card(make_cards):
     target = make_cards().up()
     limit = TunnelSettings().card_half_open_limit
     card = target.cards["h2"]
-    for tunnel in card.tunnels.values():
+    for tunnel in map(card.tunnels.__getitem__, card.peers):
         # A limit of each that together is above the card's.
         tunnel.key_source._settings = replace(tunnel.key_source._settings, half_open_limit=limit)
     target.cut = True

@@ -64,7 +64,9 @@ def test_what_was_sealed_by_one_host_does_not_speak_for_the_vms_of_another(make_
     forged = udp_packet("10.0.0.4", "10.0.0.6", 1, 2, b"not from a")
     # The card of h3 would refuse it from its VM: here it is a host that has been broken into.
     card = target.cards["h3"]
-    card._vms["c"] = (target.topology.vms["a"], card._vms["c"][1])
+    vms = card._view.vms
+    vms["c"] = (target.topology.vms["a"], vms["c"][1])
+    card.datapath.numbers["a"] = card.datapath.numbers["c"]
     target.send("c", forged)
     assert target.delivered["b"] == target.sent
     assert target.drops_at("h2") == {DropReason.FOREIGN_SOURCE: 1}

@@ -8,9 +8,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from dtls_emu.assembly.targets import Change
 from dtls_emu.cli.app import app, main
 from dtls_emu.deploy import changes
-from dtls_emu.host.control.targets import Change
 
 
 CHANGE = Change(("links", 0), {"loss": "1%"})

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import errno
 import socket
-import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dtls_emu.fabric.offload import (
     SOL_UDP,
     UDP_GRO,
-    UDP_SEGMENT,
     FabricUnavailableError,
     enlarge_buffers,
     forbid_fragments,
     kernel_drops,
     prepare_gro,
     prepare_gso,
-    read_control,
-    segment_control,
 )
 
 
@@ -95,30 +89,6 @@ def test_outer_packets_carry_df(family, level, option):
 def test_a_kernel_that_cannot_set_df_says_so():
     """Nothing is raised: the emulator works, its packets may be fragmented."""
     assert forbid_fragments(stub()) == {"state": "off", "reason": "IP_MTU_DISCOVER: Protocol not available"}
-
-
-def test_segment_control_is_a_native_16_bit_number():
-    """What udp(7) asks for."""
-    assert segment_control(1400) == [(SOL_UDP, UDP_SEGMENT, (1400).to_bytes(2, sys.byteorder))]
-
-
-def test_segment_size_is_found_among_other_messages():
-    """A native int of level SOL_UDP and type UDP_GRO; 0 when there is none."""
-    size = (1400).to_bytes(4, sys.byteorder)
-    assert read_control([(socket.SOL_SOCKET, UDP_GRO, b"\1" * 4), (SOL_UDP, UDP_GRO, size)])[0] == 1400
-    assert read_control([])[0] == 0
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([1, SOL_UDP]), st.sampled_from([UDP_SEGMENT, UDP_GRO]), st.binary(max_size=12)
-        )
-    )
-)
-def test_segment_size_never_raises_nor_is_negative(control):
-    """Whatever the control messages hold."""
-    assert read_control(control)[0] >= 0
 
 
 def test_kernel_drops_is_zero_where_the_kernel_does_not_tell():

@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -17,21 +18,20 @@ import pytest
 
 from dtls_emu.fabric.offload import (
     MAX_SEND_BYTES,
-    SEGMENTATION_WORDS,
     SOL_UDP,
     UDP_GRO,
+    UDP_SEGMENT,
     FabricUnavailableError,
-    may_segment,
-    note_refusal,
-    segment_control,
 )
 from dtls_emu.fabric.udp import UdpFabric
-from dtls_emu.host.loop.kernels import _may_segment, _note_refusal
+from dtls_emu.fabric.udp_send import SENDER, may_segment, note_refusal
 from dtls_emu.machine.netns import entered
 from dtls_emu.nic.effects import Transmit
+from dtls_emu.testing.system_calls import Arrival, Kernel
 from dtls_emu.testing.waiting import rounds
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.memory import kernel as compiled
 
 
 LOOPBACK = "127.0.0.1"
@@ -41,9 +41,9 @@ def packets(count, size=100):
     return [index.to_bytes(4, "big") + bytes(size - 4) for index in range(count)]
 
 
-def transmit(fabric, rows, to, mark=0, port=None):
+def transmit(fabric, rows, to, port=None):
     source = fabric.open_port(0) if port is None else port
-    fabric.transmit(Transmit(Burst.from_packets(rows, mark=mark), source, to))
+    fabric.transmit(Transmit(Burst.from_packets(rows), source, to))
     return source
 
 
@@ -72,35 +72,11 @@ class Inbox(list[Any]):
         return self.rows
 
 
-def failing(error):
-    """A type of socket whose sends of several, or of single datagrams, fail with `error`."""
-
-    class Failing(socket.socket):
-        def sendmsg(self, *args):
-            raise OSError(error, os.strerror(error))
-
-        sendto = sendmsg
-
-    return Failing
-
-
 def receiving(*answers):
-    """A type of socket that receives `answers`: (data, control, flags), or an error number."""
-    script = list(answers)
-
-    class Receiving(socket.socket):
-        def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
-            if not script:
-                raise BlockingIOError
-            super().recvmsg_into(buffers, ancbufsize)
-            answer = script.pop(0)
-            if isinstance(answer, int):
-                raise OSError(answer, os.strerror(answer))
-            data, control, result = answer
-            buffers[0][: len(data)] = np.frombuffer(data, np.uint8)
-            return len(data), control, result, (LOOPBACK, 9)
-
-    return Receiving
+    """A kernel whose receives bring `answers`: an arrival, or an error number."""
+    kernel, script = Kernel(), list(answers)
+    kernel.on_receive = lambda came: script.pop(0) if came and script else None
+    return kernel
 
 
 @pytest.mark.parametrize("gro", ["off", pytest.param("on", marks=pytest.mark.udp_offload)])
@@ -109,7 +85,7 @@ def receiving(*answers):
     "shape", [(1, 100, 100), (45, 1400, 1400), (45, 1400, 3), (64, 64, 64), (120, 1092, 1092), (200, 1000, 7)]
 )
 def test_what_is_sent_arrives(gso, gro, shape):
-    """Every row, in order, with sender and port, whichever way the kernel helps; the books balance."""
+    """Every row, in order, with sender and port, whichever way the kernel helps; the counters balance."""
     count, size, last = shape
     rows = [*packets(count - 1, size), packets(1, size)[0][:last]]
     inbox = Inbox()
@@ -144,7 +120,9 @@ def test_more_merged_datagrams_than_a_burst_holds_are_handed_in_as_several():
         port = receiver.open_port(0)
         rows = packets(100)
         try:
-            peer.sendmsg([b"".join(rows)], segment_control(100), 0, (LOOPBACK, port))
+            peer.sendmsg(
+                [b"".join(rows)], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 100))], 0, (LOOPBACK, port)
+            )
         except OSError as error:
             pytest.skip(f"this kernel does not send 100 segments: {error}")
         assert inbox.fill(receiver, 100) == rows
@@ -152,41 +130,32 @@ def test_more_merged_datagrams_than_a_burst_holds_are_handed_in_as_several():
         assert receiver.statistics().reads == 1
 
 
-class Kernel:
-    """What a kernel and its devices do with sends, for a time: a double of the socket's own calls.
+class Route(Kernel):
+    """What a route does with sends, for a time.
 
     Fields:
         refuses: error of a send of several datagrams that it cannot segment, 0 when it can.
         room: most bytes of a datagram.
-        is_old: it says EINVAL where others say that a message is too long, of segments.
+        is_old: the kernel says EINVAL where others say that a message is too long, of segments.
         asked: sends of several datagrams.
     """
 
     def __init__(self):
+        super().__init__()
         self.refuses = 0
         self.room = 65_507
         self.is_old = False
         self.asked = 0
-        kernel = self
+        self.on_send = self.answer
 
-        class Socket(socket.socket):
-            def sendmsg(self, *args):
-                control = args[1]
-                kernel.asked += 1
-                segment = int.from_bytes(control[0][2], sys.byteorder)
-                if kernel.refuses:
-                    raise OSError(kernel.refuses, os.strerror(kernel.refuses))
-                if segment > kernel.room:
-                    error = errno.EINVAL if kernel.is_old else errno.EMSGSIZE
-                    raise OSError(error, os.strerror(error))
-                return super().sendmsg(*args)
-
-            def sendto(self, *args):
-                if len(args[0]) > kernel.room:
-                    raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-                return super().sendto(*args)
-
-        self.socket_type = Socket
+    def answer(self, send):
+        if send.segment:
+            self.asked += 1
+            if self.refuses:
+                return self.refuses
+            if send.segment > self.room:
+                return errno.EINVAL if self.is_old else errno.EMSGSIZE
+        return errno.EMSGSIZE if len(send.rows[0]) > self.room else 0
 
 
 class Clock:
@@ -199,26 +168,26 @@ class Clock:
 
 
 @pytest.fixture
-def kernel():
-    return Kernel()
+def route():
+    return Route()
 
 
 @pytest.fixture
-def pair(kernel):
-    """A fabric on that kernel and a clock, one that receives, and a function that sends rows to it."""
+def pair(route):
+    """A fabric on that route and a clock, one that receives, and a function that sends rows to it."""
     clock = Clock()
     with (
-        UdpFabric(LOOPBACK, socket_type=kernel.socket_type, clock=clock) as sender,
+        UdpFabric(LOOPBACK, calls=route.calls, clock=clock) as sender,
         UdpFabric(LOOPBACK) as receiver,
     ):
-        sender.segmentation[:] = 0  # also where this kernel has no UDP_SEGMENT
+        sender.sender.state["resume_at"] = 0  # also where this kernel has no UDP_SEGMENT
         to = LOOPBACK, receiver.open_port(0)
         source = sender.open_port(0)
 
         def send(rows):
             inbox = Inbox()
             transmit(sender, rows, to, port=source)
-            fitting = [row for row in rows if len(row) <= kernel.room]
+            fitting = [row for row in rows if len(row) <= route.room]
             assert inbox.fill(receiver, len(fitting)) == fitting
 
         yield sender, send, clock
@@ -229,33 +198,38 @@ needs_segments = pytest.mark.udp_offload
 
 @needs_segments
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.EIO])
-def test_refused_segments_are_sent_singly_for_a_while_and_then_tried_again(error, kernel, pair, caplog):
+def test_refused_segments_are_sent_singly_for_a_while_and_then_tried_again(error, route, pair, caplog):
     """Nothing is lost; the kernel is asked once a second; it is said once, and status says what is so."""
     sender, send, clock = pair
-    kernel.refuses = error
+    route.refuses = error
     send(packets(200))
     send(packets(3))
-    assert kernel.asked == 1
+    assert route.asked == 1
     off = f"refused at run time: {os.strerror(error)}; tried again every 1 s"
     assert sender.offloads()["udp_gso"] == {"state": "off", "reason": off}
     clock.now += 0.99
     send(packets(3))
-    assert kernel.asked == 1
+    assert route.asked == 1
     clock.now += 0.02
     send(packets(3))
     send(packets(3))
-    assert kernel.asked == 2
-    kernel.refuses = 0
+    assert route.asked == 2
+    route.refuses = 0
     clock.now += 1.01
     send(packets(3))
     send(packets(3))
-    assert kernel.asked == 4
+    assert route.asked == 4
     assert sender.offloads()["udp_gso"] == {"state": "on", "reason": ""}
-    books = sender.statistics()
-    assert (books.sent, books.sends, books.dropped, books.gso_refusals) == (218, 212 + 2, {}, 2)
-    assert books.errors == {errno.errorcode[error]: 2}
+    statistics = sender.statistics()
+    assert (statistics.sent, statistics.sends, statistics.dropped, statistics.gso_refusals) == (
+        218,
+        212 + 2,
+        {},
+        2,
+    )
+    assert statistics.errors == {errno.errorcode[error]: 2}
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    kernel.refuses = error
+    route.refuses = error
     send(packets(3))
     assert sender.offloads()["udp_gso"]["state"] == "off"
     assert len(caplog.records) == 1
@@ -264,17 +238,17 @@ def test_refused_segments_are_sent_singly_for_a_while_and_then_tried_again(error
 @needs_segments
 @pytest.mark.parametrize("is_old", [False, True])
 @pytest.mark.parametrize("count", [2, 3, 40])
-def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation(is_old, count, kernel, pair, caplog):
+def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation(is_old, count, route, pair, caplog):
     """Although older kernels answer it as if they could not segment, and the short last datagram goes alone."""
     sender, send, _ = pair
     rows = [*packets(count - 1, 1000), bytes(100)]
-    kernel.is_old, kernel.room = is_old, 800
+    route.is_old, route.room = is_old, 800
     for _ in range(3):
         send(rows)
     assert sender.statistics().dropped == {DropReason.LINK_MTU: 3 * (count - 1)}
-    kernel.room = 65_507
+    route.room = 65_507
     send(rows)
-    assert kernel.asked == 4
+    assert route.asked == 4
     assert sender.offloads()["udp_gso"]["state"] == "on"
     assert sender.statistics().gso_refusals == (3 if is_old else 0)
     assert caplog.records == []
@@ -292,17 +266,23 @@ def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation(is_old, co
         (errno.ENOBUFS, 5, 5, False),
     ],
 )
-@pytest.mark.parametrize("compiled", [False, True])
-def test_segmentation_is_to_blame_only_when_every_full_datagram_goes_alone(
-    error, full, full_sent, blamed, compiled
-):
-    """One rule, for the sockets of Python and for the compiled loop."""
-    note, may = (_note_refusal, _may_segment) if compiled else (note_refusal, may_segment)
-    words = np.zeros(SEGMENTATION_WORDS, np.float64)
-    assert may(words, 0.0)
-    assert note(words, error, full, full_sent, 7.0) is blamed
-    assert words.tolist() == ([8.0, error] if blamed else [0.0, 0.0])
-    assert [may(words, moment) for moment in (7.5, 8.0)] == [not blamed, True]
+def test_segmentation_is_to_blame_only_when_every_full_datagram_goes_alone(error, full, full_sent, blamed):
+    """One rule, whoever sends."""
+    sender = np.zeros(1, SENDER)
+    assert may(sender, 0.0)
+    assert note(sender, error, full, full_sent, 7.0) is blamed
+    assert sender[["resume_at", "refused_by"]].item() == ((8.0, error) if blamed else (0.0, 0))
+    assert [may(sender, moment) for moment in (7.5, 8.0)] == [not blamed, True]
+
+
+@compiled
+def may(senders, now):
+    return may_segment(senders[0], now)
+
+
+@compiled
+def note(senders, error, full, full_sent, now):
+    return note_refusal(senders[0], error, full, full_sent, now)
 
 
 @pytest.mark.parametrize(
@@ -319,27 +299,25 @@ def test_segmentation_is_to_blame_only_when_every_full_datagram_goes_alone(
 )
 @pytest.mark.parametrize("count", [1, 5])
 def test_what_the_kernel_does_not_take_is_counted_by_reason(error, reason, count):
-    """Nothing raises, the mark is told, and segmentation stays on: it was not to blame."""
-    drops = []
-    with UdpFabric(LOOPBACK, socket_type=failing(error)) as fabric:
-        fabric.segmentation[:] = 0
-        fabric.on_drop = lambda *drop: drops.append(drop)
-        transmit(fabric, packets(count), (LOOPBACK, 9), mark=6)
-        books = fabric.statistics()
+    """Nothing raises, and segmentation stays on: it was not to blame."""
+    kernel = Kernel()
+    kernel.on_send = lambda _send: error
+    with UdpFabric(LOOPBACK, calls=kernel.calls) as fabric:
+        fabric.sender.state["resume_at"] = 0
+        transmit(fabric, packets(count), (LOOPBACK, 9))
+        statistics = fabric.statistics()
         assert fabric.offloads()["udp_gso"]["state"] == "on"
-        assert not fabric.segmentation.any()
-    assert (books.offered, books.sent, books.dropped) == (count, 0, {reason: count})
-    assert {(why, mark) for why, _, mark in drops} == {(reason, 6)}
-    assert sum(dropped for _, dropped, _ in drops) == count
-    assert books.balanced
+        assert fabric.sender.state["resume_at"] == 0
+    assert (statistics.offered, statistics.sent, statistics.dropped) == (count, 0, {reason: count})
+    assert statistics.balanced
 
 
 @needs_segments
-def test_where_a_datagram_was_too_large_for_the_path_is_told_once(kernel, pair):
+def test_where_a_datagram_was_too_large_for_the_path_is_told_once(route, pair):
     """Whoever drives the sockets asks the kernel then what the path carries."""
     sender, send, _ = pair
     assert not sender.has_too_long
-    kernel.room = 500
+    route.room = 500
     for rows in (packets(1, 501), packets(5, 501)):
         send(rows)
         assert sender.has_too_long
@@ -372,7 +350,7 @@ def test_every_port_forbids_fragments(address, level, option):
     """Outer DF is set, so a datagram that does not fit is refused and counted."""
     with UdpFabric(address) as fabric:
         port = fabric.open_port(0)
-        assert fabric._ports[port].sock.getsockopt(level, option) == 2
+        assert fabric._sockets[port].getsockopt(level, option) == 2
 
 
 def test_rows_too_large_for_the_path_do_not_take_the_last_one_with_them():
@@ -409,7 +387,8 @@ def test_ports_open_on_first_use_and_close():
         assert list(fabric.ports) == [port]
         fabric.close_port(port)
         fabric.close_port(port)
-        assert (fabric.ports, fabric._ports_by_fileno) == ({}, {})
+        assert not fabric.ports
+        assert not fabric.port_of_file.any()
         transmit(fabric, packets(1), (LOOPBACK, 9), port=port)
         assert list(fabric.ports) == [port]
 
@@ -459,8 +438,13 @@ def test_an_empty_datagram_is_rejected_and_the_next_is_not():
         peer.sendto(b"", (LOOPBACK, port))
         peer.sendto(b"next", (LOOPBACK, port))
         assert inbox.fill(receiver, 1) == [b"next"]
-        books = receiver.statistics()
-    assert (books.received, books.delivered, books.rejected, books.balanced) == (2, 1, 1, True)
+        statistics = receiver.statistics()
+    assert (statistics.received, statistics.delivered, statistics.rejected, statistics.balanced) == (
+        2,
+        1,
+        1,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -470,9 +454,10 @@ def test_an_empty_datagram_is_rejected_and_the_next_is_not():
 def test_hostile_merge_lengths_never_raise_nor_lose_a_byte(segment, expected):
     """Negative, zero, tiny, just short, exact, too long: rows of at most 64 a burst, all bytes once."""
     data = bytes(index % 251 for index in range(1000))
-    control = [(SOL_UDP, UDP_GRO, segment.to_bytes(4, sys.byteorder, signed=True))]
+    control = ((SOL_UDP, UDP_GRO, segment.to_bytes(4, sys.byteorder, signed=True)),)
+    kernel = receiving(Arrival(data, control))
     inbox = Inbox()
-    with UdpFabric(LOOPBACK, socket_type=receiving((data, control, 0))) as fabric:
+    with UdpFabric(LOOPBACK, calls=kernel.calls) as fabric:
         port = fabric.open_port(0)
         transmit(fabric, packets(1), (LOOPBACK, port))
         inbox.fill(fabric, expected)
@@ -483,7 +468,8 @@ def test_hostile_merge_lengths_never_raise_nor_lose_a_byte(segment, expected):
 @pytest.mark.parametrize("flags", [socket.MSG_TRUNC, socket.MSG_CTRUNC])
 def test_what_was_cut_off_is_rejected(flags):
     """Without its control message nobody knows where one datagram ends and the next begins."""
-    with UdpFabric(LOOPBACK, socket_type=receiving((b"data", [], flags))) as fabric:
+    kernel = receiving(Arrival(b"data", flags=int(flags)))
+    with UdpFabric(LOOPBACK, calls=kernel.calls) as fabric:
         transmit(fabric, packets(1), (LOOPBACK, fabric.open_port(0)))
         assert fabric.wait(1.0)
         fabric.receive(lambda *_: pytest.fail("handed in"), 0.0)
@@ -493,8 +479,8 @@ def test_what_was_cut_off_is_rejected(flags):
 def test_an_error_of_an_earlier_send_is_counted_while_receiving():
     """The next datagram still comes."""
     inbox = Inbox()
-    script = receiving(errno.ECONNREFUSED, (b"data", [], 0))
-    with UdpFabric(LOOPBACK, socket_type=script) as fabric:
+    kernel = receiving(errno.ECONNREFUSED, Arrival(b"data"))
+    with UdpFabric(LOOPBACK, calls=kernel.calls) as fabric:
         port = fabric.open_port(0)
         for row in packets(2):
             transmit(fabric, [row], (LOOPBACK, port))
@@ -534,13 +520,9 @@ def test_what_arrived_at_a_port_that_is_closed_is_counted_as_unread(gso):
 
 def test_a_flood_does_not_keep_a_port_from_closing():
     """Reading what is unread ends, however much there still is."""
-
-    class Flooded(socket.socket):
-        def recvmsg_into(self, buffers, ancbufsize=0, flags=0):
-            buffers[0][:4] = b"data"
-            return 4, [], 0, (LOOPBACK, 9)
-
-    with UdpFabric(LOOPBACK, socket_type=Flooded) as fabric:
+    kernel = Kernel()
+    kernel.on_receive = lambda _came: Arrival(b"data")
+    with UdpFabric(LOOPBACK, calls=kernel.calls) as fabric:
         fabric.close_port(fabric.open_port(0))
         statistics = fabric.statistics()
     assert statistics.unread == statistics.received > 0
@@ -640,7 +622,9 @@ def test_a_type_of_service_is_sent_and_told(address, options, count):
 @pytest.mark.udp_offload
 def test_a_type_of_service_is_kept_where_segments_are_refused():
     """Datagrams that go singly then have it, too."""
-    with UdpFabric(LOOPBACK, socket_type=Grudging) as near, UdpFabric(LOOPBACK) as far:
+    kernel = Kernel()
+    kernel.on_send = lambda send: errno.EIO if send.segment else 0
+    with UdpFabric(LOOPBACK, calls=kernel.calls) as near, UdpFabric(LOOPBACK) as far:
         port, inbox = far.open_port(0), Inbox()
         burst = Burst.from_packets(packets(5))
         burst.tos = 0xBB
@@ -648,12 +632,3 @@ def test_a_type_of_service_is_kept_where_segments_are_refused():
         inbox.fill(far, 5)
         assert inbox.services == [0xBB] * 5
         assert near.statistics().gso_refusals == 1
-
-
-class Grudging(socket.socket):
-    """A socket that sends single datagrams only."""
-
-    def sendmsg(self, buffers, control=(), flags=0, address=None):
-        if any(each[0] == SOL_UDP for each in control):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return super().sendmsg(buffers, control, flags, address)

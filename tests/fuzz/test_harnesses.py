@@ -11,15 +11,15 @@ import sys
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dtls_emu.nic.flow_table import FACT_LIMIT, FACT_VM, FACT_WAY
 from dtls_emu.nic.flows import IngressFlow
-from dtls_emu.nic.offload import kernels
-from dtls_emu.nic.offload.fast_path import FastPath
-from dtls_emu.tunnel.record_kernels import NEXT_SEQUENCE, WORDS, open_burst
+from dtls_emu.nic.offload import entries, kernels
+from dtls_emu.nic.offload.state import DELIVER_ANY, DROP, PATH
+from dtls_emu.tunnel.record_kernels import RECORDS
 from dtls_emu.vocabulary import FirstPacket
 
 
@@ -49,70 +49,70 @@ def nothing(*_arguments, **_options):
     """What was to be done is left undone."""
 
 
-def forgets_what_came(words, window, *arguments):
+def forgets_what_came(addresses, path, *arguments):
     """The window stays where it was, so a replay is taken for new."""
-    before = window.copy()
-    found = open_burst(words, window, *arguments)
-    window[:] = before
+    about = array_at(addresses["paths"][0], path + 1, PATH)[path]
+    window = array_at(about["window"], about["window_words"], np.dtype(np.int64)) if about["window"] else None
+    before = None if window is None else window.copy()
+    found = receive_burst(addresses, path, *arguments)
+    if window is not None:
+        window[:] = before
     return found
 
 
-def spends_a_number_twice(*arguments):
-    """A fast path that seals, and does not say so."""
-    state = arguments[0]
-    sealed = seal_out(*arguments)
-    about = state.ways[state.numbers[kernels.PLAN_WAY]]
-    if sealed and about[kernels.WAY_SEALED]:
-        words = np.ctypeslib.as_array((ctypes.c_int64 * WORDS).from_address(about[kernels.WAY_WORDS]))
-        words[NEXT_SEQUENCE] -= 1
+def spends_a_number_twice(memory, plan, *arguments):
+    """A kernel that seals, and does not say so."""
+    sealed = seal_out(memory, plan, *arguments)
+    path = memory.paths[plan.path]
+    if sealed and path["sealed"]:
+        array_at(path["records"], 1, RECORDS)["next_sequence"] -= 1
     return sealed
 
 
-def offloads_to_the_way_in_clear(fast_path):
-    """A flow that is to be encrypted, to a way that is not."""
-    offload_out(fast_path)
-    fast_path._egress.flows.facts[:, FACT_WAY] |= len(fast_path.peers) // 2
+def delivers_without_counting(memory, path, buffer, shape, *arguments):
+    """What was received is counted, and what became of it is not."""
+    opening = open_in(memory, path, buffer, shape, *arguments)
+    if opening.runs > 0:
+        memory.card["delivered"] -= shape.rows
+    return opening
 
 
-def believes_whatever_is_in_clear(fast_path):
-    """And whoever has sent it."""
-    offload_in(fast_path)
-    fast_path._ingress.flows.facts[:, FACT_LIMIT] = 1
+def array_at(address, count, dtype):
+    """What kernels are told of by its address."""
+    memory: Any = (ctypes.c_char * int(count * dtype.itemsize)).from_address(int(address))
+    return np.frombuffer(memory, dtype)
 
 
-def delivers_without_counting(state, flow, *_):
-    """What was received is in the books, and what became of it is not."""
-    return int(state.in_facts[flow, FACT_VM])
+def sends_in_clear(egress, number, burst, effects, now):
+    """What is to wait for its tunnel."""
+    egress._send_clear(number, egress.flows[number].decision, burst, effects, now)
 
 
-seal_out = kernels.seal_out
-offload_out, offload_in = FastPath.offload_out, FastPath.offload_in
+believes_whatever_is_in_clear = property(lambda flow: DELIVER_ANY if flow.refused is None else DROP)
+"""Whoever has sent it."""
+
+seal_out, open_in = kernels.seal_out, kernels.open_in
+receive_burst = entries.receive_burst
 native = pytest.mark.ipsec_mb
 
 FAULTS = [
-    pytest.param("card_datagrams", "dtls_emu.tunnel.association.open_burst", forgets_what_came, marks=native),
+    pytest.param("card_datagrams", "dtls_emu.nic.ingress.receive_burst", forgets_what_came, marks=native),
     ("card_datagrams", "dtls_emu.tunnel.handshake_keys.pull_client_hello_untrusted", raises),
     ("card_datagrams", "dtls_emu.nic.ingress.Ingress.drop", nothing),
     ("card_datagrams", "dtls_emu.tunnel.association.Association.final_flight", raises),
     (
         "card_datagrams",
         "dtls_emu.nic.slow_path.SlowPath.decide_ingress",
-        lambda _path, _key, generation: IngressFlow(
-            "b", "h1", None, accepts_clear=True, generation=generation
-        ),
+        lambda _path, _key: IngressFlow("b", "h1", None, accepts_clear=True),
     ),
     ("card_frames", "dtls_emu.nic.egress.while_building", lambda _facts, _profile: FirstPacket.CLEAR),
-    (
-        "card_frames",
-        "dtls_emu.nic.egress.Egress._send_encrypted",
-        lambda egress, flow, burst, effects, _now: egress._send_clear(flow, burst, effects),
-    ),
+    ("card_frames", "dtls_emu.nic.egress.Egress._send_worn", sends_in_clear),
     ("card_frames", "dtls_emu.nic.egress.packet_too_big", raises),
     ("card_frames", "dtls_emu.tunnel.succession.Succession.fail_attempt", nothing),
-    ("card_datagrams", "dtls_emu.testing.offloaded.count_delivery", delivers_without_counting),
+    ("card_datagrams", "dtls_emu.testing.offloaded.open_in", delivers_without_counting),
     pytest.param("card_frames", "dtls_emu.testing.offloaded.seal_out", spends_a_number_twice, marks=native),
-    ("card_frames", "dtls_emu.nic.offload.fast_path.FastPath.offload_out", offloads_to_the_way_in_clear),
-    ("card_datagrams", "dtls_emu.nic.offload.fast_path.FastPath.offload_in", believes_whatever_is_in_clear),
+    ("card_frames", "dtls_emu.nic.offload.datapath.path_to", lambda peer, **_: 2 * peer + 1),
+    ("card_datagrams", "dtls_emu.nic.flows.IngressFlow.action", believes_whatever_is_in_clear),
     ("tunnel_datagrams", "dtls_emu.tunnel.succession.Succession.fail_attempt", nothing),
     ("tunnel_datagrams", "dtls_emu.tunnel.handshake.are_plausible", lambda *_: True),
     ("tunnel_datagrams", "dtls_emu.tunnel.openssl_driver._reason", raises),

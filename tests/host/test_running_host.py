@@ -23,12 +23,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from dtls_emu.assembly.targets import Change
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.deploy.changes import change_host
 from dtls_emu.errors import LabFileError
+from dtls_emu.events import Classified, Forwarded, Offered, Sealed
 from dtls_emu.host.config import HostConfig, VmDevice, load_host_config
 from dtls_emu.host.control.client import ControlError, ask
-from dtls_emu.host.control.targets import Change
+from dtls_emu.host.control.event_client import EventClient
 from dtls_emu.host.credentials import write_credentials
 from dtls_emu.host.device.tun import TunError
 from dtls_emu.host.metrics import exposition, metric_families
@@ -191,6 +193,29 @@ def test_programs_talk_through_the_tunnel_and_nothing_is_in_clear(pair, fabric_t
     assert [frame for frame in frames if SECRET[:16] in frame] == []
 
 
+def test_whoever_listens_is_told_of_a_running_host(pair):
+    """Over its event socket, in batches: a new flow with its decision, and the packet that began it, whole; then nothing
+    more of it than its counters, because compiled code carries it, or everything where it does not.
+    """
+    path = pair.folder / "h1.evt"
+    assert path.stat().st_mode & 0o777 == 0o600
+    events: list[Any] = []
+    with EventClient(path, wants_bytes=True, timeout=10) as client:
+        pair.ask("h1", "ping")  # it has taken notice of us
+        assert pair.send(payload=b"to be told of") == b"to be told of"
+        for batch in client:
+            events += batch.events
+            if any(isinstance(event, Sealed) for event in events):
+                break
+    offered = next(event for event in events if isinstance(event, Offered))
+    assert (offered.host, offered.vm) == ("h1", "a")
+    assert b"to be told of" in offered.packets[0]
+    path_of_it = [type(event) for event in events if getattr(event, "packet", None) == offered.packet]
+    assert path_of_it[:2] == [Offered, Classified]
+    assert path_of_it[-2:] == [Forwarded, Sealed]
+    assert pair.send() == SECRET
+
+
 class Transfer:
     """TCP between programs of both VMs, both ways at once."""
 
@@ -351,6 +376,7 @@ def test_its_metrics_are_served_on_request_and_are_what_the_status_says(pair):
 
 def test_links_and_policy_change_live_and_nothing_else(pair):
     """Loss of everything, and back; the tunnel stays up. What cannot change is refused by name."""
+    assert pair.send() == SECRET
     handshakes = pair.ask("h1", "status")["card"]["tunnels"]["h2"]["handshakes"]
     pair.ask("h1", "set", path=["link_defaults"], value={"loss": "100%"})
     a, b = pair.sockets()

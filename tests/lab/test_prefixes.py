@@ -6,7 +6,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
+from dtls_emu.lab.prefixes import PrefixMap, PrefixSet, clashes, nested
 
 
 @st.composite
@@ -29,6 +29,25 @@ def test_an_address_is_found_in_a_prefix_that_holds_it(prefixes, number):
         inside = [each for each in prefixes if each.version == address.version and address in each]
         assert (address in space) is bool(inside)
         assert space.find(address) in (inside or [None])
+
+
+@given(
+    st.lists(st.tuples(prefix(), st.sampled_from("abc")), max_size=12),
+    st.sets(st.sampled_from("abc")),
+    st.integers(0, 15),
+)
+def test_the_longest_prefix_of_those_asked_for_is_found(prefixes, among, number):
+    """Whoever else has a longer one; several owners may have the same."""
+    table = PrefixMap(prefixes)
+    for address in (ip_address(number << 28), IPv6Address(number << 124)):
+        matches = [
+            (each.prefixlen, owner)
+            for each, owner in prefixes
+            if owner in among and each.version == address.version and address in each
+        ]
+        longest = max((length for length, _ in matches), default=None)
+        expected = {owner for length, owner in matches if length == longest} or {None}
+        assert table.find(address, among) in expected
 
 
 @given(st.lists(prefix(), max_size=12))

@@ -13,7 +13,7 @@ import pytest
 
 from dtls_emu import paths
 from dtls_emu.errors import BackendUnavailableError
-from dtls_emu.fabric import udp
+from dtls_emu.fabric import trial
 from dtls_emu.machine import linux
 from dtls_emu.machine import probe as probing
 from dtls_emu.machine.keeper import KeeperFailedError
@@ -149,7 +149,7 @@ def test_a_single_core_is_a_limit(monkeypatch):
 def test_a_kernel_without_udp_offloads_says_so(monkeypatch):
     """The reason is the fabric's own."""
     off = {"state": "off", "reason": "UDP_SEGMENT: Protocol not available"}
-    monkeypatch.setattr(udp, "prepare_gso", lambda *_: off)
+    monkeypatch.setattr(trial, "prepare_gso", lambda *_: off)
     offers = by_name(probing._udp())
     assert offers["UDP GSO"].state == OfferState.NO
     assert offers["UDP GSO"].reason == "UDP_SEGMENT: Protocol not available; datagrams go one by one"
@@ -157,18 +157,15 @@ def test_a_kernel_without_udp_offloads_says_so(monkeypatch):
 
 def test_an_offload_that_is_accepted_but_does_nothing_is_limited(monkeypatch):
     """Two datagrams are really sent; a kernel that takes the option and ignores it is found out."""
-
-    def send(self, port, wire, size, _count, *rest):
-        self._send_singly(port, wire, size, *rest)
-
-    monkeypatch.setattr(udp.UdpFabric, "_send_segments", send)
+    send = trial._send
+    monkeypatch.setattr(trial, "_send", lambda sock, **_: send(sock, is_cut=False))
     offers = by_name(probing._udp())
     assert {offers["UDP GSO"].state, offers["UDP GRO"].state} == {OfferState.LIMITED}
 
 
 def test_small_socket_buffers_come_with_the_commands_to_enlarge_them(monkeypatch):
     """Where the kernel's limit is below what is wanted."""
-    monkeypatch.setattr(udp, "enlarge_buffers", lambda *_: {"state": "off", "reason": "1 of 2 bytes"})
+    monkeypatch.setattr(trial, "enlarge_buffers", lambda *_: {"state": "off", "reason": "1 of 2 bytes"})
     offer = by_name(probing._udp())["socket buffers"]
     assert (offer.state, offer.reason) == (OfferState.LIMITED, "1 of 2 bytes")
     assert offer.remedy.startswith("sysctl -w net.core.rmem_max=")

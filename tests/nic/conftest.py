@@ -194,13 +194,13 @@ def told(wire):
         facts[f"{host} in"] = card.ingress.counters.as_dict()
         facts[f"{host} timer"] = card.next_timeout()
         for way, flows in (("out", card.egress.flows), ("in", card.ingress.flows)):
-            books = [(flow.packets, flow.nbytes, round(flow.last_seen, 5)) for flow in flows]
+            books = [(each.packets, each.nbytes, round(each.last_seen, 5)) for each in flows]
             facts[f"{host} flows {way}"] = books
         for peer, tunnel in card.tunnels.items():
             name = f"{host} to {peer}"
             facts[f"{name} tunnel"] = str(tunnel.state), tunnel.forgeries, tunnel.times.tolist()
             for number, each in enumerate(tunnel.associations):
-                facts[f"{name} association {number}"] = each.words.tolist(), each.window.state.tolist()
+                facts[f"{name} association {number}"] = each.records.tolist(), each.window.state.tolist()
     return facts
 
 

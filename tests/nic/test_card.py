@@ -471,7 +471,7 @@ def test_a_lab_without_encryption_is_the_same_lab_in_clear(make_wire):
     """The baseline."""
     wire = make_wire()
     for card in wire.cards.values():
-        card.update(card._topology.without_encryption())
+        card.update(card.topology.without_encryption())
     wire.send("a", udp())
     assert wire.delivered == {"b": [udp()]}
     assert SECRET in on_the_fabric(wire)

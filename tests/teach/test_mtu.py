@@ -48,10 +48,10 @@ def test_too_little_for_ipv6_is_said():
 def test_what_is_explained_is_what_a_card_enforces(link_mtu):
     """Also where a record holds less than the link carries: 16,384 bytes, of which the frame has 22."""
     wire = Wire(make_topology(mtu=link_mtu))
-    slow_path = wire.cards["h1"]._slow_path
+    card = wire.cards["h1"]
     cases = {case.encrypted: case for case in explain_mtu(link_mtu, 1500) if case.underlay_version == 4}
     for encrypted, case in cases.items():
-        assert case.inner_mtu == slow_path.inner_mtu("h2", encrypted=encrypted)
+        assert case.inner_mtu == card.inner_mtu("h2", encrypted=encrypted)
     assert cases[True].inner_mtu <= 16_362
 
 

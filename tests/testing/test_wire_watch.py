@@ -13,7 +13,7 @@ from dtls_emu.lab import shipped_labs
 from dtls_emu.nic import egress
 from dtls_emu.nic.card import Engine
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.nic.egress import VXLAN_PORT, Egress
+from dtls_emu.nic.offload import datapath, paths
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.simulation.simulation import simulate
 from dtls_emu.testing.pair import Pair
@@ -23,9 +23,10 @@ from dtls_emu.tunnel import handshake
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES, SessionKeys
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying
+from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 A, B, C = "10.0.0.4", "10.0.0.6", "10.0.0.7"
@@ -137,11 +138,8 @@ def test_it_notices_an_encrypted_flow_in_clear(watch, monkeypatch):
     wire = Wire(make_topology())
     wire.send("a", udp())
     watch.check()
-    monkeypatch.setattr(
-        Egress,
-        "_send_encrypted",
-        lambda self, flow, burst, effects, _now: self._send_clear(flow, flow.decision, burst, effects),
-    )
+    monkeypatch.setattr(datapath, "path_to", lambda peer, **_: paths.path_to(peer, sealed=False))
+    wire.cards["h1"].revalidate()
     wire.send("a", udp())
     assert wire.delivered == {"b": [udp(), udp()]}
     assert found(watch) == {f"a to {B}, an encrypted flow"}
@@ -168,10 +166,9 @@ def _install_clear(wire, monkeypatch):
     card = wire.cards["h1"]
     real = card._slow_path.decide_egress
 
-    def decide(vm, key, generation, now):
-        flow = real(vm, key, generation, now)
-        flow.decision = replace(flow.decision, verdict="clear", reason=None)
-        return flow
+    def decide(vm, key, now):
+        flow = real(vm, key, now)
+        return replace(flow, decision=replace(flow.decision, verdict=Verdict.CLEAR, reason=None))
 
     monkeypatch.setattr(card._slow_path, "decide_egress", decide)
 

@@ -18,7 +18,7 @@ from dtls_emu.testing.present import present
 from dtls_emu.tunnel.association import Association
 from dtls_emu.tunnel.record_kernels import UNFIT, open_burst, seal_burst
 from dtls_emu.tunnel.settings import CONTROL_RECORDS, TunnelSettings
-from dtls_emu.wire.burst import MAX_ROWS, Burst
+from dtls_emu.wire.burst import MAX_ROWS, Burst, Shape
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.protocol import MAX_PLAINTEXT
 
@@ -111,7 +111,7 @@ def test_control_records_end_where_the_proof_of_distinct_nonces_ends(make_ends, 
 
 
 def state(association):
-    return association.words.tolist(), association.window.state.tolist()
+    return association.records.tolist(), association.window.state.tolist()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -188,8 +188,7 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
     print(f"seed {seed}")
     rng = Random(seed)
     client, server = make_ends(backend)
-    seal, seal_state = present(native_end(client.sealer))[:2]
-    open_, open_state = present(native_end(server.opener))[:2]
+    sealer, opener = present(native_end(client.sealer)), present(native_end(server.opener))
     done = [0, 0]
     for _ in range(3000):
         memory = np.full(4096, 0xA5, np.uint8)
@@ -202,8 +201,8 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
         numbers = state(client), state(server)
         if rng.random() < 0.5:
             end = client.next_sequence + rng.choice((1 << 20, 1 << 20, 1, 0))
-            shape = (buffer, offset, stride, size, count, last)
-            if seal_burst(client.words, end, seal, seal_state, *shape, 1):
+            shape = Shape(stride, offset, size, count, last)
+            if seal_burst(client.records, end, sealer, buffer, shape, 1):
                 done[0] += 1
             else:
                 assert (memory == 0xA5).all()
@@ -211,8 +210,8 @@ def test_whatever_shape_a_kernel_is_told_of_it_stays_inside_the_buffer(make_ends
         else:
             status = np.zeros(rng.choice((0, 1, 64)), np.uint8)
             window = server.window.state
-            arrived = (buffer, stride, size, count, last)
-            if open_burst(server.words, window, open_, open_state, *arrived, 1, status, False) != UNFIT:
+            shape = Shape(stride, 0, size, count, last)
+            if open_burst(server.records, window, opener, buffer, shape, 1, status, False) != UNFIT:
                 done[1] += 1
             assert (memory == 0xA5).all()  # there is no record in it
             assert (state(client), state(server)) == numbers

@@ -16,7 +16,7 @@ from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
 from dtls_emu.wire.ecn_kernels import mark_rows
 from dtls_emu.wire.headers import super_packet_layout
-from dtls_emu.wire.inspect import KEY_WORDS, PacketClass, inspect_frames, inspect_packets
+from dtls_emu.wire.inspect import Inspection, PacketClass, inspect_frames, inspect_packets
 from dtls_emu.wire.memory import copy_bytes, kernel, load_u32_be
 from dtls_emu.wire.merge import GROUP_WORDS, merge, merge_rows
 from dtls_emu.wire.overhead import ENCAPSULATION
@@ -143,15 +143,13 @@ def inspection(rng):
     for rows, received in ((packets, False), ([damage(rng, header) + packet for packet in packets], True)):
         burst = burst_of(rng, rows)
         count = burst.count
-        keys = np.zeros((count, KEY_WORDS), np.uint64)
-        classes, runs = np.zeros(count, np.uint8), np.zeros(count + 1, np.int64)
-        services = np.zeros(count, np.uint8)
-        shape = burst.buffer, burst.stride, burst.offset, burst.size, count, burst.last
+        seen = Inspection.of(count)
+        classes, runs = seen.classes, seen.runs
         if received:
             status = np.array([rng.choice([0, 0, 0, 1]) for _ in range(count)], np.uint8)
-            found = inspect_frames(*shape, status, keys, classes, runs, services)
+            found = inspect_frames(burst.buffer, burst.shape, status, seen)
         else:
-            found = inspect_packets(*shape, 7, keys, classes, runs, services)
+            found = inspect_packets(burst.buffer, burst.shape, 7, seen)
         edges = runs[: found + 1].tolist()
         if edges != sorted(set(edges)) or edges[0] != 0 or edges[-1] != count:
             raise AssertionError(f"runs {edges} of {count} rows")
@@ -183,13 +181,10 @@ def records(rng):
 
 def encapsulation(rng):
     burst = burst_of(rng, [rng.randbytes(rng.randrange(1, 100)) for _ in range(rng.randrange(1, 9))])
-    first = rng.randrange(burst.count)
-    count = burst.count - first
     size = 22 + burst.size
     stride = 21 + size + 16
-    destination = np.zeros((count - 1) * stride + 21 + 22 + burst.last, np.uint8)
-    shape = burst.buffer, burst.stride, burst.offset, burst.size, count, burst.last
-    encapsulate_rows(*shape, first, destination, stride, 21, np.zeros(22, np.uint8))
+    destination = np.zeros((burst.count - 1) * stride + 21 + 22 + burst.last, np.uint8)
+    encapsulate_rows(burst.buffer, burst.shape, destination, stride, 21, np.zeros(22, np.uint8))
 
 
 def segmentation(rng):

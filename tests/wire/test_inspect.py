@@ -23,12 +23,13 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from dtls_emu.vocabulary import FragmentShape
-from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.burst import Burst, Shape
 from dtls_emu.wire.headers import TCP as TCP_NUMBER
 from dtls_emu.wire.headers import UDP as UDP_NUMBER
 from dtls_emu.wire.inspect import (
     KEY_WORDS,
     FlowKey,
+    Inspection,
     PacketClass,
     inspect_frames,
     inspect_packets,
@@ -58,16 +59,9 @@ def inspect(burst, vni=7):
     runs = np.full(burst.count + 1, -1, np.int64)
     found = inspect_packets(
         burst.buffer,
-        burst.stride,
-        burst.offset,
-        burst.size,
-        burst.count,
-        burst.last,
+        burst.shape,
         vni,
-        keys,
-        classes,
-        runs,
-        np.full(burst.count, 0xEE, np.uint8),
+        Inspection(keys, classes, np.full(burst.count, 0xEE, np.uint8), runs),
     )
     return classes.tolist(), keys, runs[: found + 1].tolist()
 
@@ -391,16 +385,9 @@ def inspect_received(rows, status):
     runs = np.full(burst.count + 1, -1, np.int64)
     found = inspect_frames(
         burst.buffer,
-        burst.stride,
-        burst.offset,
-        burst.size,
-        burst.count,
-        burst.last,
+        burst.shape,
         np.array(status, np.uint8),
-        keys,
-        classes,
-        runs,
-        np.full(burst.count, 0xEE, np.uint8),
+        Inspection(keys, classes, np.full(burst.count, 0xEE, np.uint8), runs),
     )
     return classes.tolist(), [tuple(words) for words in keys.tolist()], runs[: found + 1].tolist()
 
@@ -459,5 +446,5 @@ def test_an_empty_burst_has_no_runs():
     runs = np.full(1, -1, np.int64)
     nothing = np.zeros(0, np.uint8)
     keys = np.zeros((0, KEY_WORDS), np.uint64)
-    assert inspect_packets(nothing, 0, 0, 0, 0, 0, 7, keys, nothing, runs, nothing) == 0
+    assert inspect_packets(nothing, Shape(0, 0, 0, 0, 0), 7, Inspection(keys, nothing, nothing, runs)) == 0
     assert runs[0] == 0

@@ -38,7 +38,7 @@ def test_a_changed_source_means_another_folder(monkeypatch, tmp_path):
         "crypto/framing.py",
         "nic/flow_table.py",
         "tunnel/liveness.py",
-        "host/device/tun.py",
+        "host/device/tun_io.py",
         "overhead.py",
     ):
         (package / changed).write_text((package / changed).read_text() + "\n")
@@ -193,7 +193,7 @@ def test_a_cache_that_can_only_be_read_is_read_when_it_has_the_kernels(monkeypat
     )
     assert choose_cache().folder is None
     (folder / "host").mkdir()
-    (folder / "host" / f"fast_loop_kernels.run_loop-1.py3-0{KERNEL_SUFFIX}").touch()
+    (folder / "host" / f"turn.run_loop-1.py3-0{KERNEL_SUFFIX}").touch()
     assert (choose_cache().folder, choose_cache().is_writable) == (folder, False)
 
 

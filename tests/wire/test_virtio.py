@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from dtls_emu.testing.present import present
 from dtls_emu.wire.checksum import fold, pseudo_header_sum
+from dtls_emu.wire.headers import transport_layout
 from dtls_emu.wire.packet import tcp_packet, udp_packet
-from dtls_emu.wire.virtio import VNET_FIELDS, complete_checksum, super_packet_header
+from dtls_emu.wire.virtio import VNET_FIELDS, complete_checksum, fill_super_packet_header
 
 
 ENDS = {4: ("10.0.0.4", "10.0.0.5"), 6: ("fd00::4", "fd00::5")}
@@ -51,6 +52,17 @@ def test_a_field_outside_of_the_packet_is_refused_and_nothing_written(length, st
     assert set(changed.tolist()) <= ({20 + start + offset, 21 + start + offset} if fits else set())
 
 
+def super_packet_header(packet, gso_size):
+    """The header of a super-packet; None when it cannot be one."""
+    memory = np.frombuffer(packet, np.uint8)
+    layout = transport_layout(memory, 0, len(packet))
+    if layout < 0:
+        return None
+    header = np.zeros(VNET_FIELDS.size, np.uint8)
+    fill_super_packet_header(memory, 0, layout, gso_size, header, 0)
+    return header.tobytes()
+
+
 @pytest.mark.parametrize(
     ("packet", "expected"),
     [
@@ -63,14 +75,14 @@ def test_a_field_outside_of_the_packet_is_refused_and_nothing_written(length, st
 )
 def test_the_header_of_a_super_packet(packet, expected):
     """Flags, kind, where the payload begins, its size a packet, where the checksum is taken and where it goes."""
-    header = super_packet_header(np.frombuffer(packet, np.uint8), 0, len(packet), 33)
+    header = super_packet_header(packet, 33)
     assert VNET_FIELDS.unpack(present(header)) == expected
 
 
 @given(st.binary(max_size=120))
 def test_what_is_no_packet_has_no_header(data):
     """Or it is one, and then every place that the header names lies within it."""
-    header = super_packet_header(np.frombuffer(data, np.uint8), 0, len(data), 10)
+    header = super_packet_header(data, 10)
     if header is not None:
         _, _, payload, _, start, field = VNET_FIELDS.unpack(header)
         assert start + field + 2 <= payload <= len(data)

@@ -13,7 +13,7 @@ ready      --                                  ``{"ready": bool, "reason": str}`
 status     --                                  everything that ``dtls-emu status`` prints
 set        ``path``, ``value``                 the lab is changed: ``{}``; see :mod:`dtls_emu.assembly.lab_document`
 change     ``target``, ``values``              ``{"changes": [{"path", "value"}]}``: the lab is changed, all or nothing;
-                                               see :mod:`dtls_emu.host.control.targets`
+                                               see :mod:`dtls_emu.assembly.targets`
 rekey      ``peer``, or all                    ``{"peers": [...]}``: with whom fresh keys are being made
 close      --                                  ``{}``; the host says goodbye to its peers and ends
 keys-      --                                  ``{"requests": [{"peer", "port"}]}``: sessions that want a broker's
@@ -31,10 +31,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import select
-import socket
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -50,10 +47,11 @@ from pydantic import (
 )
 
 from dtls_emu.errors import DtlsEmuError, LabFileError
-from dtls_emu.host.control.client import is_served
+from dtls_emu.host.control.listening import ControlSocketError, identity, listen
 
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -164,10 +162,6 @@ Request = Ping | Ready | Status | SetValue | ChangeTarget | Rekey | Close | Keys
 _REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 
 
-class ControlSocketError(DtlsEmuError):
-    """The control socket cannot be had. Says why."""
-
-
 @dataclass(slots=True, eq=False)
 class _Client:
     connection: socket.socket
@@ -193,8 +187,8 @@ class ControlServer:
         self.path = path
         self._answer = answer
         self._clients: dict[int, _Client] = {}
-        self._listener = _listen(path)
-        self._identity = _identity(path)
+        self._listener = listen(path, MAX_CLIENTS)
+        self._identity = identity(path)
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
 
@@ -223,7 +217,7 @@ class ControlServer:
         self._epoll.close()
         self._listener.close()
         with contextlib.suppress(OSError):
-            if _identity(self.path) == self._identity:
+            if identity(self.path) == self._identity:
                 self.path.unlink()
 
     def _accept(self, now: float) -> None:
@@ -304,39 +298,3 @@ def _refusal(message: str, problems: Sequence[str] = ()) -> dict[str, Any]:
 
 def _encode(answer: dict[str, Any]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _remove_stale(path)
-        # The mode is the umask's business at the moment of bind, so that nobody can come in between.
-        umask = os.umask(stat.S_IXUSR | stat.S_IRWXG | stat.S_IRWXO)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(umask)
-        listener.listen(MAX_CLIENTS)
-    except OSError as error:
-        listener.close()
-        raise ControlSocketError(f"control socket {path}: {error.strerror or error}") from error
-    except ControlSocketError:
-        listener.close()
-        raise
-    return listener
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Which file it is. Numbers of inodes are used again, so the moment belongs to it."""
-    state = path.stat()
-    return state.st_ino, state.st_ctime_ns
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket of a host that was killed."""
-    if not path.is_socket():
-        return
-    if is_served(path):
-        raise ControlSocketError(f"control socket {path}: a host answers there already")
-    path.unlink()

@@ -1,14 +1,8 @@
-"""A TUN device as the edge of a card: bursts out of it, bursts into it.
+"""A TUN device as the edge of a card: opened with what the kernel offers, bursts out of it, bursts into it.
 
-From the guest, by :meth:`TunDevice.receive`:
-
-1. Read one packet, behind its virtio header, into the next row of a memory that is made once.
-2. A super-packet goes to the card at once. Its checksum is the card's business: segmentation writes it.
-3. The begun checksum of an ordinary packet is finished: on the wire it must be right.
-4. Packets of one size that are there already become the rows of one burst, as long as no read has to wait.
-
-To the guest, by :meth:`TunDevice.write`: one write a packet, or one a super-packet with a header that says how
-it is to be cut. What the device does not take is a counted drop and never an exception.
+Reads and writes are kernels (:mod:`dtls_emu.host.device.tun_io`); this calls them for whole bursts, as a host's
+compiled loop does for single packets, on the same memory. What the device does not take is a counted drop and never
+an exception.
 
 What a kernel refuses (the header, checksums, TSO, USO) is done without; :attr:`TunDevice.offloads` says why.
 
@@ -27,10 +21,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.fabric.failures import drops_by_reason, errors_by_name
 from dtls_emu.fabric.offload import Offload
+from dtls_emu.fabric.syscalls import LIBC
+from dtls_emu.host.device.tun_io import (
+    BURST,
+    HEADROOM,
+    READ_BYTES,
+    ROW_STRIDE,
+    DeviceMemory,
+    read_burst,
+    write_rows,
+    write_super_packet,
+)
 from dtls_emu.machine.linux import (
     IFF_NO_PI,
     IFF_TUN,
@@ -48,32 +52,23 @@ from dtls_emu.machine.linux import (
     TUNSETVNETHDRSZ,
 )
 from dtls_emu.machine.netns import entered
-from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.headers import MAX_PACKET, super_packet_layout
-from dtls_emu.wire.overhead import IPV6_HEADER
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.headers import transport_layout
+from dtls_emu.wire.overhead import UDP_HEADER
 from dtls_emu.wire.segment import segment
-from dtls_emu.wire.virtio import (
-    GSO_NONE,
-    GSO_UDP_L4,
-    NEEDS_CHECKSUM,
-    NO_OFFLOAD,
-    VNET_FIELDS,
-    complete_checksum,
-    super_packet_header,
-)
+from dtls_emu.wire.virtio import VNET_FIELDS
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["HEADROOM", "DeviceDrop", "TunDevice", "TunError", "TunStatistics", "open_tun"]
+    from dtls_emu.fabric.syscalls import SystemCalls
 
-READ_BYTES: Final = 1 << 19
-"""Of one turn: eight super-packets, about half a millisecond of a card's work, before others have theirs."""
 
-READ_COST: Final = 4096
-"""What a read counts at least, in bytes: a turn of small packets is 128 of them."""
+__all__ = ["DeviceDrop", "TunDevice", "TunError", "TunStatistics", "open_tun"]
 
 # In the order in which they are tried: each needs those above.
 _OFFLOADS: Final = {
@@ -83,12 +78,6 @@ _OFFLOADS: Final = {
     "tun_uso": TUN_F_USO4 | TUN_F_USO6,
 }
 _VNET_HEADER: Final = "tun_vnet_header"
-
-HEADROOM: Final = 64
-"""What lies in front of the packet in a row of the read memory; a virtio header is the last of it."""
-
-# A few lines of the cache more than a whole number of pages, so that the heads of rows do not fight for one place.
-_STRIDE: Final = 65_536 + 256
 
 _FULL: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _DOWN: Final = frozenset({errno.EIO, errno.ENETDOWN, errno.EBADFD, errno.ENODEV})
@@ -108,7 +97,7 @@ class DeviceDrop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TunStatistics:
-    """The books at one moment, in packets; a super-packet counts as the packets it stands for.
+    """The counters at one moment, in packets; a super-packet counts as the packets it stands for.
 
     Fields:
         received, received_bytes: from the guest.
@@ -218,30 +207,29 @@ class TunDevice:
 
     Fields:
         name: of the interface.
-        gone: why nothing comes from it any more (the interface was deleted); "" while it is there.
+        memory: that compiled code works on, too; see :mod:`dtls_emu.host.device.tun_io`.
 
     Args:
         descriptor: of the open device, non-blocking; it is closed by :meth:`close`.
         name: of the interface.
         offloads: what is in use, by name, and why not.
+        calls: system calls that carry packets.
     """
 
-    def __init__(self, descriptor: int, name: str, offloads: Mapping[str, Offload]) -> None:
+    def __init__(
+        self, descriptor: int, name: str, offloads: Mapping[str, Offload], *, calls: SystemCalls = LIBC
+    ) -> None:
         self.name = name
-        self.gone = ""
         self._descriptor = descriptor
         self._offloads = offloads
         self._has_header = offloads[_VNET_HEADER]["state"] == "on"
         self._cuts_udp = offloads["tun_uso"]["state"] == "on"
-        self._memory = np.empty(MAX_ROWS * _STRIDE, np.uint8)
-        begin = HEADROOM - (VNET_FIELDS.size if self._has_header else 0)
-        end = HEADROOM + IPV6_HEADER + MAX_PACKET
-        view = self._memory.data
-        self._rows = [[view[row * _STRIDE + begin : row * _STRIDE + end]] for row in range(MAX_ROWS)]
-        self._received = self._received_bytes = self._reads = 0
-        self._offered = self._written = self._writes = 0
-        self._dropped: Counter[DeviceDrop] = Counter()
-        self._errors: Counter[str] = Counter()
+        self.memory = DeviceMemory(
+            descriptor, has_header=self._has_header, cuts_udp=self._cuts_udp, calls=calls
+        )
+        self._state = self.memory.state
+        self._found = self.memory.state["burst"]
+        self._refused = 0  # packets that cannot be described to the device
 
     def fileno(self) -> int:
         """File number, readable when the guest has sent something."""
@@ -259,30 +247,30 @@ class TunDevice:
         return self._has_header
 
     @property
-    def cuts_udp(self) -> bool:
-        """Whether it takes super-packets of UDP."""
-        return self._cuts_udp
-
-    @property
-    def memory_address(self) -> int:
-        """Of the first row, which :meth:`take` takes from: for a reader in compiled code."""
-        return int(self._memory.ctypes.data)
+    def gone(self) -> str:
+        """Why nothing comes from it any more (the interface was deleted); "" while it is there."""
+        error = int(self._state["error"][0])
+        return os.strerror(error) if error else ""
 
     def offloads(self) -> dict[str, Offload]:
         """What is in use, by name, and why not."""
         return {name: offload.copy() for name, offload in self._offloads.items()}
 
     def statistics(self) -> TunStatistics:
-        """The books."""
+        """The counters."""
+        state = self._state[0]
+        dropped = Counter(drops_by_reason(state["failures"], _reason))
+        if self._refused:
+            dropped[DeviceDrop.REFUSED] += self._refused
         return TunStatistics(
-            received=self._received,
-            received_bytes=self._received_bytes,
-            reads=self._reads,
-            offered=self._offered,
-            written=self._written,
-            writes=self._writes,
-            dropped=dict(self._dropped),
-            errors=dict(self._errors),
+            received=int(state["received"]),
+            received_bytes=int(state["received_bytes"]),
+            reads=int(state["reads"]),
+            offered=int(state["offered"]),
+            written=int(state["written"]),
+            writes=int(state["writes"]),
+            dropped=dict(dropped),
+            errors=errors_by_name((state["failures"],)),
         )
 
     # ---------------------------------------------------------------------------------- from the guest
@@ -294,149 +282,58 @@ class TunDevice:
             deliver: called for each burst, in order; it is valid only during the call.
             limit: most bytes of one turn; what remains is there at the next.
         """
-        readv, unpack = os.readv, VNET_FIELDS.unpack_from
-        header_size = VNET_FIELDS.size if self._has_header else 0
-        start = row = size = 0  # rows from `start` up to `row` wait, each of `size` bytes
-        while limit > 0:
-            into = self._rows[row]
-            try:
-                length = readv(self._descriptor, into) - header_size
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self._errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
-                self.gone = error.strerror or "unknown"
-                break
-            limit -= max(READ_COST, length)
-            self._reads += 1
-            if length <= 0:
-                continue
-            self._received_bytes += length
-            if header_size:
-                flags, kind, _, gso_size, csum_start, csum_offset = unpack(into[0])
-                if kind != GSO_NONE and gso_size:
-                    if row > start:
-                        deliver(self._burst(start, row, size, size))
-                    burst = self._super_packet(row, length, gso_size, flags, csum_start, csum_offset)
-                    self._received += burst.packets
-                    deliver(burst)
-                    start = row = 0
-                    continue
-                if flags & NEEDS_CHECKSUM:
-                    complete_checksum(self._memory, row * _STRIDE + HEADROOM, length, csum_start, csum_offset)
-            self._received += 1
-            if row > start and length > size:
-                deliver(self._burst(start, row, size, size))
-                start = row
-            if row == start:
-                size = length
-            row += 1
-            if length < size or row == MAX_ROWS:
-                deliver(self._burst(start, row, size, length))
-                start = row = 0
-        if row > start:
-            deliver(self._burst(start, row, size, size))
+        state, found = self._state, self._found
+        while read_burst(state, limit) == BURST:
+            limit = 0
+            deliver(self._burst(found))
 
-    def take(self, length: int, deliver: Callable[[Burst], object]) -> None:
-        """Hand over what compiled code has read into the first row: `length` bytes, virtio header and packet."""
-        self._reads += 1
-        length -= VNET_FIELDS.size
-        self._received_bytes += length
-        flags, kind, _, gso_size, csum_start, csum_offset = VNET_FIELDS.unpack_from(self._rows[0][0])
-        if kind != GSO_NONE and gso_size:
-            burst = self._super_packet(0, length, gso_size, flags, csum_start, csum_offset)
-        else:
-            if flags & NEEDS_CHECKSUM:
-                complete_checksum(self._memory, HEADROOM, length, csum_start, csum_offset)
-            burst = self._burst(0, 1, length, length)
-        self._received += burst.packets
-        deliver(burst)
+    def take(self, deliver: Callable[[Burst], object]) -> None:
+        """Hand over the packet that compiled code has read last."""
+        deliver(self._burst(self._state["packet"]))
 
-    def settle(
-        self, reads: int, received: int, received_bytes: int, offered: int, written: int, writes: int
-    ) -> None:
-        """Enter in the books what compiled code has read and written, as :class:`TunStatistics` counts it."""
-        self._reads += reads
-        self._received += received
-        self._received_bytes += received_bytes
-        self._offered += offered
-        self._written += written
-        self._writes += writes
-
-    def refuse(self, error: int, packets: int, calls: int) -> None:
-        """Likewise, so many writes that failed with an error, and the packets that they were to write."""
-        self._errors[errno.errorcode.get(error, "unknown")] += calls
-        self._drop(_reason(error), packets)
-
-    def _burst(self, start: int, stop: int, size: int, last: int) -> Burst:
+    def _burst(self, found: NDArray[np.void]) -> Burst:
+        row, count, size, last, gso_size, layout, packets = found.item()
         return Burst(
-            self._memory[start * _STRIDE : stop * _STRIDE],
-            stride=_STRIDE,
+            self.memory.rows[row * ROW_STRIDE : (row + count) * ROW_STRIDE],
+            stride=ROW_STRIDE,
             offset=HEADROOM,
             size=size,
-            count=stop - start,
+            count=count,
             last=last,
-        )
-
-    def _super_packet(
-        self, row: int, length: int, gso_size: int, flags: int, csum_start: int, csum_offset: int
-    ) -> Burst:
-        memory = self._memory[row * _STRIDE : (row + 1) * _STRIDE]
-        has_sum = bool(flags & NEEDS_CHECKSUM)
-        layout = super_packet_layout(memory, HEADROOM, length, has_sum, csum_start, csum_offset)
-        # What cannot be cut is one packet, which the card drops as malformed.
-        packets = -(-(length - (layout & 0xFFFF)) // gso_size) if layout >= 0 else 1
-        return Burst.super_packet(
-            memory, offset=HEADROOM, length=length, gso_size=gso_size, packets=packets, layout=layout
+            gso_size=gso_size,
+            layout=layout,
+            packets=packets,
         )
 
     # ------------------------------------------------------------------------------------ to the guest
 
     def write(self, burst: Burst) -> None:
         """Write the packets of a burst. Never blocks, never raises for what the device does."""
-        self._offered += burst.packets
-        view = burst.buffer.data
-        start, size = burst.offset, burst.size
         if burst.gso_size:
-            self._write_super_packet(burst, view[start : start + size])
-            return
-        for _ in range(burst.count - 1):
-            self._write(NO_OFFLOAD, view[start : start + size], 1)
-            start += burst.stride
-        self._write(NO_OFFLOAD, view[start : start + burst.last], 1)
+            self._write_super_packet(burst)
+        else:
+            buffer, stride, size = burst.buffer, burst.stride, burst.size
+            write_rows(self._state, buffer, burst.offset, stride, size, burst.count, burst.last)
 
-    def _write_super_packet(self, burst: Burst, packet: memoryview) -> None:
+    def _write_super_packet(self, burst: Burst) -> None:
+        buffer, at, length = burst.buffer, burst.offset, burst.size
         if self._has_header:
-            header = super_packet_header(burst.buffer, burst.offset, burst.size, burst.gso_size, burst.layout)
-            if header is None:
-                self._drop(DeviceDrop.REFUSED, burst.packets)
+            layout = burst.layout or transport_layout(buffer, at, length)
+            if layout < 0:
+                self._refuse(burst.packets)
                 return
-            if self._cuts_udp or header[1] != GSO_UDP_L4:
-                self._write(header, packet, burst.packets)
+            if self._cuts_udp or (layout & 0xFFFF) - (layout >> 16 & 0xFFFF) != UDP_HEADER:
+                write_super_packet(self._state, buffer, at, length, burst.gso_size, layout, burst.packets)
                 return
         # The device cannot cut it, so it is cut here; each packet comes out complete.
         parts = segment(burst.row(0), burst.gso_size, layout=burst.layout)
         for part in parts:
-            for row in part.rows():
-                self._write(NO_OFFLOAD, row.data, 1)
-        self._drop(DeviceDrop.REFUSED, burst.packets - sum(part.count for part in parts))
+            self.write(part)
+        self._refuse(burst.packets - sum(part.count for part in parts))
 
-    def _write(self, header: bytes, packet: memoryview, packets: int) -> None:
-        try:
-            if self._has_header:
-                os.writev(self._descriptor, (header, packet))
-            else:
-                os.write(self._descriptor, packet)
-        except OSError as error:
-            self._errors[errno.errorcode.get(error.errno or 0, "unknown")] += 1
-            self._drop(_reason(error.errno or 0), packets)
-        else:
-            self._written += packets
-            self._writes += 1
-
-    def _drop(self, reason: DeviceDrop, packets: int) -> None:
-        if packets:
-            self._dropped[reason] += packets
+    def _refuse(self, packets: int) -> None:
+        self._state["offered"] += packets
+        self._refused += packets
 
 
 def _reason(error: int) -> DeviceDrop:

@@ -5,11 +5,12 @@ One turn:
 1. Wait until a device, a socket or the control socket is readable, or a timer is due. Idle is asleep.
 2. Each that is readable has its turn, a bounded amount of work; what remains is readable again at the next.
 3. The card's effects are carried out in order: written to a device, or sent, at the latest as the turn of the one
-   who brought them ends (:mod:`dtls_emu.host.loop.outbox`).
+   who brought them ends (:mod:`dtls_emu.host.loop.edge`).
 4. Timers: handshakes, the delays of impaired links, silent control clients.
 
-Where it can be, the first three are compiled code (:mod:`dtls_emu.host.loop.compiled`), which carries the packets of
-offloaded flows and comes back here with everything else.
+Where it can be, the first three are one kernel (:mod:`dtls_emu.host.loop.compiled`), which carries the packets of
+offloaded flows and comes back here with everything else. Where it cannot, they are here, bursts at a time. Reads,
+writes, receives and sends are the same kernels both ways.
 
 Nothing is kept back to fill a burst, so a lone packet waits for nobody. Nothing that guests, peers or devices do
 raises here.
@@ -26,13 +27,10 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dtls_emu.fabric.offload import FabricUnavailableError
-from dtls_emu.host.loop import kernels
+from dtls_emu.host.loop import state
 from dtls_emu.host.loop.compiled import FastLoop, why_not
-from dtls_emu.host.loop.impairments import ImpairedLinks
-from dtls_emu.host.loop.outbox import Outbox
+from dtls_emu.host.loop.edge import Edge
 from dtls_emu.host.loop.path_mtus import PathMtus
-from dtls_emu.nic.effects import ClosePort, Deliver, LeaveFabric, RequestKeys, Transmit
 
 
 if TYPE_CHECKING:
@@ -40,14 +38,15 @@ if TYPE_CHECKING:
 
     from dtls_emu.fabric.udp import UdpFabric
     from dtls_emu.host.device.tun import TunDevice
+    from dtls_emu.host.loop.edge import PortOpener
+    from dtls_emu.host.loop.impairments import ImpairedLinks
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
-    from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.nic.effects import Effect, RequestKeys, UnderlayAddress
     from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.wire.burst import Burst
 
     Handler = Callable[[float], object]
-    PortOpener = Callable[[int], object]
 
 
 __all__ = ["Agent", "Service"]
@@ -81,10 +80,8 @@ class Agent:
         card: of the host.
         fabric: its sockets.
         devices: TUN device of each VM, by name.
-        links: what the lab says of the links away from it.
-        paths: what the real ones carry.
-        left: packets for the internet. There is no gateway behind real guests: they go no further.
-        late: datagrams that an impaired link kept until their port was closed.
+        edge: carries out what the card asks for.
+        paths: what the real links carry.
         interpreted: why packets of known flows are not carried by compiled code; "" when they are.
         alarm: file number that wakes the loop up when something is written to it, as a signal's number is.
     """
@@ -116,22 +113,14 @@ class Agent:
         self.card = card
         self.fabric = fabric
         self.devices = devices
-        self.links = ImpairedLinks(topology, card.host, self._send_late, clock())
-        self.left = 0
-        self.late = 0
-        self._impaired = self.links.peers
-        self._outbox = Outbox(fabric.transmit)
-        self._open_port = open_port or fabric.open_port
-        self._ports: set[int] = set()
+        self.edge = Edge(card, fabric, devices, topology, open_port=open_port, now=clock())
         for port in ports:
-            self._open_port(port)
-            self._ports.add(port)
+            self.edge.open(port)
         self._clock = clock
         self.paths = PathMtus(card, fabric, topology)
         self.paths.look(clock())
         self._timers_at = 0.0
         self._stopping = False
-        self._key_requests: dict[str, RequestKeys] = {}  # the newest of each peer: nobody may ever ask
         self._services: list[Service] = []
         self._handlers: dict[int, Handler] = {}
         self._epoll = select.epoll()
@@ -147,7 +136,12 @@ class Agent:
         self.interpreted = why_not(card, fabric, devices, topology) if compiled else "switched off"
         if not self.interpreted:
             self._fast_loop = FastLoop(card, fabric, devices, topology, self._epoll.fileno())
-            self._fast_loop.impair(self._impaired)
+            self._fast_loop.impair(self.links.peers)
+
+    @property
+    def links(self) -> ImpairedLinks:
+        """What the lab says of the links away from the host."""
+        return self.edge.links
 
     def attach(self, service: Service) -> None:
         """Let something else live on the loop."""
@@ -191,9 +185,8 @@ class Agent:
     def close(self) -> None:
         """Say goodbye to every peer, overwrite all keys, let go of the loop's own files."""
         now = self._clock()
-        self._impaired = frozenset()  # a goodbye that had to wait would never be said
-        self._carry_out(self.card.close(now), now)
-        self._outbox.flush()
+        self.edge.ignore_impairments()
+        self._do(self.card.close(now), now)
         self.card.abort()
         self._epoll.close()
         os.close(self._bell)
@@ -206,11 +199,10 @@ class Agent:
             LocalProtocolError: it has others.
         """
         self.card.update(topology)
-        self.links.reconfigure(topology)
+        self.edge.reconfigure(topology)
         self.paths.reconfigure(topology, self._clock())
-        self._impaired = self.links.peers
         if self._fast_loop is not None:
-            self._fast_loop.impair(self._impaired)
+            self._fast_loop.impair(self.links.peers)
 
     def look_at_paths(self) -> None:
         """Ask the kernel what the paths to all other hosts carry; the card keeps to it."""
@@ -219,12 +211,11 @@ class Agent:
     def rekey(self, peer: str) -> None:
         """Begin a fresh association with a peer host, beside the live one."""
         now = self._clock()
-        self._carry_out(self.card.rekey(peer, now), now)
-        self._outbox.flush()
+        self._do(self.card.rekey(peer, now), now)
 
     def take_key_requests(self) -> list[RequestKeys]:
         """Sessions that want a broker's keys; each is handed out once."""
-        requests, self._key_requests = self._key_requests, {}
+        requests, self.edge.key_requests = self.edge.key_requests, {}
         return list(requests.values())
 
     def install(self, peer: str, keys: SessionKeys) -> None:
@@ -234,14 +225,13 @@ class Agent:
             LocalProtocolError: the lab has no broker, or the keys are of no use.
         """
         now = self._clock()
-        self._carry_out(self.card.install(peer, keys, now), now)
-        self._outbox.flush()
+        self._do(self.card.install(peer, keys, now), now)
 
     @property
     def trouble(self) -> str:
         """Why packets do not get through: a socket or a device is missing. "" when nothing is."""
         gone = [f"{device.name} of {vm}: {device.gone}" for vm, device in self.devices.items() if device.gone]
-        return "; ".join([*gone, *([] if self._ports else ["no UDP port is open"])])
+        return "; ".join([*gone, *([] if self.edge.ports else ["no UDP port is open"])])
 
     # -------------------------------------------------------------------------------------------- wait
 
@@ -288,41 +278,42 @@ class Agent:
             wait = (
                 False  # first the rest of this pass: a timer may close a port at which something has arrived
             )
-        loop.settle()
         if loop.take_attention():
             for fileno, _ in self._epoll.poll(0):
                 if fileno not in self._loops_files:
                     self._handlers[fileno](now)
-        if code in {kernels.TIMERS, kernels.NOTHING} or now >= until:
+        if code in {state.TIMERS, state.NOTHING} or now >= until:
             self._handle_timers(now)
         self._look_at_paths(now)
-        return code not in {kernels.TIMERS, kernels.NOTHING, kernels.INTERRUPTED}
+        return code not in {state.TIMERS, state.NOTHING, state.INTERRUPTED}
 
     def _handle_exception(self, loop: FastLoop, code: int, now: float) -> None:
         """Do what compiled code has left to us."""
-        if code == kernels.GUEST_PACKET:
-            loop.guest_packet(lambda vm, burst: self._carry_out(self.card.from_guest(vm, burst, now), now))
+        if code == state.GUEST_PACKET:
+            loop.guest_packet(
+                lambda vm, burst: self.edge.carry_out(self.card.from_guest(vm, burst, now), now)
+            )
             # More of its kind may be behind it, and here they are carried as bursts.
             self._handlers[loop.device().fileno()](now)
-        elif code == kernels.DATAGRAMS:
-            loop.datagrams(lambda burst, source, port: self._receive(burst, source, port, now))
-        elif code == kernels.OPENED:
+        elif code == state.DATAGRAMS:
+            loop.datagrams(self._receive, now)
+        elif code == state.OPENED:
             loop.opened(
-                lambda peer, burst, status, ok: self._carry_out(
+                lambda peer, burst, status, ok: self.edge.carry_out(
                     self.card.from_opened(peer, burst, status, ok, now), now
                 )
             )
-        elif code == kernels.BROKEN_DEVICE:
-            self._handlers[loop.device().fileno()](now)
+        elif code == state.BROKEN_DEVICE:
+            self._note_gone(loop.device())
         else:
             return
-        if code in {kernels.GUEST_PACKET, kernels.BROKEN_DEVICE} and loop.device().gone:
+        if code in {state.GUEST_PACKET, state.BROKEN_DEVICE} and loop.device().gone:
             loop.forget(loop.device())
-        self._outbox.flush()
+        self.fabric.flush()
 
     def _guest_handler(self, vm: str, device: TunDevice) -> Handler:
-        from_guest, carry_out = self.card.from_guest, self._carry_out
-        receive, flush = device.receive, self._outbox.flush
+        from_guest, carry_out = self.card.from_guest, self.edge.carry_out
+        receive, flush = device.receive, self.fabric.flush
         now = 0.0
 
         def deliver(burst: Burst) -> None:
@@ -334,63 +325,27 @@ class Agent:
             receive(deliver)
             flush()
             if device.gone:
-                logger.error("device %s of %s is gone: %s", device.name, vm, device.gone)
-                self._epoll.unregister(device.fileno())
+                self._note_gone(device)
 
         return handle
 
+    def _note_gone(self, device: TunDevice) -> None:
+        """Nothing comes from a device any more."""
+        (vm,) = [vm for vm, each in self.devices.items() if each is device]
+        logger.error("device %s of %s is gone: %s", device.name, vm, device.gone)
+        self._epoll.unregister(device.fileno())
+
     def _from_fabric(self, now: float) -> None:
         self.fabric.receive(self._receive, now)
-        self._outbox.flush()
+        self.fabric.flush()
 
     def _receive(self, burst: Burst, source: UnderlayAddress, local_port: int, now: float) -> None:
-        self._carry_out(self.card.from_fabric(burst, source, local_port, now), now)
+        self.edge.carry_out(self.card.from_fabric(burst, source, local_port, now), now)
 
-    # ---------------------------------------------------------------------------------------- effects
-
-    def _carry_out(self, effects: Iterable[Effect], now: float) -> None:
-        refused: set[int] | None = None  # ports that cannot be opened
-        for effect in effects:
-            if isinstance(effect, Transmit):
-                port = effect.source_port
-                if port not in self._ports and not self._open(port):
-                    refused = {port, *(refused or ())}
-                if self._impaired and effect.destination[0] in self._impaired:
-                    self.links.transmit(effect, now)
-                else:
-                    self._outbox.put(effect)
-            elif isinstance(effect, Deliver):
-                self.devices[effect.vm].write(effect.burst)
-            elif isinstance(effect, LeaveFabric):
-                self.left += effect.burst.packets
-            elif isinstance(effect, ClosePort):
-                self._outbox.flush()
-                self._ports.discard(effect.port)
-                self.fabric.close_port(effect.port)
-            elif isinstance(effect, RequestKeys):
-                if effect.port in self._ports or self._open(effect.port):
-                    self._key_requests[effect.peer] = effect
-                else:
-                    refused = {effect.port, *(refused or ())}
-        # The card uses the memory of its effects again.
-        for port in refused or ():
-            self._carry_out(self.card.port_unavailable(port, now), now)
-
-    def _open(self, port: int) -> bool:
-        """Open a port, if it can be. The fabric counts datagrams that would be sent from it otherwise."""
-        try:
-            self._open_port(port)
-        except FabricUnavailableError as error:
-            logger.info("%s; the next one is tried", error)
-            return False
-        self._ports.add(port)
-        return True
-
-    def _send_late(self, effect: Transmit) -> None:
-        if effect.source_port in self._ports:
-            self.fabric.transmit(effect)
-        else:
-            self.late += effect.burst.count
+    def _do(self, effects: Iterable[Effect], now: float) -> None:
+        """Carry out effects that no packet has led to."""
+        self.edge.carry_out(effects, now)
+        self.fabric.flush()
 
     def _look_at_paths(self, now: float) -> None:
         """A datagram was too large for its path: from the next packet on, guests are told what fits."""
@@ -401,8 +356,7 @@ class Agent:
 
     def _handle_timers(self, now: float) -> None:
         if self.card.next_timeout() <= now:
-            self._carry_out(self.card.handle_timeout(now), now)
-            self._outbox.flush()
+            self._do(self.card.handle_timeout(now), now)
         self.links.handle_timeout(now)
         if self.paths.next_timeout() <= now:
             self.paths.handle_timeout(now)

@@ -10,4 +10,4 @@ __all__ = ["loop_is_compiled"]
 
 def loop_is_compiled() -> bool:
     """Whether it is; compiling it takes longer than all other kernels together."""
-    return has_kernel("kernels.run_loop")
+    return has_kernel("turn.run_loop")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import select
+import socket
 from collections import deque
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
@@ -17,21 +18,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dtls_emu.assembly.cards import build_cards
-from dtls_emu.fabric.offload import FabricUnavailableError
+from dtls_emu.fabric.offload import FabricUnavailableError, Offload
 from dtls_emu.fabric.udp import UdpFabric
+from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.compiled import FastLoop
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
-from dtls_emu.nic.effects import Deliver, Transmit
+from dtls_emu.nic.effects import Driver, Transmit, carry_out
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
-from dtls_emu.wire.virtio import complete_checksum, super_packet_header
+from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS, complete_checksum
 
 
 if TYPE_CHECKING:
     from dtls_emu.nic.card import Card, Engine
-    from dtls_emu.nic.effects import Effect
+    from dtls_emu.nic.effects import Deliver, Effect
 
 
 __all__ = ["warm_up"]
@@ -45,9 +47,11 @@ _ROWS: Final = 8
 def warm_up(engine: Engine) -> bool:
     """Send packets and a super-packet from card to card, sealed and in clear. Whether they arrived.
 
-    Where the engine can be offloaded, the compiled loop is loaded, too.
+    Reads, writes, receives and sends are loaded, too, and where the engine can be offloaded, the compiled loop.
     """
     arrived = [_rehearse(engine, encrypted=encrypted) for encrypted in (True, False)]
+    _load_sockets()
+    _load_device()
     if engine.is_native:
         _load_loop(engine)
     if not all(arrived):
@@ -70,6 +74,33 @@ def _rehearse(engine: Engine, *, encrypted: bool) -> bool:
     for card in cards.values():
         card.abort()
     return stage.delivered == 1 + 2 + _ROWS + 1
+
+
+def _load_sockets() -> None:
+    """Send datagrams to ourselves, and receive them."""
+    address = "127.0.0.1"
+    with suppress(FabricUnavailableError), UdpFabric(address) as fabric:
+        port = fabric.open_port(0)
+        handshake = np.frombuffer(
+            b"rehearsal", np.uint8
+        )  # may not be written to, which is another type to a kernel
+        for datagram in (handshake, handshake.copy()):
+            fabric.transmit(Transmit(Burst.from_datagrams(datagram), port, (address, port)))
+        fabric.receive(lambda *_: None, 0.0)
+
+
+def _load_device() -> None:
+    """Read and write a packet and a super-packet; a pair of sockets is the device."""
+    on = Offload(state="on", reason="")
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    near.setblocking(False)
+    device = TunDevice(near.detach(), "", dict.fromkeys(("tun_vnet_header", "tun_uso"), on))
+    packet = tcp_packet("10.0.0.1", "10.0.0.2", 7, 7, bytes(100))
+    with far:
+        far.send(NO_OFFLOAD + packet)
+        far.send(VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 40, 50, 20, 16) + packet)
+        device.receive(device.write)
+    device.close()
 
 
 def _load_loop(engine: Engine) -> None:
@@ -102,16 +133,24 @@ class _Stage:
             self._take(address, effects, under_way)
 
     def _take(self, address: str, effects: list[Effect], under_way: deque[tuple[str, Transmit]]) -> None:
-        for effect in effects:
-            if isinstance(effect, Transmit):
-                burst = effect.burst
-                copy = Burst.from_datagrams(burst.wire.copy(), burst.size)
-                under_way.append((address, Transmit(copy, effect.source_port, effect.destination)))
-            elif isinstance(effect, Deliver):
-                self.delivered += effect.burst.packets
-                if effect.burst.gso_size:
-                    burst = effect.burst
-                    super_packet_header(burst.buffer, burst.offset, burst.size, burst.gso_size)
+        carry_out(effects, _HostDriver(self, address, under_way))
+
+
+class _HostDriver(Driver):
+    """Keeps what one host of a stage sends, and counts what its VMs are handed."""
+
+    def __init__(self, stage: _Stage, address: str, under_way: deque[tuple[str, Transmit]]) -> None:
+        self._stage = stage
+        self._address = address
+        self._under_way = under_way
+
+    def transmit(self, effect: Transmit) -> None:
+        burst = effect.burst
+        copy = Burst.from_datagrams(burst.wire.copy(), burst.size)
+        self._under_way.append((self._address, Transmit(copy, effect.source_port, effect.destination)))
+
+    def deliver(self, effect: Deliver) -> None:
+        self._stage.delivered += effect.burst.packets
 
 
 def _two_hosts(*, encrypted: bool) -> Topology:

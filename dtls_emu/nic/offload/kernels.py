@@ -1,47 +1,84 @@
-"""The card's fast path as kernels: a packet of a known flow becomes sealed rows, sealed rows become packets.
+"""The datapath of known flows, compiled: every rule about their packets.
 
-They do, for the one flow that they are given, what :mod:`dtls_emu.nic.egress`, :mod:`dtls_emu.nic.ingress` and the
-tunnel do, out of the same kernels and on the same memory: flow tables, numbers of records, replay windows,
-timers. What is not plainly a packet of an offloaded flow they leave alone, and say so (an *exception*): then the
-slow path takes it as if nothing had been here before.
+As in the cloud's own cards (Firestone et al., NSDI 2018) the first packet of a flow is an exception: the slow path
+decides, and the decision is installed in the flow table. From then on kernels carry the flow's packets, until something
+that the decision rests on changes: policy, links, the tunnel's association. Then the next packet is an exception again.
 
-`plan_out` looks, and changes nothing; `seal_out` does what was planned. `open_in` opens a burst of datagrams and finds
-the flow of each row; the caller delivers them.
+Who calls whom::
+
+    card, a burst at a time                          a host's compiled loop, a packet or a receive at a time
+    nic/egress.py, nic/ingress.py                    host/loop/kernels.py
+            |                                                |
+    entries.py   numbers and addresses               (no Python in between)
+            |                                                |
+            +-------------------- kernels.py ----------------+
+                 plan_out, seal_out | find_path, open_in, take_in
+                                      |
+        wire/ inspect, segment, encapsulate, merge    tunnel/record_kernels.py seal, open
+
+* *One rule, one place.* Whether a packet is of a known flow, fits, may be sealed, may be delivered, and how it is counted,
+  is decided here only. Both callers get a verdict (`verdicts.py`); the loop hands every exception to the card,
+  and the card's Python does misses, drops, fragments, what is too big or has to wait, and nothing else.
+* *A backend without native ends* (`cryptography`, `openssl`) has the same kernels plan, lay out, find flows and count. Only
+  the cipher over the burst is a call of Python: :attr:`~state.Plan.by_call` says so on the way out, and on the way in the
+  tunnel opens the records and `entries.deliver_burst` goes on.
+* *One memory.* What both change (record numbers, replay windows, timers, counters, flow tables) is in records of NumPy
+  (`state.py`), which Python reads and writes, too. So the callers may take turns at any time, and nothing has to be
+  settled between them. What a call tells its caller is in what it returns.
+* *Paths* (`paths.py`) lead to other hosts, sealed or in clear. One is usable while nothing but traffic is to be expected
+  of its association; the card refreshes it after every call on the tunnel.
+* *Flows are decided anew* when the generation of the card's decisions changes; `datapath.py` installs them. A flow's
+  counters are exact whoever carried it, and are handed on before they are overwritten (:mod:`dtls_emu.nic.flow_table`).
+
+The functions below stand in the order of a packet. Out:
+
+1. :func:`plan_out` inspects a burst, finds its flow, and says what is to become of it. It changes nothing.
+2. :func:`seal_out` lays out its rows on the wire, each behind its encapsulation (the one copy of a payload), seals them
+   where the backend has a native sealer, and counts them.
+
+In:
+
+3. :func:`find_path` finds how datagrams came; :func:`open_in` checks and opens them, where the backend has a native
+   opener.
+4. :func:`take_in` finds the flow of each row, marks congestion (RFC 6040), and counts what is delivered.
+
+What is not plainly a packet of a known flow is an *exception*: it is left alone, and Python takes it as if nothing had
+been here before.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from dtls_emu.nic.flow_table import (
-    FACT_BYTES,
-    FACT_GENERATION,
-    FACT_HEADER,
-    FACT_LIMIT,
-    FACT_PACKETS,
-    FACT_SEEN,
-    FACT_VM,
-    FACT_WAY,
-    find_key,
+from dtls_emu.crypto.native import NativeEnd
+from dtls_emu.nic.flow_table import find_key
+from dtls_emu.nic.offload.state import (
+    DELIVER_ANY,
+    DROP,
+    GATEWAY,
+    LEFT,
+    LOCAL,
+    NOT_OPENED,
+    SEND,
+    Admission,
+    CardMemory,
+    Found,
+    Opening,
+    PeerMemory,
+    Plan,
 )
-from dtls_emu.tunnel.liveness import TIMES, note_heard, note_sent
-from dtls_emu.tunnel.record_kernels import (
-    CLOSED,
-    NEXT_SEQUENCE,
-    SEALED_BYTES,
-    UNFIT,
-    WORDS,
-    open_burst,
-    seal_burst,
-)
-from dtls_emu.wire.burst import MAX_ROWS
+from dtls_emu.nic.offload.verdicts import In, Out
+from dtls_emu.tunnel.liveness import liveness_at, note_heard, note_sent
+from dtls_emu.tunnel.record_kernels import UNFIT, open_burst, records_at, seal_burst
+from dtls_emu.wire.burst import MAX_ROWS, Shape
 from dtls_emu.wire.ecn import ECN
 from dtls_emu.wire.ecn_kernels import NOT_CAPABLE, combine, mark_rows
 from dtls_emu.wire.headers import transport_layout
-from dtls_emu.wire.inspect import PacketClass, inspect_frames, inspect_packets
-from dtls_emu.wire.memory import bytes_at, copy_bytes, kernel, times_at, words_at
+from dtls_emu.wire.inspect import Inspection, PacketClass, inspect_frames, inspect_packets
+from dtls_emu.wire.memory import bytes_at, kernel, words_at
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD, RECORD_PREFIX
 from dtls_emu.wire.segment import segment_packet
+from dtls_emu.wire.vxlan import encapsulate_rows
 
 
 if TYPE_CHECKING:
@@ -50,403 +87,384 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "DELIVERED",
-    "DELIVERED_BYTES",
-    "ENCRYPTED",
-    "EXCEPTION",
-    "GENERATION",
-    "IN_CLEAR",
-    "KEYED_ROWS",
-    "NOT_OPENED",
-    "NUMBERS",
-    "OFFERED",
-    "OFFERED_BYTES",
-    "OPENED_ROWS",
-    "PEER",
-    "PLAN_FLOW",
-    "PLAN_LAST",
-    "PLAN_ROWS",
-    "PLAN_SIZE",
-    "PLAN_TOS",
-    "PLAN_WAY",
-    "RECEIVED",
-    "TOS_KEPT",
-    "TOS_SET",
-    "WAY_BYTES",
-    "WAY_EPOCH",
-    "WAY_LENGTH",
-    "WAY_LOCAL_PORT",
-    "WAY_OPEN",
-    "WAY_OPEN_STATE",
-    "WAY_REMOTE_PORT",
-    "WAY_SEAL",
-    "WAY_SEALED",
-    "WAY_SEAL_STATE",
-    "WAY_SEQUENCE",
-    "WAY_STATE",
-    "WAY_TIMES",
-    "WAY_WINDOW",
-    "WAY_WINDOW_WORDS",
-    "WAY_WORDS",
-    "FastState",
     "count_delivery",
+    "count_flow",
+    "count_offered",
+    "deliver_found",
+    "find_flows",
+    "find_path",
+    "judge_flow",
+    "judge_out",
+    "judge_run",
+    "mark_run",
     "open_in",
     "plan_out",
     "seal_out",
+    "take_in",
 ]
 
-# A way: how to another host, sealed or in clear.
-WAY_STATE: Final = 0  # 1: usable
-WAY_SEALED: Final = 1
-WAY_LOCAL_PORT: Final = 2
-WAY_REMOTE_PORT: Final = 3
-WAY_SEAL: Final = 4
-WAY_SEAL_STATE: Final = 5
-WAY_OPEN: Final = 6
-WAY_OPEN_STATE: Final = 7
-WAY_EPOCH: Final = 8
-WAY_SEQUENCE: Final = 9  # a record's number that is the slow path's: the key is worn
-WAY_BYTES: Final = 10  # likewise
-WAY_WORDS: Final = 11  # addresses of what the association and the tunnel share
-WAY_WINDOW: Final = 12
-WAY_WINDOW_WORDS: Final = 13
-WAY_TIMES: Final = 14
-PEER: Final = 15  # number of the host at the other end
-WAY_LENGTH: Final = 16
+# Plain numbers: what an enumeration costs a kernel at compile time, each of them pays again.
+_FRAGMENT: Final = int(PacketClass.FRAGMENT)
+_MALFORMED: Final = int(PacketClass.MALFORMED)
+_PADDED: Final = int(PacketClass.PADDED)
+_NONE: Final = int(PacketClass.NONE)
 
-# Numbers of the card: the generation that flows must have, counters, and what one call tells the next.
-GENERATION: Final = 0
-OFFERED: Final = 1
-OFFERED_BYTES: Final = 2
-ENCRYPTED: Final = 3
-IN_CLEAR: Final = 4
-RECEIVED: Final = 5
-DELIVERED: Final = 6
-DELIVERED_BYTES: Final = 7
-PLAN_FLOW: Final = 8
-PLAN_WAY: Final = 9
-PLAN_ROWS: Final = 10
-PLAN_SIZE: Final = 11  # of a row on the wire, in bytes
-PLAN_LAST: Final = 12
-OPENED_ROWS: Final = 13
-KEYED_ROWS: Final = 14  # rows whose keys are in `keys`
-TOS_KEPT: Final = 15  # bits of the inner type of service that go outside, and those that are there besides
-TOS_SET: Final = 16
-PLAN_TOS: Final = 17  # of the packets outside
-NUMBERS: Final = 18
+_OUT_SEND: Final = int(Out.SEND)
+_OUT_MIXED: Final = int(Out.MIXED)
+_OUT_MALFORMED: Final = int(Out.MALFORMED)
+_OUT_PADDED: Final = int(Out.PADDED)
+_OUT_MISS: Final = int(Out.MISS)
+_OUT_FOREIGN_VM: Final = int(Out.FOREIGN_VM)
+_OUT_DROP: Final = int(Out.DROP)
+_OUT_TOO_BIG: Final = int(Out.TOO_BIG)
+_OUT_LOCAL: Final = int(Out.LOCAL)
+_OUT_GATEWAY: Final = int(Out.GATEWAY)
+_OUT_NO_PATH: Final = int(Out.NO_PATH)
+_OUT_TOO_MANY_ROWS: Final = int(Out.TOO_MANY_ROWS)
 
-EXCEPTION: Final = -1
-"""Of `open_in`: the slow path must go on with it. Rows are opened; not all of them can be delivered from here."""
-
-NOT_OPENED: Final = -2
-"""Of `open_in`: the slow path must look at it; nothing has happened yet."""
-
-_WHOLE: Final = int(PacketClass.WHOLE)
-_MICROSECONDS: Final = 1e6
+_IN_MISS: Final = int(In.MISS)
+_IN_NONE: Final = int(In.NONE)
+_IN_MALFORMED: Final = int(In.MALFORMED)
+_IN_REFUSED: Final = int(In.REFUSED)
+_IN_FOREIGN_SOURCE: Final = int(In.FOREIGN_SOURCE)
+_IN_CLEAR_NOT_ACCEPTED: Final = int(In.CLEAR_NOT_ACCEPTED)
+_IN_CE_NOT_CAPABLE: Final = int(In.CE_NOT_CAPABLE)
 
 
-class FastState(NamedTuple):
-    """All that the kernels read and write.
-
-    Fields:
-        out_slots, out_keys, out_facts: the flow table of the way out.
-        in_slots, in_keys, in_facts: of the way in.
-        ways: ``int64``, a row each: to each host sealed, then to each host in clear.
-        peer_slots, peer_keys, peer_ways: from a datagram's ports and sender to its way.
-        numbers: of the card, ``int64``.
-        due: when a timer is due that was set here, in seconds; ``float64``, one.
-        keys, classes, runs, status, flows, services: scratch, for 64 rows.
-    """
-
-    out_slots: NDArray[np.int32]
-    out_keys: NDArray[np.uint64]
-    out_facts: NDArray[np.int64]
-    in_slots: NDArray[np.int32]
-    in_keys: NDArray[np.uint64]
-    in_facts: NDArray[np.int64]
-    ways: NDArray[np.int64]
-    peer_slots: NDArray[np.int32]
-    peer_keys: NDArray[np.uint64]
-    peer_ways: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    due: NDArray[np.float64]
-    keys: NDArray[np.uint64]
-    classes: NDArray[np.uint8]
-    runs: NDArray[np.int64]
-    status: NDArray[np.uint8]
-    flows: NDArray[np.int64]
-    services: NDArray[np.uint8]
+# ------------------------------------------------------------------------------------------------ out
 
 
 @kernel
 def plan_out(
-    state: FastState,
+    memory: CardMemory,
     vm: int,
     vni: int,
-    packet: NDArray[np.uint8],
-    start: int,
-    length: int,
+    buffer: NDArray[np.uint8],
+    shape: Shape,
     gso_size: int,
-    layout: int = 0,
-) -> bool:
-    """Look at a packet, or super-packet, at ``start`` of ``packet``: whether its flow is offloaded and can be sent.
+    layout: int,
+    now: float,
+) -> Plan:
+    """Look at packets, or one super-packet, that a VM of the virtual network ``vni`` sends. Changes nothing.
 
-    ``gso_size`` and ``layout`` are those of a super-packet's :class:`~dtls_emu.wire.burst.Burst`, 0 of a packet.
-    If so, ``numbers`` has its flow, its way, rows, their lengths and their type of service on the wire. Its key is in ``keys[0]``.
+    ``shape``, ``gso_size`` and ``layout`` are those of a :class:`~dtls_emu.wire.burst.Burst`.
     """
-    numbers = state.numbers
-    inspect_packets(
-        packet, length, start, length, 1, length, vni, state.keys, state.classes, state.runs, state.services
-    )
-    if state.classes[0] != _WHOLE:
-        return False
-    flow = find_key(state.out_slots, state.out_keys, state.keys, 0)
-    if flow < 0:
-        return False
-    facts = state.out_facts[flow]
-    if facts[FACT_GENERATION] != numbers[GENERATION] or facts[FACT_VM] != vm:
-        return False
-    rows = 1
-    size = last = length
+    seen = memory.rows
+    inspection = Inspection(seen.keys, seen.classes, seen.services, seen.runs)
+    if inspect_packets(buffer, shape, vni, inspection) != 1:
+        return _exception(_OUT_MIXED, -1)
+    found = judge_out(memory, 0, vm, now)
+    number = found.flow
+    if found.verdict != _OUT_SEND:
+        return _exception(found.verdict, number)
+    card = memory.card[0]
+    flow = memory.out.flows[number]
+    rows, size, last = shape.rows, shape.size, shape.last
     if gso_size > 0:
         if layout == 0:
-            layout = transport_layout(packet, start, length)
+            layout = transport_layout(buffer, shape.offset, size)
         if layout < 0:
-            return False
+            return _exception(_OUT_MALFORMED, number)
         headers = layout & 0xFFFF
-        payload = length - headers
+        payload = size - headers
         rows = max((payload + gso_size - 1) // gso_size, 1)
         size = headers + min(gso_size, payload)
         last = headers + payload - (rows - 1) * gso_size
-    if rows > MAX_ROWS or size > facts[FACT_LIMIT]:
-        return False
-    way = facts[FACT_WAY]
-    about = state.ways[way]
-    if about[WAY_STATE] == 0:
-        return False
+    if size > flow.limit:
+        return _exception(_OUT_TOO_BIG, number)
+    if flow.action == LOCAL:
+        return _exception(_OUT_LOCAL, number)
+    if flow.action == GATEWAY:
+        return _exception(_OUT_GATEWAY, number)
+    path = memory.paths[flow.path]
+    if flow.action != SEND or not path.usable:
+        return _exception(_OUT_NO_PATH, number)
+    if rows > MAX_ROWS:
+        return _exception(_OUT_TOO_MANY_ROWS, number)
     overhead = ENCAPSULATION
-    if about[WAY_SEALED]:
-        words = words_at(about[WAY_WORDS], WORDS)
+    if path.sealed:
+        if seen.classes[0] == _FRAGMENT:
+            return _exception(_OUT_DROP, number)  # never sealed, whatever its flow says
+        records = records_at(path.records, 1)[0]
         if (
-            words[CLOSED]
-            or words[NEXT_SEQUENCE] + rows >= about[WAY_SEQUENCE]
-            or words[SEALED_BYTES] + rows * (size + ENCAPSULATION) >= about[WAY_BYTES]
+            records.closed
+            or records.next_sequence + rows >= path.worn_sequence
+            or records.sealed_bytes + rows * (size + ENCAPSULATION) >= path.worn_bytes
         ):
-            return False
+            return _exception(_OUT_NO_PATH, number)
         overhead += RECORD_OVERHEAD
-    numbers[PLAN_FLOW] = flow
-    numbers[PLAN_WAY] = way
-    numbers[PLAN_ROWS] = rows
-    numbers[PLAN_SIZE] = size + overhead if rows > 1 else last + overhead
-    numbers[PLAN_LAST] = last + overhead
-    numbers[PLAN_TOS] = int(state.services[0]) & numbers[TOS_KEPT] | numbers[TOS_SET]
-    return True
+    return Plan(
+        _OUT_SEND,
+        number,
+        int(flow.path),
+        rows,
+        (size if rows > 1 else last) + overhead,
+        last + overhead,
+        int(seen.services[0]) & card.tos_kept | card.tos_set,
+        path.sealed != 0 and path.sealer == 0,
+    )
+
+
+@kernel
+def judge_out(memory: CardMemory, row: int, vm: int, now: float) -> Admission:
+    """The flow of a row that was inspected, and whether its packets go on: then the verdict is SEND, of any action."""
+    seen = memory.rows
+    if seen.classes[row] == _MALFORMED:
+        return Admission(_OUT_MALFORMED, -1)
+    if seen.classes[row] == _PADDED:
+        return Admission(_OUT_PADDED, -1)
+    number = find_key(memory.out.slots, memory.out.keys, seen.keys, row)
+    if number < 0:
+        return Admission(_OUT_MISS, -1)
+    flow = memory.out.flows[number]
+    if flow.generation != memory.card[0].generation or now >= flow.expires:
+        return Admission(_OUT_MISS, number)
+    if flow.vm != vm:
+        return Admission(_OUT_FOREIGN_VM, number)
+    return Admission(_OUT_DROP if flow.action == DROP else _OUT_SEND, number)
+
+
+@kernel
+def _exception(verdict: int, flow: int) -> Plan:
+    """A plan for nothing."""
+    return Plan(verdict, flow, 0, 0, 0, 0, 0, False)
 
 
 @kernel
 def seal_out(
-    state: FastState,
-    packet: NDArray[np.uint8],
-    start: int,
-    length: int,
+    memory: CardMemory,
+    plan: Plan,
+    buffer: NDArray[np.uint8],
+    shape: Shape,
     gso_size: int,
+    layout: int,
     wire: NDArray[np.uint8],
     at: int,
     now: float,
-    layout: int = 0,
 ) -> bool:
-    """Make of a packet that was planned its rows on the wire, at ``at`` of ``wire``, one behind the other.
+    """Make of a burst that was planned its rows on the wire, at ``at`` of ``wire``, one behind the other.
 
     ``wire`` has room for as many rows of the longest size. False, with nothing done, when it cannot be cut.
     """
-    numbers = state.numbers
-    facts = state.out_facts[numbers[PLAN_FLOW]]
-    about = state.ways[numbers[PLAN_WAY]]
-    rows = numbers[PLAN_ROWS]
-    stride = numbers[PLAN_SIZE]
-    sealed = about[WAY_SEALED]
-    headroom = RECORD_PREFIX if sealed else 0
-    overhead = RECORD_OVERHEAD if sealed else 0
-    header = bytes_at(facts[FACT_HEADER], ENCAPSULATION)
+    path = memory.paths[plan.path]
+    flow = memory.out.flows[plan.flow]
+    overhead = RECORD_OVERHEAD if path.sealed else 0
+    headroom = RECORD_PREFIX if path.sealed else 0
+    header = bytes_at(flow.header, ENCAPSULATION)
+    stride, rows = plan.size, plan.rows
+    target = wire[at : at + rows * stride]
     if gso_size > 0:
-        target = wire[at : at + rows * stride]
-        inner = packet[start : start + length]
-        if segment_packet(inner, length, gso_size, target, stride, headroom, header, layout) != rows:
+        packet = buffer[shape.offset : shape.offset + shape.size]
+        if segment_packet(packet, shape.size, gso_size, target, stride, headroom, header, layout) != rows:
             return False
     else:
-        copy_bytes(wire, at + headroom, header, 0, ENCAPSULATION)
-        copy_bytes(wire, at + headroom + ENCAPSULATION, packet, start, length)
-    size = stride - overhead
-    last = numbers[PLAN_LAST] - overhead
-    total = (rows - 1) * size + last
-    if sealed:
-        words = words_at(about[WAY_WORDS], WORDS)
-        if not seal_burst(
-            words,
-            about[WAY_SEQUENCE],
-            about[WAY_SEAL],
-            about[WAY_SEAL_STATE],
-            wire[at : at + rows * stride],
-            RECORD_PREFIX,
-            stride,
-            size,
-            rows,
-            last,
-            about[WAY_EPOCH],
-        ):
-            return False
-        times = times_at(about[WAY_TIMES], TIMES)
-        state.due[0] = min(state.due[0], note_sent(times, now))
-        numbers[ENCRYPTED] += rows
+        encapsulate_rows(buffer, shape, target, stride, headroom, header)
+    size, last = stride - overhead, plan.last - overhead
+    card = memory.card[0]
+    if not path.sealed:
+        card.clear += rows
     else:
-        numbers[IN_CLEAR] += rows
-    numbers[OFFERED] += rows
-    numbers[OFFERED_BYTES] += length
-    facts[FACT_PACKETS] += rows
-    facts[FACT_BYTES] += total
-    facts[FACT_SEEN] = int(now * _MICROSECONDS)
+        if path.sealer:
+            sealer = NativeEnd(path.sealer, path.sealer_state)
+            framed = Shape(stride, RECORD_PREFIX, size, rows, last)
+            if not seal_burst(
+                records_at(path.records, 1), path.worn_sequence, sealer, target, framed, path.epoch
+            ):
+                return False
+            due = note_sent(liveness_at(path.liveness, 1), now)
+            path.due = min(path.due, due)
+            card.due = min(card.due, due)
+        card.encrypted += rows
+    count_flow(memory, plan.flow, rows, (rows - 1) * size + last - rows * ENCAPSULATION, now)
     return True
 
 
 @kernel
+def count_flow(memory: CardMemory, flow: int, packets: int, nbytes: int, now: float) -> None:
+    """Count inner packets of a flow from a VM."""
+    counted = memory.out.flows[flow]
+    counted.packets += packets
+    counted.nbytes += nbytes
+    counted.seen = now
+
+
+@kernel
+def count_offered(memory: CardMemory, packets: int, nbytes: int) -> None:
+    """Count inner packets that a VM has handed to the card."""
+    card = memory.card[0]
+    card.offered += packets
+    card.offered_bytes += nbytes
+
+
+# ------------------------------------------------------------------------------------------------ in
+
+
+@kernel
+def find_path(peers: PeerMemory, keys: NDArray[np.uint64]) -> int:
+    """The path of datagrams whose ports and sender are the key in ``keys[0]``, or -1."""
+    found = find_key(peers.slots, peers.keys, keys, 0)
+    return -1 if found < 0 else int(peers.paths[found])
+
+
+@kernel
 def open_in(
-    state: FastState,
-    buffer: NDArray[np.uint8],
-    size: int,
-    count: int,
-    last: int,
-    now: float,
-    tos: int = 0,
-) -> int:
-    """Open datagrams of one sender, ``size`` bytes each and back to back; their way's key is in ``keys[0]``.
+    memory: CardMemory, number: int, buffer: NDArray[np.uint8], shape: Shape, tos: int, now: float
+) -> Opening:
+    """Take datagrams that came by path ``number``, at offset 0 of their rows; open them in place.
 
     ``tos`` is the type of service that they came with; congestion that it tells of is marked on the packets inside.
-
-    Returns:
-        The number of runs of rows of one flow: ``runs[i]`` to ``runs[i + 1]`` go to the VM of flow ``flows[i]``;
-        packets begin behind the record's and the encapsulation's headers. Or :data:`NOT_OPENED`; or
-        :data:`EXCEPTION`: ``status`` and ``numbers[OPENED_ROWS]`` say what was opened; of the books only the
-        association's words know.
     """
-    numbers = state.numbers
-    numbers[KEYED_ROWS] = 0
-    found = find_key(state.peer_slots, state.peer_keys, state.keys, 0)
-    if found < 0 or count > MAX_ROWS:
-        return NOT_OPENED
-    way = state.peer_ways[found]
-    about = state.ways[way]
-    if about[WAY_STATE] == 0:
-        return NOT_OPENED
-    numbers[PLAN_WAY] = way
-    if not about[WAY_SEALED]:
-        state.status[:count] = 0
-        runs = _find_flows(state, buffer, size, 0, size, count, last, about[PEER], tos, in_clear=True)
-        if runs < 0:
-            return NOT_OPENED
-        if tos & ECN:
-            _mark(state, buffer, size, ENCAPSULATION, runs, tos)
-        numbers[RECEIVED] += count
-        return runs
-    words = words_at(about[WAY_WORDS], WORDS)
-    window = words_at(about[WAY_WINDOW], about[WAY_WINDOW_WORDS])
+    if number < 0 or not 0 < shape.rows <= MAX_ROWS:
+        return Opening(NOT_OPENED, 0)
+    path = memory.paths[number]
+    status = memory.rows.status
+    if not path.usable or (path.sealed and path.opener == 0):
+        return Opening(NOT_OPENED, 0)
+    stride, _, size, rows, last = shape
+    if not path.sealed:
+        status[:rows] = 0
+        runs = take_in(memory, buffer, shape, status, path.peer, True, tos, now)
+        if runs == LEFT:
+            return Opening(NOT_OPENED, 0)
+        memory.card[0].received += rows
+        return Opening(runs, 0)
     found = open_burst(
-        words,
-        window,
-        about[WAY_OPEN],
-        about[WAY_OPEN_STATE],
+        records_at(path.records, 1),
+        words_at(path.window, path.window_words),
+        NativeEnd(path.opener, path.opener_state),
         buffer,
-        size,
-        size,
-        count,
-        last,
-        about[WAY_EPOCH],
-        state.status,
+        shape,
+        path.epoch,
+        status,
         True,
     )
-    if found == UNFIT or found >> 8 != count:
-        return NOT_OPENED
+    if found == UNFIT or found >> 8 != rows:
+        return Opening(NOT_OPENED, 0)
     opened = found & 0xFF
-    numbers[OPENED_ROWS] = opened
-    if opened != count:
-        return EXCEPTION
-    packet, shortest = size - RECORD_OVERHEAD, last - RECORD_OVERHEAD
-    runs = _find_flows(
-        state, buffer, size, RECORD_PREFIX, packet, count, shortest, about[PEER], tos, in_clear=False
-    )
-    if runs < 0:
-        return EXCEPTION
-    if tos & ECN:
-        _mark(state, buffer, size, RECORD_PREFIX + ENCAPSULATION, runs, tos)
-    times = times_at(about[WAY_TIMES], TIMES)
-    state.due[0] = min(state.due[0], note_heard(times, now))
-    numbers[RECEIVED] += count
-    return runs
+    if opened != rows:
+        return Opening(LEFT, opened)
+    packets = Shape(stride, RECORD_PREFIX, size - RECORD_OVERHEAD, rows, last - RECORD_OVERHEAD)
+    runs = take_in(memory, buffer, packets, status, path.peer, False, tos, now)
+    if runs != LEFT:
+        due = note_heard(liveness_at(path.liveness, 1), now)
+        path.due = min(path.due, due)
+        memory.card[0].due = min(memory.card[0].due, due)
+        memory.card[0].received += rows
+    return Opening(runs, opened)
 
 
 @kernel
-def _find_flows(
-    state: FastState,
+def take_in(
+    memory: CardMemory,
     buffer: NDArray[np.uint8],
-    stride: int,
-    offset: int,
-    size: int,
-    count: int,
-    last: int,
+    shape: Shape,
+    status: NDArray[np.uint8],
     peer: int,
-    tos: int,
     in_clear: bool,
+    tos: int,
+    now: float,
 ) -> int:
-    """The runs of a burst, all of them of flows that are offloaded and may come from this peer like this; or -1."""
-    runs = inspect_frames(
-        buffer,
-        stride,
-        offset,
-        size,
-        count,
-        last,
-        state.status,
-        state.keys,
-        state.classes,
-        state.runs,
-        state.services,
-    )
-    state.numbers[KEYED_ROWS] = count
-    for run in range(runs):
-        row = state.runs[run]
-        if state.classes[row] != _WHOLE:
-            return -1
-        flow = find_key(state.in_slots, state.in_keys, state.keys, row)
-        if flow < 0:
-            return -1
-        facts = state.in_facts[flow]
-        if facts[FACT_GENERATION] != state.numbers[GENERATION] or facts[FACT_WAY] != peer:
-            return -1
-        if in_clear and not facts[FACT_LIMIT]:
-            return -1
-        if combine(int(state.services[row]), tos) == NOT_CAPABLE:
-            return -1
-        state.flows[run] = flow
-    return runs
+    """Find the flows of frames that are open, and count them as delivered if all of them can be.
+
+    Returns:
+        The number of runs, as in :class:`~dtls_emu.nic.offload.state.Opening`, or
+        :data:`~dtls_emu.nic.offload.state.LEFT`, with nothing done but what :func:`find_flows` does.
+    """
+    found = find_flows(memory, buffer, shape, status, peer, in_clear, tos)
+    if found.left:
+        return LEFT
+    deliver_found(memory, found.runs, buffer, shape, tos, now)
+    return found.runs
 
 
 @kernel
-def _mark(state: FastState, buffer: NDArray[np.uint8], stride: int, offset: int, runs: int, tos: int) -> None:
-    """Have the packets of each run say what happened to them outside; they can."""
+def deliver_found(
+    memory: CardMemory, runs: int, buffer: NDArray[np.uint8], shape: Shape, tos: int, now: float
+) -> None:
+    """Mark and count every run of a burst of frames; none of them is left."""
     for run in range(runs):
-        start = state.runs[run]
-        inner = int(state.services[start])
-        marked = combine(inner, tos)
-        if marked != inner & ECN:
-            mark_rows(buffer, stride, start * stride + offset, state.runs[run + 1] - start, marked)
+        start, stop = memory.rows.runs[run], memory.rows.runs[run + 1]
+        rows = stop - start
+        last = shape.last if stop == shape.rows else shape.size
+        mark_run(memory, run, buffer, shape.stride, start * shape.stride + shape.offset + ENCAPSULATION, tos)
+        nbytes = (rows - 1) * shape.size + last - rows * ENCAPSULATION
+        count_delivery(memory, memory.rows.flows[run], rows, nbytes, now)
 
 
 @kernel
-def count_delivery(state: FastState, flow: int, packets: int, nbytes: int, now: float) -> int:
-    """Enter so many packets of a flow in the books. Returns the number of the VM that gets them."""
-    facts = state.in_facts[flow]
-    facts[FACT_PACKETS] += packets
-    facts[FACT_BYTES] += nbytes
-    facts[FACT_SEEN] = int(now * _MICROSECONDS)
-    state.numbers[DELIVERED] += packets
-    state.numbers[DELIVERED_BYTES] += nbytes
-    return int(facts[FACT_VM])
+def find_flows(
+    memory: CardMemory,
+    buffer: NDArray[np.uint8],
+    shape: Shape,
+    status: NDArray[np.uint8],
+    peer: int,
+    in_clear: bool,
+    tos: int,
+) -> Found:
+    """Find the flow of each run of frames whose ``status`` is OK, VXLAN in front: :func:`judge_run` for each."""
+    seen = memory.rows
+    inspection = Inspection(seen.keys, seen.classes, seen.services, seen.runs)
+    runs = inspect_frames(buffer, shape, status, inspection)
+    left = 0
+    for run in range(runs):
+        flow = judge_run(memory, run, peer, in_clear, tos)
+        seen.flows[run] = flow
+        if flow < 0 or seen.classes[seen.runs[run]] == _PADDED:
+            left += 1
+    return Found(runs, left)
+
+
+@kernel
+def judge_run(memory: CardMemory, run: int, peer: int, in_clear: bool, tos: int) -> int:
+    """The flow of a run, if it may come from this peer like this; or an :class:`~dtls_emu.nic.offload.verdicts.In`."""
+    seen = memory.rows
+    row = seen.runs[run]
+    if seen.classes[row] == _NONE:
+        return _IN_NONE
+    if seen.classes[row] == _MALFORMED:
+        return _IN_MALFORMED
+    number = find_key(memory.into.slots, memory.into.keys, seen.keys, row)
+    if number < 0 or memory.into.flows[number].generation != memory.card[0].generation:
+        return _IN_MISS
+    return judge_flow(memory, run, number, peer, in_clear, tos)
+
+
+@kernel
+def judge_flow(memory: CardMemory, run: int, number: int, peer: int, in_clear: bool, tos: int) -> int:
+    """Likewise of a run whose flow is known."""
+    flow = memory.into.flows[number]
+    if flow.action == DROP:
+        return _IN_REFUSED
+    if flow.path != peer:
+        return _IN_FOREIGN_SOURCE
+    if in_clear and flow.action != DELIVER_ANY:
+        return _IN_CLEAR_NOT_ACCEPTED
+    if combine(int(memory.rows.services[memory.rows.runs[run]]), tos) == NOT_CAPABLE:
+        return _IN_CE_NOT_CAPABLE
+    return int(number)
+
+
+@kernel
+def mark_run(
+    memory: CardMemory, run: int, buffer: NDArray[np.uint8], stride: int, first: int, tos: int
+) -> None:
+    """Have the packets of a run, of which the first is at ``first``, say what happened to them outside; they can."""
+    if tos & ECN == 0:
+        return
+    start = memory.rows.runs[run]
+    inner = int(memory.rows.services[start])
+    marked = combine(inner, tos)
+    if marked != inner & ECN:
+        mark_rows(buffer, stride, first, memory.rows.runs[run + 1] - start, marked)
+
+
+@kernel
+def count_delivery(memory: CardMemory, flow: int, packets: int, nbytes: int, now: float) -> None:
+    """Count inner packets of a flow to a VM as delivered."""
+    counted = memory.into.flows[flow]
+    counted.packets += packets
+    counted.nbytes += nbytes
+    counted.seen = now
+    card = memory.card[0]
+    card.delivered += packets
+    card.delivered_bytes += nbytes

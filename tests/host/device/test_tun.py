@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtls_emu.host.device import tun
+from dtls_emu.fabric.syscalls import LIBC
 from dtls_emu.host.device.addressing import configure_device, limit_super_packets, super_packet_limit
 from dtls_emu.host.device.tun import DeviceDrop, TunDevice, TunError, open_tun
+from dtls_emu.host.device.tun_io import READ_COST
 from dtls_emu.machine import linux
 from dtls_emu.machine.netns import NamespaceError, entered
 from dtls_emu.testing.present import present
+from dtls_emu.testing.system_calls import Kernel
 from dtls_emu.testing.waiting import eventually
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -43,14 +45,14 @@ CWR = 0x80
 class Guest:
     """The other side of a device that is a pair of sockets: what one end writes the other reads, whole."""
 
-    def __init__(self, off=()):
+    def __init__(self, off=(), calls=LIBC):
         offloads: Any = {name: {"state": "off" if name in off else "on", "reason": ""} for name in NAMES}
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
         self.far.setblocking(False)
         self.far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.device = TunDevice(near.detach(), "tun0", offloads)
+        self.device = TunDevice(near.detach(), "tun0", offloads, calls=calls)
         self.received = []
 
     def send(self, packet, header=NO_OFFLOAD):
@@ -78,7 +80,7 @@ class Guest:
 
 @pytest.fixture
 def make_guest():
-    """Make a device and its guest; the device's books are checked at the end."""
+    """Make a device and its guest; the device's statistics are checked at the end."""
     guests = []
 
     def make(**options):
@@ -211,7 +213,7 @@ def test_a_turn_ends_after_so_many_bytes_and_the_rest_is_there_at_the_next(make_
     packets = [build("udp", 4, bytes([index]) * 3000)[0] for index in range(4)]
     for packet in packets:
         guest.send(packet)
-    guest.turn(limit=2 * tun.READ_COST)
+    guest.turn(limit=2 * READ_COST)
     assert [row for rows, _, _ in guest.received for row in rows] == packets[:2]
     guest.turn()
     assert [row for rows, _, _ in guest.received for row in rows] == packets
@@ -314,10 +316,10 @@ def test_a_full_device_is_a_counted_drop(make_guest):
     guest = make_guest()
     burst = Burst.from_packets([bytes(30_000)] * 200)
     guest.device.write(burst)
-    books = guest.device.statistics()
-    assert books.written == len(guest.written()) > 0
-    assert books.dropped == {DeviceDrop.FULL: 200 - books.written}
-    assert books.errors == {"EAGAIN": 200 - books.written}
+    statistics = guest.device.statistics()
+    assert statistics.written == len(guest.written()) > 0
+    assert statistics.dropped == {DeviceDrop.FULL: 200 - statistics.written}
+    assert statistics.errors == {"EAGAIN": 200 - statistics.written}
 
 
 @pytest.mark.parametrize(
@@ -331,14 +333,11 @@ def test_a_full_device_is_a_counted_drop(make_guest):
         (errno.EFAULT, DeviceDrop.REFUSED),
     ],
 )
-def test_every_failed_write_is_a_drop_with_a_reason(make_guest, monkeypatch, number, reason):
+def test_every_failed_write_is_a_drop_with_a_reason(make_guest, number, reason):
     """EIO is how Linux says that the interface is down."""
-
-    def fail(*_):
-        raise OSError(number, os.strerror(number))
-
-    guest = make_guest()
-    monkeypatch.setattr("dtls_emu.host.device.tun.os.writev", fail)
+    kernel = Kernel()
+    kernel.on_write = lambda: number
+    guest = make_guest(calls=kernel.calls)
     guest.device.write(Burst.from_packets([b"a", b"b"]))
     assert guest.device.statistics().dropped == {reason: 2}
     assert guest.device.statistics().errors == {errno.errorcode[number]: 2}

@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import numpy as np
 import pytest
 
-from dtls_emu.host.device.tun import READ_COST, DeviceDrop
+from dtls_emu.host.device.tun import DeviceDrop
+from dtls_emu.host.device.tun_io import READ_COST
 from dtls_emu.testing.present import present
 from dtls_emu.testing.rig import ADDRESSES, ping, with_link
 from dtls_emu.tunnel.states import TunnelState
@@ -54,7 +55,6 @@ def test_what_left_in_clear_is_counted_so_before_and_after_the_tunnel_is_up(make
         rig.settle()
     assert sorted(rig.guests["b"].received()) == sorted(ping("a", "b", number) for number in range(20))
     card = rig.agents["h1"].card
-    card.settle()
     assert (card.egress.counters.clear, card.egress.counters.encrypted) == (1, 19)
     assert rig.agents["h2"].card.ingress.counters.delivered == 20
 
@@ -86,7 +86,7 @@ def test_packets_for_the_internet_are_counted_and_go_no_further(make_rig):
     rig = make_rig()
     rig.guests["a"].send(udp_packet(ADDRESSES["a"], "203.0.113.7", 1, 2, b"hello?"))
     rig.settle()
-    assert rig.agents["h1"].left == 1
+    assert rig.agents["h1"].edge.left == 1
 
 
 def test_one_vm_does_not_starve_another(make_rig):
@@ -322,7 +322,7 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
         opened.append(port)
         return rig.fabrics["h1"].open_port(port)
 
-    agent._open_port = open_port
+    agent.edge._open_port = open_port
     agent.rekey("h2")
     rig.settle()
     rig.guests["a"].send(ping("a", "b", 1))
@@ -333,7 +333,7 @@ def test_a_rekey_opens_one_more_port_and_loses_nothing(make_rig):
     before = len(rig.fabrics["h1"].ports)
     rig.pass_time(30, step=1)
     assert len(rig.fabrics["h1"].ports) == before - 1
-    assert set(rig.fabrics["h1"].ports) == agent._ports
+    assert set(rig.fabrics["h1"].ports) == agent.edge.ports
 
 
 @contextmanager
@@ -456,8 +456,8 @@ def test_a_late_datagram_of_a_closed_port_is_counted_and_opens_nothing(make_rig)
     agent = rig.agents["h1"]
     agent.rekey("h2")
     rig.pass_time(15, step=0.05)
-    assert set(rig.fabrics["h1"].ports) == agent._ports
-    assert agent.late == 1
+    assert set(rig.fabrics["h1"].ports) == agent.edge.ports
+    assert agent.edge.late == 1
 
 
 def test_what_arrives_is_what_was_sent_for_many_flows_and_sizes(make_rig):

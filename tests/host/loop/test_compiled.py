@@ -14,10 +14,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from dtls_emu.fabric.udp import READS_PER_PORT
-from dtls_emu.host.loop import kernels
+from dtls_emu.fabric.udp_receive import READS_PER_PORT
+from dtls_emu.host.loop import state
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.rig import ADDRESSES, difference, ping, super_packet, warmed, with_link
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import DropReason
@@ -27,6 +26,7 @@ from dtls_emu.wire.headers import MAX_PACKET, TCP, UDP
 from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 from dtls_emu.wire.virtio import NEEDS_CHECKSUM, VNET_FIELDS
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 def throw(rig, datagrams, source_port=4433, port=4433):
@@ -173,10 +173,10 @@ def test_a_port_may_close_while_its_event_is_pending(make_compiled_rig, is_used_
     rig.warm()
     agent, fabric, port = rig.agents["h1"], rig.fabrics["h1"], rig.own_port("h1")
     number = fabric.ports[port]
-    loop, receive = agent._fast_loop._numbers, agent.card.from_fabric
+    turn, receive = fabric.receiver.state["turn"][0], agent.card.from_fabric
 
     def close_another(*arguments):
-        assert loop[kernels.NEXT_PORT] < loop[kernels.READY_PORTS]
+        assert turn["next"] < turn["ready"]
         agent.card.from_fabric = receive
         fabric.close_port(port)
         if is_used_again:
@@ -208,7 +208,7 @@ def test_an_idle_loop_returns_only_when_something_is_there(make_compiled_rig):
     thread.start()
     os.write(rig.agents["h1"].alarm, b"\0")
     thread.join(10)
-    assert codes == [kernels.ATTENTION]
+    assert codes == [state.ATTENTION]
     assert loop.take_attention()
     assert not loop.take_attention()
     rig.settle()
@@ -222,9 +222,9 @@ def test_a_loop_that_sleeps_wakes_for_a_timer(make_compiled_rig, who):
     loop = rig.agents["h1"]._fast_loop
     due = time.monotonic() + 0.002
     if who == "compiled code":
-        loop._fast_path.state.due[0] = due
+        loop._datapath.card["due"] = due
     code = loop.run(time.monotonic(), due if who == "the caller" else inf, forever=True)
-    assert code == kernels.TIMERS
+    assert code == state.TIMERS
     assert time.monotonic() >= due
 
 
@@ -323,8 +323,8 @@ def test_a_killed_peer_that_comes_back_gets_a_way_of_its_own(make_compiled_rig):
     assert rig.guests["b"].received() == [ping("a", "b")]
     assert calls == {}
     loop = rig.agents["h1"]._fast_loop
-    (way,) = [way for way in range(loop._fast_path.ways // 2) if loop._fast_path.local_port(way)]
-    assert loop._ways[way, kernels.SOCKET] == rig.fabrics["h1"].ports[rig.tunnel("h1").active.local_port]
+    (way,) = [way for way in range(0, loop._card_paths.count, 2) if loop._card_paths.local_port(way)]
+    assert loop._paths["socket"][way] == rig.fabrics["h1"].ports[rig.tunnel("h1").active.local_port]
 
 
 def test_a_port_that_is_missing_is_the_slow_paths_to_open(make_compiled_rig):

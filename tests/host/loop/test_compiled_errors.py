@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import socket
 import struct
-import subprocess
-import sys
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,11 +14,12 @@ import pytest
 
 from dtls_emu.fabric.offload import SEGMENTS_AGAIN, UDP_SEGMENT
 from dtls_emu.host.device.tun import DeviceDrop
-from dtls_emu.host.loop import kernels
 from dtls_emu.machine.netns import entered
-from dtls_emu.testing.present import present
 from dtls_emu.testing.rig import PORTS, difference, ping, super_packet, warmed
+from dtls_emu.testing.system_calls import Kernel
 from dtls_emu.vocabulary import DropReason
+from dtls_emu.wire.packet import tcp_packet
+from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, VNET_FIELDS
 
 
 SO_NO_CHECK = 11  # asm-generic/socket.h
@@ -30,7 +30,7 @@ SO_NO_CHECK = 11  # asm-generic/socket.h
 
 def socket_of(rig, host, port):
     """One of a host's sockets."""
-    return rig.fabrics[host]._ports[port].sock
+    return rig.fabrics[host]._sockets[port]
 
 
 @pytest.mark.parametrize("slow_path_is_first", [False, True])
@@ -57,27 +57,44 @@ def test_a_refusal_of_segments_is_fallen_back_from_and_said_once(
     assert len(said) == 1
 
 
-def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation():
+def test_a_path_that_is_smaller_for_a_while_does_not_end_segmentation(make_compiled_rig):
     """Although the kernel answers as if it could not segment, and the short last datagram goes alone.
 
-    Of four rows of 1000 bytes and a last one of 100, in a process where that is what `sendmsg` does.
+    Of four rows of 1000 bytes and a last one of 100.
     """
-    double = Path(__file__).with_name("sendmsg_double.py")
-    done = subprocess.run([sys.executable, double], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    packet = tcp_packet("10.0.0.4", "10.0.0.6", 1000, 2000, bytes(4100))
+    header = VNET_FIELDS.pack(NEEDS_CHECKSUM, GSO_TCPV4, 40, 1000, 20, 16)
+    refused: Counter[str] = Counter()
+    kernel, room = Kernel(), 65_507
+
+    def answer(send):
+        if len(send.rows[0]) <= room:
+            return 0
+        refused["several" if send.segment else "one"] += 1
+        return errno.EINVAL if send.segment else errno.EMSGSIZE
+
+    def send(count):
+        for _ in range(count):
+            rig.guests["a"].send(packet, header)
+            rig.settle()
+        return sum(len(packet) - 40 for packet in rig.guests["b"].received())
+
+    kernel.on_send = answer
+    rig = make_compiled_rig(backend="null", calls=kernel.calls)
+    fabric = rig.fabrics["h1"]
     whole, last = 4_100, 100
-    assert told == {
-        "interpreted": "",
-        "before": 3 * whole,
-        "meanwhile": 2 * last,
-        "after": 4 * whole,
-        "sends": 4,
-        "dropped": {"link_mtu": 8},
-        "gso_refusals": 2,
-        "udp_gso": {"state": "on", "reason": ""},
-        "refused": {"several": 2, "one": 8},
-    }
+    assert send(3) == 3 * whole
+    room = 800
+    assert send(2) == 2 * last
+    room = 65_507
+    sends = fabric.statistics().sends
+    assert send(4) == 4 * whole
+    statistics = fabric.statistics()
+    assert statistics.sends - sends == 4
+    assert statistics.dropped == {DropReason.LINK_MTU: 8}
+    assert statistics.gso_refusals == 2
+    assert fabric.offloads()["udp_gso"] == {"state": "on", "reason": ""}
+    assert refused == {"several": 2, "one": 8}
 
 
 def test_segments_are_tried_again_after_a_while(make_compiled_rig, caplog):
@@ -161,11 +178,11 @@ def full_stream():
 @contextmanager
 def leading_to(rig, fileno):
     """Host h1's sealed way to h2 has another socket."""
-    ways = rig.agents["h1"]._fast_loop._ways
-    before = ways[0, kernels.SOCKET]
-    ways[0, kernels.SOCKET] = fileno
+    sockets = rig.agents["h1"]._fast_loop._paths["socket"]
+    before = sockets[0]
+    sockets[0] = fileno
     yield
-    ways[0, kernels.SOCKET] = before
+    sockets[0] = before
 
 
 @pytest.mark.root
@@ -196,7 +213,7 @@ def test_a_datagram_that_the_path_does_not_carry_is_counted(make_rig, namespace,
     [("full", "FULL", "EAGAIN"), ("gone", "DOWN", "EIO"), ("closed", "REFUSED", "EBADF")],
 )
 def test_what_a_device_does_not_take_is_counted_by_reason(make_compiled_rig, fault, reason, error):
-    """Packets, not writes: a super-packet counts as those it stands for."""
+    """Packets, not writes: a super-packet counts as those it stands for. Whoever writes: the ping is an exception."""
     rig = warmed(make_compiled_rig)
     reading, writing = os.pipe2(os.O_NONBLOCK)
     other, terminal = os.openpty()
@@ -205,18 +222,20 @@ def test_what_a_device_does_not_take_is_counted_by_reason(make_compiled_rig, fau
         while True:
             os.write(writing, bytes(4096))
     number = {"full": writing, "gone": terminal, "closed": reading}[fault]
-    words = present(rig.agents["h2"]._fast_loop)._device_words
-    words[0, kernels.FILE], before = number, words[0, kernels.FILE]
+    device = rig.guests["b"].device.memory.state
+    device["file"], before = number, device["file"][0]
     rig.guests["a"].send(*super_packet(5))
     rig.guests["a"].send(ping("a", "b"))
     rig.settle()
-    words[0, kernels.FILE] = before
+    device["file"] = before
     for each in (reading, writing, terminal):
         os.close(each)
     statistics = rig.guests["b"].device.statistics()
-    assert statistics.dropped == {DeviceDrop[reason]: 5}
-    assert statistics.errors == {error: 1}
-    assert rig.guests["b"].received() == [ping("a", "b")]  # an exception, which Python writes
+    assert statistics.dropped == {DeviceDrop[reason]: 6}
+    assert statistics.errors == {error: 2}
+    rig.guests["a"].send(ping("a", "b"))
+    rig.settle()
+    assert rig.guests["b"].received() == [ping("a", "b")]
 
 
 # ------------------------------------------------------------------------------------------- receives
@@ -268,7 +287,7 @@ def test_a_receive_of_more_rows_than_a_burst_is_taken_apart(make_compiled_rig, r
     rig = make_compiled_rig()
     rig.warm()
     association = rig.tunnel("h2").active
-    header = rig.agents["h2"].card.egress.flows._entries[0].header.tobytes()
+    header = rig.agents["h2"].card.egress.flows[0].header.tobytes()
     packets = [ping("b", "a", number, size=100) for number in range(rows)]
     records = b"".join(association._seal_control(23, header + packet) for packet in packets)
     control = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", len(records) // rows))]

@@ -7,13 +7,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.capture.pcap import encode_pcap
-from dtls_emu.fabric.offload import read_control
 from dtls_emu.machine.netns import entered
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.simulation.guests.guest import Guest
 from dtls_emu.simulation.simulation import simulate
 from dtls_emu.testing.rig import PORTS, ping, super_packet
+from dtls_emu.testing.system_calls import receive_merged
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.checksum import internet_checksum
@@ -38,12 +39,11 @@ def catch(rig):
     """Receives that h2 would have of what h1 sends: a burst, the sender's port and its own."""
     rig.settle("h1")
     caught = []
-    for port, entry in rig.fabrics["h2"]._ports.items():
+    for port, sock in rig.fabrics["h2"]._sockets.items():
         with suppress(BlockingIOError):
             while True:
-                data, control, _, source = entry.sock.recvmsg(1 << 16, 128)
+                data, segment, tos, source = receive_merged(sock)
                 rows = np.frombuffer(bytearray(data), np.uint8)
-                segment, tos = read_control(control)
                 caught.append((Burst.from_datagrams(rows, segment, tos=tos), source[1], port))
     return caught
 
@@ -172,7 +172,9 @@ def test_a_simulated_link_marks(make_lab, monkeypatch, enabled):
         link="ecn_mark: 100%",
         overrides="outer_dscp: 1",
     )
-    outcome = simulate(lab, trace=lambda event: outside.append((event.tos, event.fate.marked)))
+    datagrams = Datagrams()
+    outcome = simulate(lab, observer=datagrams)
+    outside = [(each.sent.tos, each.fate.marked) for each in datagrams.seen]
     assert services == [DSCP, DSCP | CE, DSCP | CE, DSCP | CE] * 5
     data = [each for each in outside if each[0]]
     assert data == [(4, False), (5, True), (6, True), (7, False)] * 5

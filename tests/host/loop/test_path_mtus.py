@@ -125,7 +125,7 @@ def test_a_kernel_that_refuses_what_it_says_that_it_carries_is_not_asked_all_the
         rig.fabrics["h1"].path_mtus = ask_and_note
         address = rig.topology.hosts["h2"].underlay
         for _ in range(5):
-            rig.fabrics["h1"].note_too_long(address)
+            rig.fabrics["h1"]._too_long.add(address)
             agent.turn(wait=False)
         assert asked == [address]
         ip("link set lo mtu 1300")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dtls_emu.nic import flow_table as table
-from dtls_emu.nic.offload import kernels
-from dtls_emu.nic.offload.kernels import NOT_OPENED, open_in
-from dtls_emu.testing.offloaded import way_to
+from dtls_emu.nic.offload.kernels import find_path, open_in
+from dtls_emu.nic.offload.state import DELIVER_ANY, NOT_OPENED
+from dtls_emu.nic.offload.verdicts import Out
+from dtls_emu.testing.offloaded import path_of
 from dtls_emu.testing.packets import A6, B6, FLOWS, HOSTS, A, B, C, as_array, frame, tcp, udp
 from dtls_emu.testing.rig import rebuilt, with_link
 from dtls_emu.vocabulary import DropReason, Enforcement
-from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.burst import Burst, Shape
 from dtls_emu.wire.protocol import APPLICATION_DATA
 
 
@@ -36,16 +37,16 @@ def test_the_way_follows_the_association_that_seals(make_offloaded_wire):
     wire.carry_out("h1", card.rekey("h2", wire.now))
     new = card.tunnels["h2"].active
     assert new is not old
-    way = way_to(card)
-    assert way[kernels.WAY_LOCAL_PORT] == new.local_port
-    assert way[kernels.WAY_WORDS] == new.words.ctypes.data
-    assert way[kernels.WAY_WINDOW] == new.window.state.ctypes.data
+    path = path_of(card)
+    assert path["local_port"] == new.local_port
+    assert path["records"] == new.records.ctypes.data
+    assert path["window"] == new.window.state.ctypes.data
     wire.offload(udp())
-    before = old.words.tolist()
+    before = old.records.tolist()
     wire.inject("h2", (HOSTS["h1"], old.local_port), old.remote_port, record)
     assert wire.delivered == {"b": [udp(payload=b"late")]}
     wire.offload(udp())
-    assert old.words.tolist() == before
+    assert old.records.tolist() == before
     wire.wait(30)
     assert old.closed
     wire.inject("h2", (HOSTS["h1"], old.local_port), old.remote_port, record)
@@ -60,11 +61,11 @@ def test_a_server_goes_on_with_the_old_association_until_the_new_one_is_heard(ma
     assert not old.is_client
     effects = wire.cards["h2"].rekey("h1", wire.now)
     wire.offload(udp())
-    assert way_to(server)[kernels.WAY_WORDS] == old.words.ctypes.data
+    assert path_of(server)["records"] == old.records.ctypes.data
     wire.carry_out("h2", effects)
     new = server.tunnels["h2"].active
     assert new is not old
-    assert way_to(server)[kernels.WAY_WORDS] == new.words.ctypes.data
+    assert path_of(server)["records"] == new.records.ctypes.data
     wire.offload(udp())
 
 
@@ -89,11 +90,14 @@ def test_nothing_is_sealed_or_opened_once_keys_are_gone(make_offloaded_wire, bac
     assert card.plans(udp())
     ENDS[end](wire)
     assert not card.plans(udp())
-    state, data = card.fast.state, as_array(record)
+    state, data = card.data.memory, as_array(record)
     high, low = 0, 0xFFFF00000000 | int.from_bytes(bytes((10, 255, 0, 2)))
-    state.keys[0] = np.array((local_port << 16 | remote_port, high, low, 0, 0, 0), np.uint64)
+    state.rows.keys[0] = np.array((local_port << 16 | remote_port, high, low, 0, 0, 0), np.uint64)
     before = card.memory()
-    assert open_in(state, data, len(record), 1, len(record), wire.now) == NOT_OPENED
+    shape = Shape(len(record), 0, len(record), 1, len(record))
+    path = find_path(state.peers, state.rows.keys)
+    assert (path < 0) == (end in {"close", "goodbye"})  # nobody has told the card of the others
+    assert open_in(state, path, data, shape, 0, wire.now).runs == NOT_OPENED
     assert card.memory() == before
     assert data.tobytes() == record
 
@@ -167,8 +171,8 @@ def test_timers_are_those_of_the_slow_path(make_twins, backend):
 
 
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_books_are_settled_once_and_to_the_packet(make_twins, encrypted):
-    """Of the card, and of each flow: packets, bytes, and when it was last seen. A second settling adds nothing."""
+def test_counters_are_those_of_the_card_to_the_packet(make_twins, encrypted):
+    """Of the card, and of each flow: packets, bytes, and when it was last seen; whoever has counted them."""
     twins = make_twins("null", encrypted=encrypted)
     twins.offload(*FLOWS)
     for n in range(5):
@@ -176,42 +180,41 @@ def test_books_are_settled_once_and_to_the_packet(make_twins, encrypted):
         twins.send("a", *[udp(payload=bytes([n]) * 100)] * (10 * n + 1))
         twins.hand_over("a", tcp(10, 500), 500)
         twins.agree()
-    for card in twins.fast.cards.values():
-        before = card.status()
-        card.settle()
-        card.settle()
-        assert card.status() == before
-        assert card.balanced
+    for wire in twins:
+        out = {each.key: each for each in wire.cards["h1"].egress.flows}
+        into = {each.key: each for each in wire.cards["h2"].ingress.flows}
+        assert out.keys() == into.keys()
+        for key, each in out.items():
+            assert (each.packets, each.nbytes) == (into[key].packets, into[key].nbytes)
+        assert sum(each.packets for each in into.values()) == wire.cards["h2"].ingress.counters.delivered
+        assert sum(each.nbytes for each in into.values()) == wire.cards["h2"].ingress.counters.delivered_bytes
 
 
 # ------------------------------------------------------------------------------------- tables of flows
 
 
-def assert_facts_are_right(card):
+def assert_records_are_right(card):
     """What kernels know of each flow is what the slow path has decided for it; addresses lead to what is alive."""
-    offloaded = 0
-    for flows, generation in (
-        (card.egress.flows, card.egress.generation),
-        (card.ingress.flows, card.ingress.generation),
-    ):
-        for index, flow in enumerate(flows._entries):
-            facts = flows.facts[index]
-            if facts[table.FACT_GENERATION] != generation + 1:
+    known, generation = 0, card.data.memory.card["generation"][0]
+    for flows in (card.egress.flows, card.ingress.flows):
+        for number in range(len(flows)):
+            flow, record = flows[number], flows.records[number]
+            if record["generation"] != generation:
                 continue
-            offloaded += 1
-            assert flow.generation == generation
-            assert card.vms[facts[table.FACT_VM]] == flow.vm
+            known += 1
+            assert record["action"] == flow.action
+            assert card.vms[record["vm"]] == flow.vm
             if flows is card.egress.flows:
-                assert card.fast.peers[facts[table.FACT_WAY]] == flow.tunnel.peer.name
-                assert facts[table.FACT_HEADER] == flow.header.ctypes.data
-                assert facts[table.FACT_LIMIT] == flow.inner_mtu
+                assert card.data.paths.peer(record["path"]) is flow.peer
+                assert record["header"] == flow.header.ctypes.data
+                assert record["limit"] == flow.inner_mtu
             else:
-                assert card.fast.peers[facts[table.FACT_WAY]] == flow.source_host
-                assert facts[table.FACT_LIMIT] == flow.accepts_clear
-    state = card.fast.state
-    assert state.out_facts is card.egress.flows.facts
-    assert state.in_facts is card.ingress.flows.facts
-    return offloaded
+                assert card.data.paths.peer(2 * record["path"]).name == flow.source_host
+                assert (record["action"] == DELIVER_ANY) == flow.accepts_clear
+    memory = card.data.memory
+    assert memory.out.flows is card.egress.flows.records
+    assert memory.into.flows is card.ingress.flows.records
+    return known
 
 
 def test_tables_grow_under_offloaded_flows(make_offloaded_wire):
@@ -235,8 +238,8 @@ def test_tables_grow_under_offloaded_flows(make_offloaded_wire):
             wire.send("a", udp(source, destination, b"y", sport))
     assert card.carried_out == before + 1800
     assert {vm: len(packets) for vm, packets in wire.delivered.items()} == {"b": 1200, "c": 600}
-    assert assert_facts_are_right(card) >= 1800
-    assert assert_facts_are_right(wire.cards["h2"]) >= 1200
+    assert assert_records_are_right(card) >= 1800
+    assert assert_records_are_right(wire.cards["h2"]) >= 1200
 
 
 def test_a_sweep_lets_idle_flows_go_and_keeps_those_that_only_kernels_have_seen(make_offloaded_wire):
@@ -263,23 +266,71 @@ def test_a_sweep_lets_idle_flows_go_and_keeps_those_that_only_kernels_have_seen(
     for packet in busy:
         wire.send("a", packet)
     assert wire.delivered == {"b": busy}
-    assert assert_facts_are_right(card) >= 10
+    assert assert_records_are_right(card) >= 10
 
 
-def test_a_flow_that_is_replaced_is_not_offloaded_until_it_is_decided_to_be(make_offloaded_wire):
-    """Its facts go with it: the old header's memory is free, and may be anybody's."""
+def test_a_flow_that_is_decided_anew_has_the_header_of_its_new_decision(make_offloaded_wire):
+    """The old one's memory is free, and may be anybody's."""
     wire = make_offloaded_wire("null")
     wire.offload(udp())
     card = wire.cards["h1"]
     flows = card.egress.flows
-    header = flows._entries[0].header.ctypes.data
     card.revalidate()
+    assert card.plan(udp()).verdict == Out.MISS
     wire.carry_out("h1", card.card.from_guest("a", Burst.from_packets([udp()]), wire.now))
-    assert not flows.facts[0].any()
-    assert not card.plans(udp())
     gc.collect()
     _garbage = [np.full(22, 0xEE, np.uint8) for _ in range(200)]
     wire.offload(udp())
-    assert flows.facts[0, table.FACT_HEADER] == flows._entries[0].header.ctypes.data
-    assert header != 0
-    assert assert_facts_are_right(card) == 1
+    assert flows.records["header"][0] == flows[0].header.ctypes.data
+    assert assert_records_are_right(card) == 1
+
+
+def test_what_leaves_a_table_is_told_with_its_exact_counts(make_offloaded_wire):
+    """Decided anew, swept, or let go of with the rest: every packet is in exactly one account, whoever counted it."""
+    wire = make_offloaded_wire("null", flow_table=3)
+    card = wire.cards["h1"]
+    ended: list[Any] = []
+    card.egress.flows.on_end = ended.append
+    for sport, packets in ((1, 4), (2, 7), (3, 1)):
+        wire.now = float(sport)
+        for _ in range(packets):
+            wire.send("a", udp(sport=sport))
+    before = {each.key.source_port: each for each in card.egress.flows}
+    assert {port: each.packets for port, each in before.items()} == {1: 4, 2: 7, 3: 1}
+    ended.clear()
+    card.revalidate()
+    wire.now = 10.0
+    wire.send("a", udp(sport=1))
+    (first,) = ended
+    assert (first.key.source_port, first.packets, first.nbytes) == (1, 4, 4 * len(udp()))
+    assert (first.started, first.last_seen) == (before[1].started, 1.0)
+    assert first.flow.decision == card.egress.flows[0].decision
+    wire.now = 251.0
+    wire.send("a", udp(sport=4))
+    assert [(each.key.source_port, each.packets, each.last_seen) for each in ended[1:]] == [
+        (1, 1, 10.0),
+        (2, 7, 2.0),
+        (3, 1, 3.0),
+    ]
+    card.egress.flows.clear()
+    assert [(each.key.source_port, each.packets) for each in ended[4:]] == [(4, 1)]
+    assert sum(each.packets for each in ended) == card.egress.counters.encrypted
+    wire.send("a", udp(sport=4))
+
+
+def test_a_flow_that_finds_no_place_is_delivered_and_told_of(make_offloaded_wire):
+    """On the way in a full table costs the decision again, not the packets; and their counts are handed on."""
+    wire = make_offloaded_wire("null", flow_table=2)
+    receiver = wire.cards["h2"]
+    ended: list[Any] = []
+    receiver.ingress.flows.on_end = ended.append
+    for vm, address, sport in (("a", A, 1), ("c", C, 1), ("a", A, 2), ("c", C, 2), ("a", A, 2)):
+        wire.send(vm, udp(address, B, sport=sport))
+    assert len(wire.delivered["b"]) == 5
+    assert len(receiver.ingress.flows) == 2
+    held = list(receiver.ingress.flows)
+    counts = [(str(each.key.source), each.key.source_port, each.packets) for each in ended]
+    assert counts[-2:] == [(A, 2, 1), (C, 2, 1)]
+    receiver.ingress.flows.clear()
+    assert sum(each.packets for each in ended) == receiver.ingress.counters.delivered == 5
+    assert len(held) == 2

@@ -8,9 +8,7 @@ from collections import Counter
 
 import pytest
 
-from dtls_emu.nic.egress import VXLAN_PORT
-from dtls_emu.nic.offload import kernels
-from dtls_emu.testing.offloaded import way_to
+from dtls_emu.testing.offloaded import path_of
 from dtls_emu.testing.packets import A2, HOSTS, VNI, A, B, C, frame, tcp, udp
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import DropReason, Enforcement
@@ -18,6 +16,7 @@ from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_PREFIX, TAG
 from dtls_emu.wire.packet import fragments
 from dtls_emu.wire.protocol import ALERT, APPLICATION_DATA
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 ADDRESSES = {"a": A, "a2": A2, "b": B, "c": C}
@@ -182,7 +181,7 @@ def test_a_forgery_counts_and_in_the_end_costs_the_association(make_twins):
         assert association.closed
         assert wire.cards["h2"].tunnels["h1"].active is None
         assert wire.cards["h2"].tunnels["h1"].forgeries >= 10
-    assert not way_to(twins.fast.cards["h2"], "h1")[kernels.WAY_STATE]
+    assert not path_of(twins.fast.cards["h2"], "h1")["usable"]
     twins.agree()
 
 
