@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, print_json, print_table, print_text
+from dtls_emu.cli.documents import HtmlOption, show
+from dtls_emu.cli.output import ForceOption, JsonOption, print_json, print_table, print_text
+from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.teach.mtu import DEFAULT_INNER, explain_mtu, remarks
 
@@ -23,8 +28,14 @@ LONGEST: Final = 65_535
 explain = typer.Typer(no_args_is_help=True, help="Explain what fits a path, and who is encrypted and why.")
 
 
-@explain.command(epilog="Example: dtls-emu explain mtu --link-mtu 1500")
+@explain.command(epilog="Example: dtls-emu explain mtu --link-mtu 1500; dtls-emu explain mtu two-vms")
 def mtu(
+    lab: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[lab]", help="A lab: who may send how much to whom. Without one: the layers."
+        ),
+    ] = None,
     link_mtu: Annotated[
         int, typer.Option(help="Largest outer IP packet of a link, in bytes.", min=1, max=LONGEST)
     ] = DEFAULT_LINK_MTU,
@@ -34,6 +45,12 @@ def mtu(
     as_json: JsonOption = False,
 ) -> None:
     """Show what every layer costs, what fits, and what ICMP says when it does not."""
+    if lab is not None:
+        from dtls_emu.lab import compile_lab, load_lab
+        from dtls_emu.teach.lab_mtu import explain_lab_mtu
+
+        show(explain_lab_mtu(compile_lab(load_lab(lab))), as_json=as_json)
+        return
     cases = explain_mtu(link_mtu, inner)
     if as_json:
         print_json([case.as_dict() for case in cases])
@@ -69,9 +86,30 @@ def mtu(
         print_text(remark)
 
 
-@explain.command(epilog="Example: dtls-emu explain decision")
-def decision(as_json: JsonOption = False) -> None:
-    """Show the decision table: the first row that applies says what happens to a flow."""
+@explain.command(epilog="Example: dtls-emu explain decision two-vms --from vm-a --to vm-b")
+def decision(
+    lab: Annotated[
+        str | None, typer.Argument(metavar="[lab]", help="A lab; without one the table itself is shown.")
+    ] = None,
+    source: Annotated[str | None, typer.Option("--from", help="The VM that sends.")] = None,
+    destination: Annotated[str | None, typer.Option("--to", help="A VM, or an IP address.")] = None,
+    fragment: Annotated[bool, typer.Option("--fragment", help="The packet is an IP fragment.")] = False,
+    tunnel_failed: Annotated[
+        bool, typer.Option("--tunnel-failed", help="The tunnel was tried and did not come up.")
+    ] = False,
+    html: HtmlOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the decision table; or, for a flow of a lab, which row applies and why each one above it does not."""
+    if lab is not None or source is not None or destination is not None:
+        from dtls_emu.cli.flows import flow_of
+        from dtls_emu.teach.decision import explain_decision
+
+        topology, vm, address = flow_of(lab, source, destination)
+        document = explain_decision(topology, vm, address, fragment=fragment, tunnel_failed=tunnel_failed)
+        show(document, as_json=as_json, html=html, force=force)
+        return
     from dtls_emu.policy import rows
 
     table = [
@@ -107,6 +145,48 @@ def decision(as_json: JsonOption = False) -> None:
         ],
         spare=["source", "basis", "dropped as"],
     )
+
+
+@explain.command(epilog="Example: dtls-emu explain record 16fefd0000000000000000 ... --keys keys.log")
+def record(
+    octets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="hex",
+            help="The UDP payload in hexadecimal, with spaces or colons or without; - for stdin.",
+        ),
+    ],
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="A key log: of `dtls-emu run --keylog`.", exists=False)
+    ] = None,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="Print the key in the command that opens it, too.")
+    ] = False,
+    html: HtmlOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a DTLS record apart, open it if a key does, or say exactly what is wrong with it."""
+    from dtls_emu.teach.record import explain_record
+    from dtls_emu.teach.secrets import read_key_log
+
+    data = _octets(sys.stdin.read() if octets == ["-"] else "".join(octets))
+    secrets = [] if keys is None else read_key_log(keys)
+    show(explain_record(data, secrets, show_secrets=show_secrets), as_json=as_json, html=html, force=force)
+
+
+def _octets(text: str) -> bytes:
+    """Bytes from hexadecimal digits as tools print them.
+
+    Raises:
+        DtlsEmuError: they are none.
+    """
+    digits = re.sub(r"0x|[\s:,-]", "", text)
+    if not digits or len(digits) % 2 or not re.fullmatch(r"[0-9A-Fa-f]+", digits):
+        wrong = next((each for each in digits if each not in "0123456789abcdefABCDEF"), None)
+        said = f"`{wrong}` is no hexadecimal digit" if wrong else f"{len(digits)} digits are no whole bytes"
+        raise DtlsEmuError(f"{said}; write the UDP payload in hexadecimal, such as 17fefd0001...")
+    return bytes.fromhex(digits)
 
 
 def _title(case: MtuCase) -> str:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from dtls_emu import paths as run_directory
 from dtls_emu.cli.app import app
 from dtls_emu.deploy import queries as run_queries
-from dtls_emu.host.control.client import ControlError
 from dtls_emu.host.control import client as control_client
+from dtls_emu.host.control.client import ControlError
 
 
 OFF = {"state": "off", "reason": "refused at run time: Input/output error"}

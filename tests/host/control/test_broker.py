@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.assembly.broker_keys import issue_session_keys
+from dtls_emu.host.control import broker
 from dtls_emu.host.control.broker import serve_keys
 from dtls_emu.host.control.client import ControlError
-from dtls_emu.host.control import broker
 from dtls_emu.tunnel.session_keys import SESSION_KEY_BYTES
 
 

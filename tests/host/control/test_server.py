@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dtls_emu.errors import DtlsEmuError, LabFileError
+from dtls_emu.host.control import server as control
 from dtls_emu.host.control.client import ControlError, ask, is_served, main
 from dtls_emu.host.control.server import ChangeTarget, ControlServer, ControlSocketError, SetValue
-from dtls_emu.host.control import server as control
 
 
 class Host:
