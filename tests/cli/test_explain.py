@@ -76,7 +76,6 @@ def test_a_flow_of_a_lab_is_explained_row_by_row():
         (["two-vms", "--from", "vm-a", "--to", "vm-z"], "--to vm-z: no VM of this lab and no address"),
         (["two-vms", "--from", "vm-a"], "name a lab and both ends"),
         (["--from", "vm-a", "--to", "vm-b"], "name a lab and both ends"),
-        (["two-vms", "--from", "vm-a", "--to", "fd00::1"], "IPv6"),
     ],
 )
 def test_a_flow_that_no_lab_has_is_one_line(words, said):
