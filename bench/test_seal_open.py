@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dtls_emu.crypto.framing import AAD_AT, CELL
 from dtls_emu.crypto.ipsec_mb_kernels import call_gcm
+from dtls_emu.crypto.libcrypto_kernels import CELLS_AT, CONTEXT_AT, FUNCTIONS_AT, LENGTH_AT, call_evp
+from dtls_emu.crypto.libcrypto_library import GCM_GET_TAG
 from dtls_emu.crypto.loopback import loopback_handshake
 from dtls_emu.crypto.registry import available, load
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.wire.burst import Burst
-from dtls_emu.wire.memory import kernel
+from dtls_emu.wire.memory import kernel, load_u64_native
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 
 
@@ -141,3 +143,33 @@ def test_bare_aesgcm(measure, size, direction):
             call(nonce, packet, additional)
 
     measure(direction, loop, tuple)
+
+
+@kernel
+def call_evp_for_rows(state, buffer, size, count):
+    """The bare EVP calls in our loop: in place, at our stride, on our nonces, without framing."""
+    context = np.int64(load_u64_native(state, CONTEXT_AT))
+    initialise = np.int64(load_u64_native(state, FUNCTIONS_AT))
+    update = np.int64(load_u64_native(state, FUNCTIONS_AT + 8))
+    final = np.int64(load_u64_native(state, FUNCTIONS_AT + 16))
+    control = np.int64(load_u64_native(state, FUNCTIONS_AT + 24))
+    length_at = state.ctypes.data + LENGTH_AT
+    payload = buffer.ctypes.data + RECORD_PREFIX
+    cell = state.ctypes.data + CELLS_AT
+    for _ in range(count):
+        call_evp(initialise, (context, 0, 0, 0, cell))
+        call_evp(update, (context, 0, length_at, cell + AAD_AT, 13))
+        call_evp(update, (context, payload, length_at, payload, size))
+        call_evp(final, (context, payload + size, length_at, 0, 0))
+        call_evp(control, (context, GCM_GET_TAG, 16, payload + size, 0))
+        payload += size + RECORD_OVERHEAD
+        cell += CELL
+
+
+def test_bare_evp(measure, size):
+    try:
+        traffic = Traffic("libcrypto", size)
+    except BackendUnavailableError as error:
+        pytest.skip(str(error))
+    arguments = (traffic.sealer._state, traffic.burst.buffer, traffic.size, ROWS)
+    measure("seal", call_evp_for_rows, lambda: arguments)

@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 
 
-def _ipsec_mb():
-    from dtls_emu.crypto.registry import load
-    from dtls_emu.errors import BackendUnavailableError
+def _backend(name):
+    def missing():
+        from dtls_emu.crypto.registry import load
+        from dtls_emu.errors import BackendUnavailableError
 
-    try:
-        load("ipsec-mb")
-    except BackendUnavailableError as error:
-        return str(error)
-    return None
+        try:
+            load(name)
+        except BackendUnavailableError as error:
+            return str(error)
+        return None
+
+    return missing
 
 
 def _udp_offload():
@@ -116,7 +119,8 @@ NEEDS = {
     "mbedtls": _mbedtls,
     "openssl": _program("openssl", "openssl"),
     "wolfssl": _wolfssl,
-    "ipsec_mb": _ipsec_mb,
+    "ipsec_mb": _backend("ipsec-mb"),
+    "libcrypto": _backend("libcrypto"),
     "udp_offload": _udp_offload,
     "tshark": _program("tshark", "tshark"),
     "root": _root,

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-NEEDS_ROOT = "tests/host/test_run_state.py::test_runs_are_where_control_sockets_are"
+NEEDS_ROOT = "tests/deploy/test_state.py::test_runs_are_where_control_sockets_are"
 """A test that is marked, and does next to nothing."""
 
 

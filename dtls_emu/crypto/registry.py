@@ -21,10 +21,10 @@ __all__ = ["AUTO", "ENTRY_POINTS", "Choice", "available", "backend_names", "load
 ENTRY_POINTS: Final = "dtls_emu.backends"
 AUTO: Final = "auto"
 
-_PREFERENCE: Final = ("ipsec-mb", "cryptography")
+_PREFERENCE: Final = ("ipsec-mb", "libcrypto", "cryptography")
 """What `auto` tries, fastest first. Never `null`, which protects nothing, nor `openssl`, which cannot hand over."""
 
-_OWN_ORDER: Final = ("openssl", "cryptography", "ipsec-mb", "null")
+_OWN_ORDER: Final = ("openssl", "cryptography", "libcrypto", "ipsec-mb", "null")
 _CONTRACT: Final = ("name", "summary", "protects", "needs_connection", "detail", "attach")
 
 

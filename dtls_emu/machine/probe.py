@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.crypto.ipsec_mb_library import cpu_flags, open_library
+from dtls_emu.crypto.libcrypto_library import open_libcrypto
 from dtls_emu.errors import BackendUnavailableError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
@@ -156,7 +157,18 @@ def _ipsec_mb() -> list[Offer]:
     except BackendUnavailableError as error:
         remedy = "apt install libipsec-mb1" if "not installed" in str(error) else ""
         reason = str(error).split(" (", 1)[0]
+        return [Offer(name, OfferState.NO, f"{reason}; the libcrypto backend is used", remedy)]
+
+
+def _libcrypto() -> list[Offer]:
+    name = "OpenSSL as a library"
+    try:
+        found = open_libcrypto()
+    except BackendUnavailableError as error:
+        remedy = "apt install libssl3" if "not installed" in str(error) else ""
+        reason = str(error).split(" (", 1)[0]
         return [Offer(name, OfferState.NO, f"{reason}; the cryptography backend is used", remedy)]
+    return [Offer(name, OfferState.YES, found.version + (", FIPS provider" if found.fips else ""))]
 
 
 # ------------------------------------------------------------------------------------------------- CPU
@@ -331,6 +343,7 @@ _PROBES: Final = (
     _packages,
     _numba,
     _ipsec_mb,
+    _libcrypto,
     _cpu,
     _udp,
     _privileges,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "reading", "remarks", "tables"]
 
-PREFERRED_BACKENDS: Final = ("ipsec-mb", "cryptography", "openssl")
+PREFERRED_BACKENDS: Final = ("ipsec-mb", "libcrypto", "cryptography", "openssl")
 """Which arm the reading speaks of: the card's engine first, as when a card chooses one."""
 
 PREFERRED_PATHS: Final = (BenchPath.UDP, BenchPath.UDP_SINGLE, BenchPath.MEMORY)

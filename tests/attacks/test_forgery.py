@@ -16,7 +16,12 @@ from dtls_emu.wire.record import push_record_header
 FORGERIES = 100_000
 
 on_every_engine = pytest.mark.parametrize(
-    "backend", ["cryptography", pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb)]
+    "backend",
+    [
+        "cryptography",
+        pytest.param("libcrypto", marks=pytest.mark.libcrypto),
+        pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb),
+    ],
 )
 
 

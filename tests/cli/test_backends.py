@@ -20,11 +20,11 @@ def run(*arguments: str) -> str:
 
 @pytest.fixture
 def without_ipsec_mb(monkeypatch):
-    """A machine that does not have the library."""
+    """A machine that has neither of the fast libraries."""
 
     def load_others(name: str) -> Backend:
-        if name == "ipsec-mb":
-            raise BackendUnavailableError("libIPSec_MB.so.1 is not installed")
+        if name in {"ipsec-mb", "libcrypto"}:
+            raise BackendUnavailableError(f"the library of {name} is not installed")
         return load(name)
 
     monkeypatch.setattr(registry, "load", load_others)
@@ -34,7 +34,7 @@ def test_lists_every_backend_of_the_package():
     """One row each, self-test passed, and `null` is said not to protect."""
     document = json.loads(run("--json"))
     rows = {row["name"]: row for row in document["backends"]}
-    assert list(rows)[:4] == ["openssl", "cryptography", "ipsec-mb", "null"]
+    assert list(rows)[:5] == ["openssl", "cryptography", "libcrypto", "ipsec-mb", "null"]
     assert (rows["cryptography"]["available"], rows["cryptography"]["self_test"]) == (True, "passed")
     assert (rows["cryptography"]["protects"], rows["null"]["protects"]) == (True, False)
     assert rows["cryptography"]["detail"].startswith("cryptography ")
@@ -46,11 +46,12 @@ def test_says_why_one_is_not_available():
     document = json.loads(run("--json"))
     row = next(row for row in document["backends"] if row["name"] == "ipsec-mb")
     assert (row["available"], row["self_test"], row["protects"]) == (False, "not passed", None)
-    assert row["reason"] == "libIPSec_MB.so.1 is not installed"
+    assert row["reason"] == "the library of ipsec-mb is not installed"
     assert document["auto"] == {
         "backend": "cryptography",
         "reason": "the fastest backend that works here; "
-        "ipsec-mb is not available: libIPSec_MB.so.1 is not installed",
+        "ipsec-mb is not available: the library of ipsec-mb is not installed; "
+        "libcrypto is not available: the library of libcrypto is not installed",
     }
 
 
@@ -59,8 +60,8 @@ def test_prints_a_table():
     """The star stands at the choice of `auto`; the reason takes the place of the detail."""
     lines = run().splitlines()
     (chosen,) = [line for line in lines if line.lstrip().startswith("*")]
-    (missing,) = [line for line in lines if "ipsec-mb" in line]
+    (missing,) = [line for line in lines if " ipsec-mb " in line]
     (null,) = [line for line in lines if " null " in line]
     assert chosen.split()[1] == "cryptography"
-    assert missing.rstrip().endswith("libIPSec_MB.so.1 is not installed")
+    assert missing.rstrip().endswith("the library of ipsec-mb is not installed")
     assert null.split()[1:4] == ["yes", "passed", "NO"]

@@ -76,14 +76,14 @@ def plug_ins(monkeypatch):
 
 def test_the_packages_own_backends_come_first():
     """In the order in which they are explained, plug-ins after them by name."""
-    assert backend_names()[:4] == ["openssl", "cryptography", "ipsec-mb", "null"]
+    assert backend_names()[:5] == ["openssl", "cryptography", "libcrypto", "ipsec-mb", "null"]
 
 
 @pytest.mark.usefixtures("plug_ins")
 def test_plug_ins_are_found_and_work():
     """Named, and listed behind ours."""
     assert load("working").name == "working"
-    assert backend_names()[4:] == sorted([*PLUG_INS, "gone", "twice"])
+    assert backend_names()[5:] == sorted([*PLUG_INS, "gone", "twice"])
 
 
 @pytest.mark.usefixtures("plug_ins")
@@ -97,7 +97,10 @@ def test_plug_ins_are_found_and_work():
         ("other-name", "Working is installed as 'other-name' but calls itself 'working'"),
         ("gone", "Backend failed: ModuleNotFoundError: No module named 'no_such_package_anywhere'"),
         ("twice", "'twice' is claimed by another_package:Backend and one_package:Backend; uninstall one"),
-        ("nobody", "no backend is called 'nobody'; there are openssl, cryptography, ipsec-mb, null, "),
+        (
+            "nobody",
+            "no backend is called 'nobody'; there are openssl, cryptography, libcrypto, ipsec-mb, null, ",
+        ),
     ],
 )
 def test_a_broken_plug_in_is_a_reason_and_never_a_crash(name, reason):
@@ -131,20 +134,32 @@ def test_auto_takes_the_fastest():
 
 
 def test_auto_says_what_it_passed_over_and_why(failing):
-    """Without the library it is `cryptography`."""
-    failing.add("ipsec-mb")
+    """Without either library it is `cryptography`."""
+    failing.update({"ipsec-mb", "libcrypto"})
     choice = resolve()
     assert choice.backend.name == "cryptography"
+    assert choice.reason == (
+        "the fastest backend that works here; ipsec-mb is not available: not here; libcrypto is not available: not here"
+    )
+
+
+@pytest.mark.libcrypto
+def test_auto_takes_the_systems_openssl_where_ipsec_mb_is_not(failing):
+    """On any processor."""
+    failing.add("ipsec-mb")
+    choice = resolve()
+    assert choice.backend.name == "libcrypto"
     assert choice.reason == "the fastest backend that works here; ipsec-mb is not available: not here"
 
 
 def test_auto_never_falls_back_to_no_protection(failing):
     """Nor to the backend that cannot hand over; there is nothing left then."""
-    failing.update({"ipsec-mb", "cryptography"})
+    failing.update({"ipsec-mb", "libcrypto", "cryptography"})
     with pytest.raises(BackendUnavailableError) as raised:
         resolve()
     assert str(raised.value) == (
-        "ipsec-mb is not available: not here; cryptography is not available: not here"
+        "ipsec-mb is not available: not here; libcrypto is not available: not here; "
+        "cryptography is not available: not here"
     )
 
 

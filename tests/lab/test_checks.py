@@ -85,7 +85,7 @@ def test_the_small_lab_is_right(problems):
             "hosts: {host-2: {smartnic: {backend: crytography}}}",
             (
                 "hosts.host-2.smartnic.backend: no backend `crytography`; did you mean `cryptography`? "
-                "(one of: auto, cryptography, ipsec-mb, null, openssl)"
+                "(one of: auto, cryptography, ipsec-mb, libcrypto, null, openssl)"
             ),
         ),
         (

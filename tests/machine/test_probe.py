@@ -103,8 +103,20 @@ def test_a_library_that_is_not_installed_says_what_is_used_instead(monkeypatch):
     monkeypatch.setattr(probing, "open_library", unavailable)
     (offer,) = probing._ipsec_mb()
     assert offer.state == OfferState.NO
-    assert offer.reason.endswith("is not installed; the cryptography backend is used")
+    assert offer.reason.endswith("is not installed; the libcrypto backend is used")
     assert offer.remedy == "apt install libipsec-mb1"
+
+
+def test_without_openssl_as_a_library_python_packages_do(monkeypatch):
+    """It says what is used instead, and what to install."""
+    monkeypatch.setattr(probing, "open_libcrypto", unavailable_openssl)
+    (offer,) = probing._libcrypto()
+    assert (offer.state, offer.remedy) == (OfferState.NO, "apt install libssl3")
+    assert offer.reason == "OpenSSL 3 is not installed as a library; the cryptography backend is used"
+
+
+def unavailable_openssl():
+    raise BackendUnavailableError("OpenSSL 3 is not installed as a library (Debian: apt install libssl3)")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,12 @@ from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX, TAG
 from dtls_emu.wire.protocol import MAX_PLAINTEXT
 
 
-BACKENDS = ["cryptography", pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb), "null"]
+BACKENDS = [
+    "cryptography",
+    pytest.param("libcrypto", marks=pytest.mark.libcrypto),
+    pytest.param("ipsec-mb", marks=pytest.mark.ipsec_mb),
+    "null",
+]
 
 
 @pytest.fixture
