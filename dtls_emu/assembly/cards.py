@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from dtls_emu.crypto.authority import HostCredentials
+    from dtls_emu.events import Observer
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.tunnel.settings import TunnelSettings
@@ -42,6 +43,7 @@ def build_cards(
     settings: TunnelSettings | None = None,
     on_drop: DropObserver | None = None,
     on_packets: PacketObserver | None = None,
+    observer: Observer | None = None,
     key_log: Callable[[bytes], None] | None = None,
 ) -> dict[str, Card]:
     """Make all cards of a lab, by host name, with fresh certificates of one CA for each region.
@@ -51,7 +53,7 @@ def build_cards(
         engines: cipher engine of each host; what is missing is chosen by :func:`choose_engine`.
         settings: tunnels' knobs.
         on_drop: called with host, reason, count and mark for everything a card drops.
-        on_packets: as in :class:`~dtls_emu.nic.card.Card`, of every card.
+        on_packets, observer: as in :class:`~dtls_emu.nic.card.Card`, of every card.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     now = datetime.now(UTC)
@@ -68,6 +70,7 @@ def build_cards(
             settings=settings,
             on_drop=None if on_drop is None else partial(on_drop, name),
             on_packets=on_packets,
+            observer=observer,
             key_log=key_log,
         )
         for name in topology.hosts
@@ -92,6 +95,7 @@ def make_card(
     settings: TunnelSettings | None = None,
     on_drop: Callable[[DropReason, int, int], None] | None = None,
     on_packets: PacketObserver | None = None,
+    observer: Observer | None = None,
     key_log: Callable[[bytes], None] | None = None,
     first_port: int = DYNAMIC_PORTS.start,
 ) -> Card:
@@ -104,7 +108,7 @@ def make_card(
         authorities: the CA certificate of each region.
         engine: cipher engine; :func:`choose_engine` by the lab's wish when there is none.
         wall_start: date and time that belong to second 0 of the card's clock.
-        settings, on_drop, on_packets, first_port: as in :class:`~dtls_emu.nic.card.Card`.
+        settings, on_drop, on_packets, observer, first_port: as in :class:`~dtls_emu.nic.card.Card`.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     identity = Identity(
@@ -123,6 +127,7 @@ def make_card(
         settings=settings,
         on_drop=on_drop,
         on_packets=on_packets,
+        observer=observer,
         first_port=first_port,
     )
 

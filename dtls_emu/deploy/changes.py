@@ -1,6 +1,6 @@
 """Changes of a running lab: its state first, then what each card is told; or one card, by its control socket.
 
-See :mod:`dtls_emu.host.control.targets` for what can be named, and how.
+See :mod:`dtls_emu.assembly.targets` for what can be named, and how.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dtls_emu.assembly.lab_document import changed, compile_document, differences
+from dtls_emu.assembly.targets import Change, parse_words, plan_changes
 from dtls_emu.deploy.namespaces import set_mtu
 from dtls_emu.deploy.plan import cable_device, cable_mtu, namespace_name
 from dtls_emu.deploy.queries import hosts_by_hand, readable_states
 from dtls_emu.deploy.state import RUNS, CardProcess, RunFolder, require_root
 from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.host.control.client import ControlError, ask
-from dtls_emu.host.control.targets import Change, parse_words, plan_changes
 
 
 if TYPE_CHECKING:

@@ -29,10 +29,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.events import Fate
 from dtls_emu.fabric.clock import NANOSECONDS, nanoseconds
 from dtls_emu.fabric.underlay import Ledger
 from dtls_emu.vocabulary import DropReason
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Link
 
 
-__all__ = ["REORDER_HOLD", "Direction"]
+__all__ = ["REORDER_HOLD", "Direction", "Fate"]
 
 REORDER_HOLD: Final = 10_000_000
 """Nanoseconds that a datagram waits to be overtaken: 10 ms, far below DTLS's first retransmission (1 s)."""
@@ -53,6 +53,27 @@ _SAME_IN_EVERY_RUN: Final[tuple[int, ...]] = (*range(11), 17, 18)
 """Bytes of a handshake's datagram. Of its first record type, version, epoch and number (RFC 6347 4.1); behind the
 record's length, which varies, the number of the message (4.2.2), or what stands there of another record. Not the
 message's type: a ServerHello that is read as a HelloVerifyRequest is one or none by its random bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one datagram.
+
+    Fields:
+        dropped: why, or None when it is carried; the other fields then say how.
+        arrival_ns: when it reaches the other end.
+        reordered: it waits there until the next one has passed it.
+        duplicated: a copy comes right behind it.
+        flipped_bit: number of the payload bit that is flipped, or -1.
+        marked: it is marked CE outside.
+    """
+
+    dropped: DropReason | None = None
+    arrival_ns: int = 0
+    reordered: bool = False
+    duplicated: bool = False
+    flipped_bit: int = -1
+    marked: bool = False
 
 
 class Direction:

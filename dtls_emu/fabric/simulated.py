@@ -3,7 +3,7 @@
 The way of a ``Transmit``:
 
 1. :meth:`SimulatedFabric.transmit` finds the link; without one its datagrams are dropped, ``no_link``.
-2. :mod:`dtls_emu.fabric.impairment` decides the fate of each datagram; taps see it.
+2. :mod:`dtls_emu.fabric.impairment` decides the fate of each datagram; whoever observes is told.
 3. Datagrams that arrive together travel as one burst, a copy of the sender's rows.
 4. At its time the burst is handed to the host at the other end.
 
@@ -19,9 +19,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from dtls_emu.errors import LocalProtocolError
-from dtls_emu.events import Fate, WireEvent
+from dtls_emu.events import (
+    Damaged,
+    Duplicated,
+    Lost,
+    Marked,
+    Reordered,
+    Sent,
+    fan_out,
+    mark_of,
+    packet_of,
+)
 from dtls_emu.fabric.clock import NANOSECONDS
-from dtls_emu.fabric.impairment import REORDER_HOLD, Direction
+from dtls_emu.fabric.impairment import REORDER_HOLD, Direction, Fate
 from dtls_emu.fabric.underlay import Ledger, total
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -30,10 +40,11 @@ from dtls_emu.wire.protocol import is_handshake
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
+    from dtls_emu.events import Observer
     from dtls_emu.fabric.clock import Timer, VirtualClock
     from dtls_emu.fabric.underlay import DropObserver, DuplicateObserver, FabricStatistics, Receive
     from dtls_emu.lab.topology import Link, Topology
@@ -77,7 +88,9 @@ class SimulatedFabric:
         self._seed = seed
         self._merge = merge
         self._receivers: dict[str, Receive] = {}
-        self._taps: list[Callable[[WireEvent], object]] = []
+        self._taps: list[Observer] = []
+        self._observer: Observer | None = None
+        self._told = 0  # datagrams that whoever observes was told of
         self._strays = Ledger()
         self._by_address: dict[tuple[str, str], _Path] = {}
         self._by_name: dict[tuple[str, str], _Path] = {}
@@ -102,6 +115,14 @@ class SimulatedFabric:
         """
         self._path_by_name(link.source, link.destination).direction.reconfigure(link)
 
+    def update(self, topology: Topology) -> None:
+        """Take the links of a changed lab from now on. What is under way stays as it is."""
+        self._topology = topology
+        for source, destination in self._by_address:
+            near, far = topology.host_by_underlay(source), topology.host_by_underlay(destination)
+            if near is not None and far is not None:
+                self.reconfigure(topology.link(near.name, far.name))
+
     def attach(self, address: str, receive: Receive) -> None:
         """A host comes up: datagrams to ``address`` are handed to ``receive``. Replaces an earlier one."""
         self._receivers[address] = receive
@@ -110,14 +131,20 @@ class SimulatedFabric:
         """A host goes down: datagrams that arrive from now on are dropped, ``no_link``. Idempotent."""
         self._receivers.pop(address, None)
 
-    def tap(self, callback: Callable[[WireEvent], object]) -> Callable[[], None]:
-        """Show every datagram that is put on the wire to ``callback``, in order, the dropped ones too.
+    def tap(self, observer: Observer) -> Callable[[], None]:
+        """Tell an observer of every datagram that is put on the wire, in order, and of what becomes of it there.
 
         Returns:
             a function that ends it.
         """
-        self._taps.append(callback)
-        return partial(self._taps.remove, callback)
+
+        def untap() -> None:
+            self._taps.remove(observer)
+            self._observer = fan_out(self._taps)
+
+        self._taps.append(observer)
+        self._observer = fan_out(self._taps)
+        return untap
 
     def statistics(self) -> FabricStatistics:
         """The books of the whole fabric."""
@@ -149,7 +176,7 @@ class SimulatedFabric:
         path = self._path(host, effect.destination[0])
         if path is None:
             self._strays.offered += burst.count
-            self._report(flow, burst, Fate(DropReason.NO_LINK))
+            self._tell(flow, burst.rows(), Fate(DropReason.NO_LINK))
             self._drop(self._strays, DropReason.NO_LINK, burst.count, burst.mark)
             return
         path.direction.ledger.offered += burst.count
@@ -170,7 +197,7 @@ class SimulatedFabric:
 
     def _carry_whole(self, path: _Path, flow: _Flow, burst: Burst) -> None:
         arrival_ns = path.direction.arrival(self._clock.now_ns)
-        self._report(flow, burst, Fate(arrival_ns=arrival_ns))
+        self._tell(flow, burst.rows(), Fate(arrival_ns=arrival_ns))
         path.direction.ledger.in_flight += burst.count
         self._send(path, flow, arrival_ns, burst.wire.copy(), burst.size)
 
@@ -180,7 +207,7 @@ class SimulatedFabric:
         for row in burst.rows():
             handshake = is_handshake(row[0])
             fate = path.direction.judge(len(row), now_ns, handshake=handshake, tos=flow.tos)
-            self._report_row(flow, row, fate)
+            self._tell(flow, (row,), fate)
             if fate.dropped is not None:
                 self._drop(path.direction.ledger, fate.dropped, 1, flow.mark)
                 continue
@@ -247,6 +274,10 @@ class SimulatedFabric:
         address, port = flow.destination
         receive = self._receivers.get(address)
         if receive is None:
+            if self._observer is not None:
+                name, mark, packet = self._name_of(address), mark_of(flow.mark), packet_of(flow.mark)
+                lost = Lost(self._clock.now, name, mark, packet, 0, DropReason.NO_LINK, burst.count)
+                self._observer(lost)
             self._drop(ledger, DropReason.NO_LINK, burst.count, flow.mark)
             return
         ledger.delivered += burst.count
@@ -257,24 +288,32 @@ class SimulatedFabric:
         if self.on_drop is not None:
             self.on_drop(reason, count, mark)
 
-    def _report(self, flow: _Flow, burst: Burst, fate: Fate) -> None:
-        if self._taps:
-            for row in burst.rows():
-                self._report_row(flow, row, fate)
+    def _tell(self, flow: _Flow, rows: Iterable[NDArray[np.uint8]], fate: Fate) -> None:
+        """Tell whoever observes that datagrams are put on the wire, and what their link does to each."""
+        observer = self._observer
+        if observer is None:
+            return
+        where = self._clock.now, self._name_of(flow.source[0]), mark_of(flow.mark), packet_of(flow.mark)
+        arrival = fate.arrival_ns if fate.dropped is None else -1
+        for row in rows:
+            self._told += 1
+            payload = row.tobytes() if observer.wants_bytes else b""
+            ends = flow.source, flow.destination
+            observer(Sent(*where, self._told, *ends, len(row), flow.tos, arrival, payload))
+            if fate.dropped is not None:
+                observer(Lost(*where, self._told, fate.dropped))
+            if fate.reordered:
+                observer(Reordered(*where, self._told))
+            if fate.duplicated:
+                observer(Duplicated(*where, self._told))
+            if fate.marked:
+                observer(Marked(*where, self._told))
+            if fate.flipped_bit >= 0:
+                observer(Damaged(*where, self._told, fate.flipped_bit))
 
-    def _report_row(self, flow: _Flow, row: NDArray[np.uint8], fate: Fate) -> None:
-        if self._taps:
-            event = WireEvent(
-                self._clock.now_ns / NANOSECONDS,
-                flow.source,
-                flow.destination,
-                row.tobytes(),
-                flow.mark,
-                fate,
-                flow.tos,
-            )
-            for callback in tuple(self._taps):
-                callback(event)
+    def _name_of(self, address: str) -> str:
+        host = self._topology.host_by_underlay(address)
+        return "" if host is None else host.name
 
     def _path(self, source: str, destination: str) -> _Path | None:
         path = self._by_address.get((source, destination))

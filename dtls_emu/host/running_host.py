@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dtls_emu.assembly.cards import choose_engine, make_card
 from dtls_emu.assembly.lab_document import changed, compile_document, differences, without_traffic
+from dtls_emu.assembly.targets import Change, plan_changes
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import SOCKET_BUFFER_BYTES
 from dtls_emu.fabric.udp import UdpFabric
@@ -39,7 +40,6 @@ from dtls_emu.host.control.server import (
     SetValue,
     Status,
 )
-from dtls_emu.host.control.targets import Change, plan_changes
 from dtls_emu.host.credentials import read_authorities, read_credentials
 from dtls_emu.host.device.addressing import (
     check_underlays,

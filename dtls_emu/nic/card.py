@@ -12,6 +12,7 @@ Not safe for concurrent use: one loop drives one card.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ import numpy as np
 
 from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.events import Direction
 from dtls_emu.nic.arena import Arena
 from dtls_emu.nic.counters import Sent
 from dtls_emu.nic.effects import ClosePort, Deliver, RequestKeys, Transmit
@@ -28,6 +30,7 @@ from dtls_emu.nic.ingress import Ingress
 from dtls_emu.nic.offload.fast_path import FastPath
 from dtls_emu.nic.slow_path import SlowPath
 from dtls_emu.nic.waiting import WaitingRoom
+from dtls_emu.nic.watching import Watcher
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.tunnel.attempts import HalfOpen
 from dtls_emu.tunnel.peers import Peer
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import Backend
+    from dtls_emu.events import Observer
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
@@ -90,6 +94,7 @@ class Card:
         settings: TunnelSettings | None = None,
         on_drop: Callable[[DropReason, int, int], None] | None = None,
         on_packets: PacketObserver | None = None,
+        observer: Observer | None = None,
         first_port: int = DYNAMIC_PORTS.start,
     ) -> None:
         """
@@ -101,6 +106,7 @@ class Card:
             settings: tunnels' knobs; from the lab's profile when there are none.
             on_drop: called with reason, count and mark for everything dropped, after it was counted.
             on_packets: told how packets from VMs, or for them from the gateway, left the card; None costs nothing.
+            observer: told of everything that happens; None costs nothing.
             first_port: of its own attempts, as :class:`~dtls_emu.tunnel.ports.PortAllocator` says.
         """
         self.host = identity.name
@@ -145,14 +151,19 @@ class Card:
         self._released: list[str] = []  # peers whose waiting packets may go
         self._seen: dict[str, tuple[int, int]] = dict.fromkeys(self.tunnels, (0, 0))
         self._slow_path = SlowPath(topology, self.host, self.tunnels)
-        observer = on_drop or (lambda _reason, _count, _mark: None)
+        tell_drop = on_drop or (lambda _reason, _count, _mark: None)
         self.egress = Egress(
-            topology, self._slow_path, self._waiting, self._arena, observer, self._after_tunnel, on_packets
+            topology, self._slow_path, self._waiting, self._arena, tell_drop, self._after_tunnel, on_packets
         )
+        self._watcher = self.egress.watcher = None if observer is None else Watcher(self.host, observer)
         self.merges_for: set[str] = set()
         self.ingress = Ingress(
-            topology, self._slow_path, self.tunnels, self._arena, self.merges_for, observer
+            topology, self._slow_path, self.tunnels, self._arena, self.merges_for, tell_drop
         )
+        self.ingress.watcher = self._watcher
+        if self._watcher is not None:
+            self.egress.flows.on_end = partial(self._watcher.flow_ended, Direction.EGRESS)
+            self.ingress.flows.on_end = partial(self._watcher.flow_ended, Direction.INGRESS)
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.
@@ -168,6 +179,9 @@ class Card:
             raise LocalProtocolError(f"{vm} is no VM of host {self.host}") from None
         self._arena.reset()
         effects: list[Effect] = []
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.offered(vm, burst)
         self.egress.counters.offered += burst.packets
         self.egress.counters.offered_bytes += burst.nbytes
         self.egress.forward(source, vni, burst, effects, now)
@@ -182,6 +196,9 @@ class Card:
             local_port: where they came in.
             now: seconds.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.received(burst, source, local_port)
         self._arena.reset()
         effects: list[Effect] = []
         for start in range(0, burst.count, MAX_ROWS):
@@ -205,6 +222,8 @@ class Card:
             ok: how many of them verified.
             now: seconds.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         tunnel = self.tunnels[peer]
@@ -231,6 +250,9 @@ class Card:
         """Take one packet from the internet for a VM of this host."""
         counters = self.ingress.counters
         counters.received += 1
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.offered("", Burst.from_packets([packet], mark=mark))
         seen, _ = key_of(packet, 0)
         if seen is PacketClass.MALFORMED:
             self.ingress.drop(DropReason.MALFORMED, 1, mark)
@@ -249,7 +271,10 @@ class Card:
         if self._on_packets is not None:
             flow = flow_to(self._topology, vm, ip_address(source))
             self._on_packets(decide(flow, self._topology.profile), Sent.GATEWAY, 1, mark)
-        return [Deliver(vm.name, Burst.from_packets([packet], mark=mark))]
+        burst = Burst.from_packets([packet], mark=mark)
+        if self._watcher is not None:
+            self._watcher.came_in(vm.name, self._topology.networks[network].vni, burst)
+        return [Deliver(vm.name, burst)]
 
     def next_timeout(self) -> float:
         """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""
@@ -257,18 +282,22 @@ class Card:
 
     def handle_timeout(self, now: float) -> list[Effect]:
         """Let time pass: retransmit, give up, rekey, let go."""
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         self._due = inf
         for tunnel in self.tunnels.values():
             if tunnel.timeout() <= now:
                 tunnel.handle_timeout(now)
-                self._after_tunnel(tunnel, effects, now)
+                self._after_tunnel(tunnel, effects, now, is_timer=True)
             self._due = min(self._due, tunnel.timeout())
         return self._finish(effects, now)
 
     def rekey(self, peer: str, now: float) -> list[Effect]:
         """Begin a fresh association with a peer host now, beside the live one."""
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         self.tunnels[peer].rekey(now)
@@ -281,6 +310,8 @@ class Card:
         Raises:
             LocalProtocolError: see :meth:`dtls_emu.tunnel.tunnel.Tunnel.install`.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         self.tunnels[peer].install(keys, now)
@@ -292,6 +323,8 @@ class Card:
 
         The edge says so when it has carried out the other effects of the same call.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         for tunnel in self.tunnels.values():
@@ -304,6 +337,8 @@ class Card:
 
         Keys go as the peers answer, or when time passes; :meth:`abort` overwrites them at once.
         """
+        if self._watcher is not None:
+            self._watcher.now = now
         self._arena.reset()
         effects: list[Effect] = []
         for peer, tunnel in self.tunnels.items():
@@ -316,6 +351,8 @@ class Card:
         """Overwrite every key now."""
         for tunnel in self.tunnels.values():
             tunnel.abort()
+        if self._watcher is not None:
+            self._watcher.close()
 
     def update(self, topology: Topology) -> None:
         """Go on under a changed lab: policy, VMs' facts, links. Tunnels stay up; every flow is decided again.
@@ -396,16 +433,25 @@ class Card:
             },
         }
 
-    def _after_tunnel(self, tunnel: Tunnel, effects: list[Effect], now: float) -> None:
+    def _after_tunnel(
+        self, tunnel: Tunnel, effects: list[Effect], now: float, *, is_timer: bool = False
+    ) -> None:
         """Send what a tunnel has to say, and notice when it came up, or failed."""
         peer = tunnel.peer
-        for out in tunnel.take_outgoing():
+        outgoing, closed, requests = (
+            tunnel.take_outgoing(),
+            tunnel.take_closed_ports(),
+            tunnel.take_key_requests(),
+        )
+        if self._watcher is not None:
+            self._watcher.tunnel_called(tunnel, outgoing, closed, requests, is_timer=is_timer)
+        for out in outgoing:
             datagram = np.frombuffer(out.datagram, np.uint8)
             effects.append(
                 Transmit(Burst.from_datagrams(datagram), out.local_port, (peer.address, out.remote_port))
             )
-        effects += [ClosePort(port) for port in tunnel.take_closed_ports()]
-        effects += [RequestKeys(peer.name, port) for port in tunnel.take_key_requests()]
+        effects += [ClosePort(port) for port in closed]
+        effects += [RequestKeys(peer.name, port) for port in requests]
         tunnel.touched = False
         if self._fast_path is not None:
             self._fast_path.refresh(tunnel)
@@ -425,8 +471,10 @@ class Card:
 
     def _drop_waiting(self, peer: str) -> None:
         """There will be no tunnel for packets that have waited for it."""
-        for _, burst in self._waiting[peer].leave():
+        for vm, burst in self._waiting[peer].leave():
             self.egress.counters.waiting -= burst.packets
+            if self._watcher is not None:
+                self._watcher.sending(vm, burst)
             self.egress.drop(DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
 
     def _finish(self, effects: list[Effect], now: float) -> list[Effect]:

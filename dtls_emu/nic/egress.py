@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dtls_emu.events import Direction
 from dtls_emu.nic.counters import EgressCounters, Sent
 from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
 from dtls_emu.nic.flow_table import FlowTable
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.flows import EgressFlow
     from dtls_emu.nic.slow_path import SlowPath
     from dtls_emu.nic.waiting import WaitingRoom
+    from dtls_emu.nic.watching import Watcher
     from dtls_emu.policy import Decision
     from dtls_emu.tunnel.tunnel import Tunnel
 
@@ -66,6 +68,7 @@ class Egress:
         counters: the books.
         flows: the flow table of this direction.
         topology: the lab as it stands.
+        watcher: told what becomes of packets, or None.
         tos_kept, tos_set: which bits of the inner type of service go outside, and which are there besides.
         generation: of the policy; raising it makes every flow be decided again at its next packet.
     """
@@ -100,6 +103,7 @@ class Egress:
         self._on_drop = on_drop
         self._after_tunnel = after_tunnel
         self._on_packets = on_packets
+        self.watcher: Watcher | None = None
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
@@ -116,6 +120,8 @@ class Egress:
 
     def forward(self, vm: Vm, vni: int, burst: Burst, effects: list[Effect], now: float) -> None:
         """Send a VM's packets on their way. At most ``MAX_ROWS`` rows; they are not changed."""
+        if self.watcher is not None:
+            self.watcher.sending(vm.name, burst)
         runs = inspect_packets(
             burst.buffer,
             burst.stride,
@@ -173,10 +179,12 @@ class Egress:
             for row in range(start, stop):
                 self.forward(vm, vni, burst.cut(row, stated_length(burst.row(row))), effects, now)
 
-    def drop(self, reason: DropReason, count: int, mark: int) -> None:
+    def drop(self, reason: DropReason, count: int, mark: int, decision: Decision | None = None) -> None:
         """Count packets that go no further."""
         self.counters.dropped[reason] += count
         self._on_drop(reason, count, mark)
+        if self.watcher is not None:
+            self.watcher.dropped(reason, count, mark, decision)
 
     def _admit(
         self, vm: Vm, row: int, burst: Burst, packets: int, effects: list[Effect], now: float
@@ -186,7 +194,14 @@ class Egress:
             self.drop(DropReason.MALFORMED, packets, burst.mark)
             return None
         flow = self.flows.find(self._keys, row)
+        if self.watcher is not None:
+            key = unpack_key(self._keys[row])
+            self.watcher.classified(Direction.EGRESS, vm.name, key, packets, burst.mark)
         if flow is None or flow.generation != self.generation or now >= flow.expires_at:
+            if self.watcher is not None:
+                self.watcher.missed(
+                    Direction.EGRESS, vm.name, key, packets, burst.mark, stale=flow is not None
+                )
             flow = self._decide(vm, row, burst.mark, packets, effects, now)
             if flow is None:
                 return None
@@ -233,6 +248,8 @@ class Egress:
         if not self.flows.insert(self._keys, row, flow, now):
             self.drop(DropReason.FLOW_TABLE_FULL, packets, mark)
             return None
+        if self.watcher is not None:
+            self.watcher.decided_egress(unpack_key(self._keys[row]), flow, mark)
         if flow.tunnel is not None and flow.facts.tunnel_failed:
             # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
             flow.tunnel.connect(now)
@@ -256,11 +273,11 @@ class Egress:
         if without < burst.packets - fits:
             self._drop_of(flow, DropReason.TOO_BIG, burst.packets - fits - without, burst.mark)
             if self.topology.profile.icmp_too_big:
-                self._answer_too_big(flow, burst.row(int(np.argmax(rows))), effects, now)
+                self._answer_too_big(flow, burst.row(int(np.argmax(rows))), effects, now, burst.mark)
         return burst.slice(burst.count - 1, burst.count) if fits else None
 
     def _answer_too_big(
-        self, flow: EgressFlow, packet: NDArray[np.uint8], effects: list[Effect], now: float
+        self, flow: EgressFlow, packet: NDArray[np.uint8], effects: list[Effect], now: float, mark: int
     ) -> None:
         """Tell a VM what fits, unless no error may be sent about this packet, or it has had enough of them."""
         answer = packet_too_big(packet.tobytes(), flow.inner_mtu)
@@ -272,6 +289,8 @@ class Egress:
             self.counters.icmp_limited += 1
             return
         self.counters.answered += 1
+        if self.watcher is not None:
+            self.watcher.answered(flow.vm, flow.inner_mtu, mark, answer)
         effects.append(Deliver(flow.vm, Burst.from_packets([answer], headroom=VNET_HEADER)))
 
     def _wire(self, flow: EgressFlow, burst: Burst, headroom: int, tailroom: int) -> list[Burst]:
@@ -328,6 +347,8 @@ class Egress:
         for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
             self._account(flow, wire, flow.decision, Sent.ENCRYPTED)
             association = tunnel.seal(wire, now)
+            if self.watcher is not None:
+                self.watcher.sealed(tunnel.peer.name, association.ends, wire)
             self.counters.encrypted += wire.count
             effects.append(
                 Transmit(wire, association.local_port, (tunnel.peer.address, association.remote_port))
@@ -346,6 +367,8 @@ class Egress:
         if choice is FirstPacket.QUEUE:
             kept = self._waiting[tunnel.peer.name].admit(flow.vm, burst)
             self.counters.waiting += kept
+            if self.watcher is not None and kept:
+                self.watcher.queued(tunnel.peer.name, kept, burst.mark)
             if kept < burst.packets:
                 self._drop_of(flow, DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
         elif choice is FirstPacket.CLEAR:
@@ -360,10 +383,12 @@ class Egress:
         flow.nbytes += burst.nbytes
         if self._on_packets is not None:
             self._on_packets(decision, sent, burst.packets, burst.mark)
+        if self.watcher is not None:
+            self.watcher.forwarded(flow, burst, decision, sent)
 
     def _drop_of(self, flow: EgressFlow, reason: DropReason, count: int, mark: int) -> None:
         """Count packets of a flow that go no further."""
-        self.drop(reason, count, mark)
+        self.drop(reason, count, mark, flow.decision)
         if self._on_packets is not None:
             self._on_packets(flow.decision, reason, count, mark)
 

@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from dtls_emu.wire.inspect import KEY_WORDS
+from dtls_emu.wire.inspect import KEY_WORDS, unpack_key
 from dtls_emu.wire.memory import kernel
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from dtls_emu.wire.inspect import FlowKey
 
 
 __all__ = [
@@ -78,12 +80,14 @@ class FlowTable(Generic[Entry]):
 
     Fields:
         slots, keys, facts: what kernels read; other arrays after the table has grown.
+        on_end: given every flow that leaves the table, or is decided anew, with its final counts; or None.
 
     Args:
         limit: most flows it takes (Azure: 500,000 in each direction of a VM).
     """
 
     def __init__(self, limit: int) -> None:
+        self.on_end: Callable[[FlowKey, Entry], object] | None = None
         self._limit = limit
         self._entries: list[Entry] = []
         self._next_sweep = -inf
@@ -122,6 +126,7 @@ class FlowTable(Generic[Entry]):
         """Add a flow, or replace its entry. False when the table is full of flows that are not idle."""
         index = find_key(self.slots, self.keys, keys, row)
         if index >= 0:
+            self._end(index)
             self._entries[index] = entry
             self.facts[index] = 0
             return True
@@ -135,6 +140,11 @@ class FlowTable(Generic[Entry]):
         place_key(self.slots, self.keys, index)
         return True
 
+    def _end(self, index: int) -> None:
+        if self.on_end is not None:
+            self.settle()
+            self.on_end(unpack_key(self.keys[index]), self._entries[index])
+
     def _sweep(self, now: float) -> bool:
         """Let idle flows go; True when any went."""
         if now < self._next_sweep:
@@ -144,6 +154,8 @@ class FlowTable(Generic[Entry]):
         kept = [index for index, entry in enumerate(self._entries) if now - entry.last_seen < _IDLE]
         if len(kept) == len(self._entries):
             return False
+        for index in sorted(set(range(len(self._entries))) - set(kept)) if self.on_end is not None else ():
+            self._end(index)
         self._entries = [self._entries[index] for index in kept]
         self._rebuild(len(self.slots), np.array(kept, np.int64))
         return True

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dtls_emu.nic.effects import Effect, UnderlayAddress
     from dtls_emu.nic.flows import IngressFlow
     from dtls_emu.nic.slow_path import SlowPath
+    from dtls_emu.nic.watching import Watcher
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
@@ -56,6 +57,7 @@ class Ingress:
     Fields:
         counters: the books.
         flows: the flow table of this direction.
+        watcher: told what becomes of records and packets, or None.
         topology, generation: as in :class:`dtls_emu.nic.egress.Egress`.
     """
 
@@ -86,6 +88,7 @@ class Ingress:
         self._arena = arena
         self._merges_for = merges_for
         self._on_drop = on_drop
+        self.watcher: Watcher | None = None
         self._keys = np.zeros((MAX_ROWS, KEY_WORDS), np.uint64)
         self._classes = np.zeros(MAX_ROWS, np.uint8)
         self._runs = np.zeros(MAX_ROWS + 1, np.int64)
@@ -106,8 +109,12 @@ class Ingress:
         if local_port == VXLAN_PORT:
             self._deliver(burst, self._all_ok, tunnel.peer.name, effects, now, in_clear=True)
             return None
+        if self.watcher is not None:
+            self.watcher.flight_received(tunnel.peer.name, (local_port, source[1]), burst)
         for opened, status in tunnel.receive(burst, local_port, source[1], now):
             opened.tos = burst.tos
+            if self.watcher is not None:
+                self.watcher.opened(tunnel.peer.name, (local_port, source[1]), opened, status)
             self._deliver(opened, status, tunnel.peer.name, effects, now, in_clear=False)
         return tunnel
 
@@ -140,6 +147,8 @@ class Ingress:
         """Count records or datagrams that go no further."""
         self.counters.dropped[reason] += count
         self._on_drop(reason, count, mark)
+        if self.watcher is not None:
+            self.watcher.refused(reason, count, mark)
 
     def _deliver(
         self,
@@ -175,10 +184,16 @@ class Ingress:
                 self.drop(DropReason.MALFORMED, run.count, run.mark)
                 continue
             flow = self.flows.find(self._keys, start)
+            if self.watcher is not None:
+                is_valid = flow is not None and flow.generation == self.generation
+                key = unpack_key(self._keys[start])
+                self.watcher.classified_ingress(key, run, is_valid=is_valid, is_known=flow is not None)
             if flow is None or flow.generation != self.generation:
                 flow = self._slow_path.decide_ingress(unpack_key(self._keys[start]), self.generation)
                 # A full table only costs the decision again: what came this far is authentic or in clear.
-                self.flows.insert(self._keys, start, flow, now)
+                is_kept = self.flows.insert(self._keys, start, flow, now)
+                if self.watcher is not None and is_kept:
+                    self.watcher.decided_ingress(unpack_key(self._keys[start]), flow, run.mark)
             refused = flow.refused
             if refused is None and flow.source_host != sender:
                 refused = DropReason.FOREIGN_SOURCE
@@ -196,6 +211,8 @@ class Ingress:
             flow.packets += run.count
             self.counters.delivered += run.count
             for part in (run,) if seen != _PADDED else _without_padding(run):
+                if self.watcher is not None:
+                    self.watcher.delivered(flow.vm, part)
                 nbytes = part.nbytes
                 flow.nbytes += nbytes
                 self.counters.delivered_bytes += nbytes

@@ -8,7 +8,8 @@ each mark, in packets::
 
 Cards also tell how each packet left them, by the decision for its flow, as it happens: a flow may be decided again.
 
-Mark 0 is nobody's: handshakes, alerts, and the ICMP that a card itself makes.
+A packet that is observed has its number in its tag as well (:func:`~dtls_emu.events.tagged`); cards and fabric, who
+know tags only, may name either. Mark 0 is nobody's: handshakes, alerts, and the ICMP that a card itself makes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.events import mark_of
 from dtls_emu.nic.counters import Sent
 
 
@@ -129,19 +131,19 @@ class Accounts:
         account.delivered += count
         account.delivered_bytes += nbytes
 
-    def drop(self, reason: DropReason, count: int, mark: int) -> None:
+    def drop(self, reason: DropReason, count: int, tag: int) -> None:
         """Packets were dropped: the observer of cards and fabric."""
         self.moves += 1
-        self._by_mark[mark].dropped[reason] += count
+        self._by_mark[mark_of(tag)].dropped[reason] += count
 
-    def handle(self, decision: Decision, fate: Sent | DropReason, count: int, mark: int) -> None:
+    def handle(self, decision: Decision, fate: Sent | DropReason, count: int, tag: int) -> None:
         """A card sent packets on, or dropped them: its observer."""
         self.moves += 1
-        self._by_mark[mark].handled[decision, fate] += count
+        self._by_mark[mark_of(tag)].handled[decision, fate] += count
 
-    def duplicate(self, count: int, mark: int) -> None:
+    def duplicate(self, count: int, tag: int) -> None:
         """A link made copies: the observer of the fabric."""
-        self._by_mark[mark].duplicated += count
+        self._by_mark[mark_of(tag)].duplicated += count
 
     @property
     def are_balanced(self) -> bool:

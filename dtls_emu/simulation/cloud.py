@@ -2,7 +2,8 @@
 
 The way of a packet, and the order of the functions below:
 
-1. A guest's burst is entered in its item's account and handed to the card of the guest's host.
+1. A guest's burst is entered in its item's account and handed to the card of the guest's host. When the run is observed,
+   its packets are numbered, and their number goes with them (:func:`~dtls_emu.events.tagged`) until a guest gets them.
 2. The card's effects are carried out in order: to the fabric, to a guest, or to the internet.
 3. What guests answer goes to their cards in turn, once all effects of a call are done: a card uses the memory
    of an effect again at its next call.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.assembly.broker_keys import issue_session_keys
 from dtls_emu.assembly.cards import build_cards
+from dtls_emu.events import mark_of, tagged
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.nic.effects import Deliver, LeaveFabric, RequestKeys, Transmit
@@ -32,6 +34,7 @@ from dtls_emu.wire.burst import Burst
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dtls_emu.events import Observer
     from dtls_emu.fabric.clock import Timer
     from dtls_emu.lab.topology import Host, Topology
     from dtls_emu.nic.card import Card, Engine
@@ -74,14 +77,14 @@ class Cloud:
         *,
         engines: Mapping[str, Engine] | None = None,
         key_log: Callable[[bytes], None] | None = None,
-        internet: Callable[[float, bytes], object] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """
         Args:
             topology: the lab.
             engines: cipher engine of each host, instead of what the lab says.
             key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
-            internet: shown the time and the bytes of every packet that leaves for the internet or comes from there.
+            observer: told of everything that happens.
         """
         self.topology = topology
         self.clock = VirtualClock()
@@ -89,17 +92,21 @@ class Cloud:
         self.fabric = SimulatedFabric(topology, self.clock, topology.seed)
         self.fabric.on_drop = self.accounts.drop
         self.fabric.on_duplicate = self.accounts.duplicate
+        if observer is not None:
+            self.fabric.tap(observer)
         self.cards = build_cards(
             topology,
             engines=engines,
             key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
             on_packets=self.accounts.handle,
+            observer=observer,
         )
         self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
         self.internet = Guest(None, INTERNET_MTU)
         self.onlookers: set[int] = set()
-        self._show = internet or (lambda _time, _packet: None)
+        self._is_observed = observer is not None
+        self._numbered = 0  # packets so far
         self._beyond_gateway = 0
         self._back_at = 0.0
         self._outbox: deque[tuple[str, Burst]] = deque()
@@ -118,9 +125,19 @@ class Cloud:
     def _empty_outbox(self) -> None:
         while self._outbox:
             vm, burst = self._outbox.popleft()
-            self.accounts.offer(burst.mark, burst.count, burst.nbytes)
+            mark = burst.mark
+            self.accounts.offer(mark, burst.count, burst.nbytes)
+            burst.mark = self._tag(mark, burst.packets)
             card = self._card_of(vm)
-            self._carry_out(card, card.from_guest(vm, burst, self.clock.now), about=burst.mark)
+            self._carry_out(card, card.from_guest(vm, burst, self.clock.now), about=mark)
+
+    def _tag(self, mark: int, packets: int) -> int:
+        """What goes with so many packets that are offered now: their mark, and the first one's number."""
+        if not self._is_observed:
+            return mark
+        number = self._numbered + 1
+        self._numbered += packets
+        return tagged(mark, number)
 
     def _arrive(self, card: Card, burst: Burst, source: UnderlayAddress, port: int, now: float) -> None:
         self._carry_out(card, card.from_fabric(burst, source, port, now))
@@ -140,6 +157,7 @@ class Cloud:
         self._watch_card(card)
 
     def _deliver(self, vm: str, burst: Burst, about: int) -> None:
+        burst.mark = mark_of(burst.mark)
         self.accounts.deliver(burst.mark, burst.count, burst.nbytes)
         if burst.mark not in self.onlookers:
             answers = self.guests[vm].receive(burst, self.clock.now, about=about)
@@ -159,9 +177,7 @@ class Cloud:
     def _leave(self, vm: str, burst: Burst) -> None:
         """Hand packets to the internet, and its answers back to the VM."""
         packets = [row.tobytes() for row in burst.rows()]
-        mark = burst.mark
-        for packet in packets:
-            self._show(self.clock.now, packet)
+        mark = mark_of(burst.mark)
         self._beyond_gateway += len(packets)
         self._back_at = self.clock.now + 2 * INTERNET_DELAY
 
@@ -182,10 +198,22 @@ class Cloud:
         network = self.topology.vms[vm].network
         self._beyond_gateway -= len(replies)
         for packet, mark in replies:
-            self._show(self.clock.now, packet)
             self.accounts.offer(mark, 1, len(packet))
-            self._carry_out(card, card.from_gateway(network, packet, self.clock.now, mark))
+            tag = self._tag(mark, 1)
+            self._carry_out(card, card.from_gateway(network, packet, self.clock.now, tag))
         self._empty_outbox()
+
+    def update(self, topology: Topology) -> None:
+        """Go on under a changed lab: policy, links. What is under way stays as it is.
+
+        Raises:
+            LocalProtocolError: the lab has other hosts or VMs.
+        """
+        for card in self.cards.values():
+            card.update(topology)
+            self._watch_card(card)
+        self.fabric.update(topology)
+        self.topology = topology
 
     # ---------------------------------------------------------------------------------------------------- timers
 

@@ -1,46 +1,59 @@
 """Run a lab in this process: real cards and real handshakes, simulated fabric, virtual clock.
 
 1. Compile the lab, put its cloud together, make an executor for each traffic item.
-2. Start every item at its time; let the clock run until all are done, and then until nothing is under way.
+2. Start every item at its time; run one event of the clock after the other until all items are done, and then until
+   nothing is under way.
 3. Account: for each item, each card and the fabric, offered + duplicated = delivered + dropped by reason.
 4. Compare with what the lab expects.
+
+:func:`simulate` does it all; :class:`Simulation` does it a step at a time, and can be changed in between::
+
+    with Simulation("two-vms") as simulation:
+        simulation.run_until(0.5)
+        simulation.set("host-1-host-2", "loss=5%")
+        while simulation.step():
+            ...
+        print(simulation.outcome())
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+import json
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from dtls_emu.assembly.lab_document import changed, compile_document, differences, without_traffic
+from dtls_emu.assembly.targets import parse_words, plan_changes
+from dtls_emu.errors import LocalProtocolError, RunError
+from dtls_emu.events import LabChanged
 from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.lab.quantities import format_duration
 from dtls_emu.lab.schema import Lab
 from dtls_emu.lab.traffic_checks import LONGEST_RUN
-from dtls_emu.simulation.accounts import reverse_of
+from dtls_emu.simulation.accounts import forward_mark, reverse_of
 from dtls_emu.simulation.cloud import Cloud
-from dtls_emu.simulation.expectations import check_expectations
-from dtls_emu.simulation.guests.traffic import BulkExecutor, make_executor
-from dtls_emu.simulation.outcome import ItemOutcome, Outcome, RoundTrips, TunnelOutcome
-from dtls_emu.tunnel.context import SUITE
+from dtls_emu.simulation.guests.traffic import make_executor
+from dtls_emu.simulation.outcome import Outcome
+from dtls_emu.simulation.reporting import item_outcome, snapshot, tunnel_outcomes
 from dtls_emu.tunnel.settings import TunnelSettings
-from dtls_emu.tunnel.states import TunnelState
-from dtls_emu.vocabulary import Keying
+from dtls_emu.wire.burst import Burst
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+    from types import TracebackType
 
-    from dtls_emu.events import WireEvent
-    from dtls_emu.nic.card import Card, Engine
-    from dtls_emu.simulation.guests.traffic import Executor
-    from dtls_emu.tunnel.tunnel import Tunnel
+    from dtls_emu.assembly.targets import Change
+    from dtls_emu.events import Observer
+    from dtls_emu.nic.card import Engine
+    from dtls_emu.simulation.accounts import Account
     from dtls_emu.vocabulary import FirstPacket
 
     Progress = Callable[[int, int, str], object]
     """``progress(done, total, what)``, as :mod:`dtls_emu.measure` has it."""
 
 
-__all__ = ["DEADLINE", "Outcome", "simulate"]
+__all__ = ["DEADLINE", "Outcome", "Simulation", "simulate"]
 
 DEADLINE: Final = LONGEST_RUN
 
@@ -59,8 +72,7 @@ def simulate(
     seed: int | None = None,
     first_packet: FirstPacket | None = None,
     engines: Mapping[str, Engine] | None = None,
-    trace: Callable[[WireEvent], object] | None = None,
-    internet: Callable[[float, bytes], object] | None = None,
+    observer: Observer | None = None,
     key_log: Callable[[bytes], None] | None = None,
     progress: Progress | None = None,
     deadline: float = DEADLINE,
@@ -68,42 +80,254 @@ def simulate(
     """Run a lab and say what became of its traffic.
 
     Args:
-        lab: validated; or a path, or the name of a shipped lab.
-        seed: instead of the lab's.
-        first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
-        engines: cipher engine of each host, instead of what the lab says.
-        trace: shown every datagram that is put on the fabric, in order.
-        internet: shown time and bytes of every packet that leaves for the internet, or comes from there.
-        key_log: called with the secrets of each handshake, a line of an NSS key log; nobody has them otherwise. With
-            `keying: broker` there are no handshakes.
+        lab, seed, first_packet, engines, observer, key_log, deadline: as in :class:`Simulation`.
         progress: told now and then how far the run is.
-        deadline: seconds of virtual time after which items that are not done are stopped.
 
     Raises:
         LabFileError: the lab is wrong.
         AccountingError: a packet is unaccounted for, or altered: the emulator is broken.
     """
-    lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
-    topology = compile_lab(lab)
-    cloud = Cloud(topology, engines=engines, key_log=key_log, internet=internet)
-    if trace is not None:
-        cloud.fabric.tap(trace)
-    executors = [make_executor(cloud, item, index) for index, item in enumerate(lab.traffic)]
-    _run(cloud, executors, deadline, progress)
-    cloud.check()
-    items = tuple(_item_outcome(cloud, executor) for executor in executors)
-    outcome = Outcome(
-        lab=lab.name,
-        profile=lab.profile,
-        seed=topology.seed,
-        duration=cloud.clock.now,
-        items=items,
-        tunnels=tuple(_tunnel_outcomes(cloud)),
-        cards={name: card.status() for name, card in cloud.cards.items()},
-        fabric=cloud.fabric.statistics(),
+    simulation = Simulation(
+        lab,
+        seed=seed,
+        first_packet=first_packet,
+        engines=engines,
+        observer=observer,
+        key_log=key_log,
+        deadline=deadline,
     )
-    cloud.close()
-    return outcome
+    with simulation:
+        steps = 0
+        while simulation.step():
+            steps += 1
+            if progress is not None and steps % _EVENTS_PER_REPORT == 0:
+                simulation.report(progress)
+        if progress is not None:
+            simulation.report(progress)
+        return simulation.outcome()
+
+
+class Simulation:
+    """A lab that is being run, one event of its virtual clock after the other. Not safe for concurrent use.
+
+    Fields:
+        lab: as it was at the beginning.
+        cloud: its cards, guests and fabric, to be looked at.
+    """
+
+    def __init__(
+        self,
+        lab: Lab | str | Path,
+        *,
+        seed: int | None = None,
+        first_packet: FirstPacket | None = None,
+        engines: Mapping[str, Engine] | None = None,
+        observer: Observer | None = None,
+        key_log: Callable[[bytes], None] | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        """
+        Args:
+            lab: validated; or a path, or the name of a shipped lab.
+            seed: instead of the lab's.
+            first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
+            engines: cipher engine of each host, instead of what the lab says.
+            observer: told of everything that happens, in order (:mod:`dtls_emu.events`); the same for the same seed but
+                for keys and nonces. It only watches: what it does must not reach into the simulation.
+            key_log: called with the secrets of each handshake, a line of an NSS key log, by each of its two hosts;
+                nobody has them otherwise. With `keying: broker` there are no handshakes.
+            deadline: seconds of virtual time after which items that are not done are stopped.
+
+        Raises:
+            LabFileError: the lab is wrong.
+        """
+        self.lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
+        self.cloud = Cloud(compile_lab(self.lab), engines=engines, key_log=key_log, observer=observer)
+        self._document = without_traffic(
+            self.lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
+        )
+        self._observer = observer
+        self._deadline = deadline
+        self._injected = forward_mark(len(self.lab.traffic))
+        self._settling: _Settling | None = None
+        self._executors = [
+            make_executor(self.cloud, item, index) for index, item in enumerate(self.lab.traffic)
+        ]
+        for executor in self._executors:
+            self.cloud.clock.call_at(executor.item.start, executor.start)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def now(self) -> float:
+        """The virtual time, in seconds."""
+        return self.cloud.clock.now
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every traffic item is done. Packets and handshakes may still be under way."""
+        return all(executor.ended_at is not None for executor in self._executors)
+
+    def step(self) -> bool:
+        """Run the next event of the clock. False when the run is over, and there was nothing to do."""
+        if not self.has_ended:
+            self._advance()
+            return True
+        if self._settling is None:
+            self._settling = _Settling(self.cloud)
+        if self._settling.is_over():
+            return False
+        self.cloud.clock.run_next()
+        return True
+
+    def run_until(self, when: float) -> int:
+        """Run every event up to and including ``when`` seconds, also when the lab's traffic is over, and stand there.
+
+        Returns:
+            how many events were run.
+        """
+        clock = self.cloud.clock
+        count = 0
+        while (moment := clock.next_event()) is not None and moment <= when:
+            if self.has_ended:
+                clock.run_next()
+            else:
+                self._advance()
+            count += 1
+        clock.run_until(when)
+        return count
+
+    def inject(self, vm: str, *packets: bytes) -> None:
+        """Have a VM send IP packets now, besides what the lab says: of one size, of which the last may be shorter.
+
+        What follows at this instant happens before it returns; the rest with the next steps.
+
+        Raises:
+            LocalProtocolError: no such VM, no packets, or packets that are no burst.
+        """
+        if vm not in self.cloud.guests:
+            raise LocalProtocolError(f"no VM is called {vm}")
+        self._settling = None  # packets are under way again
+        self.cloud.send(vm, [Burst.from_packets(packets, mark=self._injected)])
+
+    @property
+    def injected(self) -> tuple[Account, Account]:
+        """The accounts of injected packets, and of what came back because of them."""
+        return self.cloud.account(self._injected), self.cloud.account(reverse_of(self._injected))
+
+    def set(self, target: str, *words: str) -> list[Change]:
+        """Change the lab while it runs, as ``dtls-emu set`` does: ``simulation.set("h1-h2", "loss=5%")``.
+
+        Args:
+            target: a virtual network, a VM, a link, and so on: see :mod:`dtls_emu.assembly.targets`.
+            words: ``key=value``, in the lab file's spelling.
+
+        Raises:
+            RunError: no such target, words that cannot be read, or what cannot be changed while the lab runs.
+            LabFileError: the lab would be wrong.
+        """
+        changes = plan_changes(self._document, target, parse_words(words))
+        document = self._document
+        for change in changes:
+            document = changed(document, change.path, change.value)
+        before = self.cloud.topology
+        topology = compile_document(document, self.lab.name)
+        fixed = differences(before, topology)
+        if fixed:
+            raise RunError(f"cannot be changed while the lab runs: {', '.join(sorted(fixed))}")
+        self._document = document
+        self._settling = None
+        self.cloud.update(topology)
+        if self._observer is not None:
+            for change in changes:
+                path = tuple(map(str, change.path))
+                self._observer(LabChanged(self.now, "", path, json.dumps(change.value)))
+        return changes
+
+    def snapshot(self) -> dict[str, Any]:
+        """How everything stands, in JSON's types: clock, traffic items, tunnels, flows, counters and links."""
+        return snapshot(self.cloud, self._executors, self.injected)
+
+    def report(self, progress: Progress) -> None:
+        """Say how far the run is."""
+        running = [executor.item.name for executor in self._executors if executor.ended_at is None]
+        done = sum(executor.progress for executor in self._executors) / max(len(self._executors), 1)
+        progress(int(done * _STEPS), _STEPS, f"{self.now:.3f} s: {', '.join(running) or 'done'}")
+
+    def outcome(self) -> Outcome:
+        """What the run came to, once :meth:`step` has said that it is over.
+
+        Raises:
+            LocalProtocolError: it is not over.
+            AccountingError: a packet is unaccounted for, or altered: the emulator is broken.
+        """
+        if not self.has_ended:
+            raise LocalProtocolError("the run is not over: call step until it returns False")
+        cloud = self.cloud
+        cloud.check()
+        for mark, what in (
+            (self._injected, "injected packets"),
+            (reverse_of(self._injected), "answers to them"),
+        ):
+            cloud.accounts.check(mark, what)
+        return Outcome(
+            lab=self.lab.name,
+            profile=self.lab.profile,
+            seed=cloud.topology.seed,
+            duration=self.now,
+            items=tuple(item_outcome(cloud, executor) for executor in self._executors),
+            tunnels=tuple(tunnel_outcomes(cloud)),
+            cards={name: card.status() for name, card in cloud.cards.items()},
+            fabric=cloud.fabric.statistics(),
+        )
+
+    def close(self) -> None:
+        """Overwrite all keys. Idempotent."""
+        self.cloud.close()
+
+    def _advance(self) -> None:
+        """The next event while items are not done; at the deadline they are stopped."""
+        clock = self.cloud.clock
+        moment = clock.next_event()
+        if moment is not None and moment <= self._deadline:
+            clock.run_next()
+            return
+        clock.run_until(self._deadline)
+        for executor in self._executors:
+            executor.stop(f"stopped after {format_duration(self._deadline)}")
+
+
+class _Settling:
+    """Lets everything that is under way come to its end, however slow the links are.
+
+    What links and the internet carry arrives at a known time. A record may be kept meanwhile, but not longer than
+    an attempt to build a tunnel takes. Packets that wait for a tunnel do so for as long as it is tried.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._patience = cloud.clock.now + PATIENCE
+        self._end = cloud.clock.now + DEADLINE
+        self._limit = self._patience
+        self._moves = -1
+
+    def is_over(self) -> bool:
+        """Whether the next event is of no matter any more."""
+        cloud = self._cloud
+        if cloud.is_idle:
+            return True
+        if cloud.accounts.moves != self._moves:
+            self._limit, self._moves = cloud.settled_at() + PATIENCE, cloud.accounts.moves
+        moment = cloud.clock.next_event()
+        if moment is None or moment > (max(self._end, self._limit) if cloud.waiting else self._limit):
+            return True
+        return moment > self._patience and cloud.has_arrived
 
 
 def _with_overrides(lab: Lab, seed: int | None, first_packet: FirstPacket | None) -> Lab:
@@ -113,103 +337,3 @@ def _with_overrides(lab: Lab, seed: int | None, first_packet: FirstPacket | None
     if first_packet is not None:
         changes["overrides"] = lab.overrides.model_copy(update={"first_packet": first_packet})
     return lab.model_copy(update=changes)
-
-
-def _run(cloud: Cloud, executors: Sequence[Executor], deadline: float, progress: Progress | None) -> None:
-    clock = cloud.clock
-    for executor in executors:
-        clock.call_at(executor.item.start, executor.start)
-    events = 0
-    while any(executor.ended_at is None for executor in executors):
-        moment = clock.next_event()
-        if moment is None or moment > deadline:
-            clock.run_until(deadline)
-            for executor in executors:
-                executor.stop(f"stopped after {format_duration(deadline)}")
-            break
-        clock.run_next()
-        events += 1
-        if progress is not None and events % _EVENTS_PER_REPORT == 0:
-            _report(clock.now, executors, progress)
-    _settle(cloud)
-    if progress is not None:
-        _report(clock.now, executors, progress)
-
-
-def _settle(cloud: Cloud) -> None:
-    """Let everything that is under way come to its end, however slow the links are.
-
-    What links and the internet carry arrives at a known time. A record may be kept meanwhile, but not longer than
-    an attempt to build a tunnel takes. Packets that wait for a tunnel do so for as long as it is tried.
-    """
-    clock, accounts = cloud.clock, cloud.accounts
-    patience, end = clock.now + PATIENCE, clock.now + DEADLINE
-    limit, moves = patience, -1
-    while not cloud.is_idle:
-        if accounts.moves != moves:
-            limit, moves = cloud.settled_at() + PATIENCE, accounts.moves
-        moment = clock.next_event()
-        if moment is None or moment > (max(end, limit) if cloud.waiting else limit):
-            return
-        if moment > patience and cloud.has_arrived:
-            return
-        clock.run_next()
-
-
-def _report(now: float, executors: Sequence[Executor], progress: Progress) -> None:
-    running = [executor.item.name for executor in executors if executor.ended_at is None]
-    done = sum(executor.progress for executor in executors) / max(len(executors), 1)
-    progress(int(done * _STEPS), _STEPS, f"{now:.3f} s: {', '.join(running) or 'done'}")
-
-
-def _item_outcome(cloud: Cloud, executor: Executor) -> ItemOutcome:
-    item, mark = executor.item, executor.mark
-    payload_bytes = None
-    if isinstance(executor, BulkExecutor):
-        executor.check()
-        payload_bytes = executor.received
-    for each, direction in ((mark, "its packets"), (reverse_of(mark), "what came back")):
-        cloud.accounts.check(each, f"traffic item {item.name}, {direction}")
-    assert executor.ended_at is not None, "the run went on until every item had ended"
-    outcome = ItemOutcome(
-        name=item.name,
-        kind=item.kind,
-        source=item.source,
-        destination=str(item.destination or ""),
-        forward=cloud.account(mark),
-        reverse=cloud.account(reverse_of(mark)),
-        round_trips=RoundTrips.of(executor.round_trips),
-        path_mtu=executor.path_mtu(),
-        payload_bytes=payload_bytes,
-        duration=max(executor.ended_at - item.start, 0.0),
-        note=executor.note,
-        stopped=executor.stopped,
-    )
-    return replace(outcome, checks=check_expectations(item, outcome))
-
-
-def _tunnel_outcomes(cloud: Cloud) -> list[TunnelOutcome]:
-    """The ends of tunnels that somebody wanted."""
-    ciphers = {Keying.HANDSHAKE: SUITE.decode(), Keying.BROKER: "AES-256-GCM, keys from the broker"}
-
-    def cipher(card: Card, tunnel: Tunnel) -> str:
-        is_sealed = card.engine.backend.protects and tunnel.handshakes
-        return ciphers[cloud.topology.profile.keying] if is_sealed else ""
-
-    return [
-        TunnelOutcome(
-            host=card.host,
-            peer=peer,
-            state=str(tunnel.state),
-            cipher=cipher(card, tunnel),
-            backend=card.engine.backend.name,
-            backend_reason=card.engine.reason,
-            protects=card.engine.backend.protects,
-            handshakes=tunnel.handshakes,
-            handshake_seconds=tunnel.last_handshake,
-            failure=tunnel.failure,
-        )
-        for card in cloud.cards.values()
-        for peer, tunnel in card.tunnels.items()
-        if tunnel.state is not TunnelState.IDLE or tunnel.handshakes or tunnel.failure
-    ]

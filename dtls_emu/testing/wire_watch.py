@@ -29,6 +29,7 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from dtls_emu.events import Sent, observer_of
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.crypto.backend import TrafficKeys
-    from dtls_emu.events import WireEvent
+    from dtls_emu.events import Event
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Effect
@@ -183,8 +184,10 @@ class WireWatch:
         if self._windows.waiting > _BATCH:
             self._compare()
 
-    def see_event(self, event: WireEvent) -> None:
-        """A tap of a simulated fabric."""
+    def see_event(self, event: Event) -> None:
+        """An observer of a simulated fabric."""
+        if not isinstance(event, Sent):
+            return
         sender = self._cards.get(event.source[0])
         self.clear[event.mark] += event.source[1] == VXLAN_PORT
         if sender is not None and sender.engine.backend.protects:
@@ -280,7 +283,7 @@ def _around_cloud(watch: WireWatch, original: Callable[..., None]) -> Callable[.
     def init(cloud: Cloud, *args: Any, **options: Any) -> None:
         original(cloud, *args, **options)
         watch.follow(cloud.cards.values())
-        cloud.fabric.tap(watch.see_event)
+        cloud.fabric.tap(observer_of(watch.see_event, wants_bytes=True))
 
     return init
 

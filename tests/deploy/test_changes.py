@@ -10,13 +10,13 @@ import threading
 
 import pytest
 
+from dtls_emu.assembly.targets import Change
 from dtls_emu.deploy import changes
 from dtls_emu.deploy.changes import change_host, change_run, find_run
 from dtls_emu.deploy.state import RunFolder, RunState, read_state
 from dtls_emu.errors import LabFileError, RunError
 from dtls_emu.host.control.client import ControlError
 from dtls_emu.host.control.server import ChangeTarget, ControlServer
-from dtls_emu.host.control.targets import Change
 
 
 @pytest.fixture

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.errors import LocalProtocolError
+from dtls_emu.events import Damaged, Duplicated, Lost, Marked, Reordered, Sent, observer_of, tagged
 from dtls_emu.lab.topology import Link
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.vocabulary import DropReason
@@ -40,13 +43,13 @@ def test_a_burst_arrives_whole_after_the_delay(make_net):
 def test_a_type_of_service_travels_with_its_datagrams(make_net, settings, tos):
     """However they are carried; it is shown to taps."""
     net = make_net(**settings)
-    seen = []
-    net.fabric.tap(lambda event: seen.append(event.tos))
+    datagrams = Datagrams()
+    net.fabric.tap(datagrams)
     burst = Burst.from_packets(packets(5))
     burst.tos = tos
     net.fabric.transmit(net.source, Transmit(burst, 4433, (net.destination, 4433)))
     net.clock.run()
-    assert seen == [tos] * 5
+    assert [each.sent.tos for each in datagrams.seen] == [tos] * 5
     assert set(net.services) == {tos}
     assert net.fabric.statistics().marked == 0
 
@@ -283,36 +286,80 @@ def test_settings_can_change_at_run_time_and_only_that_direction(make_net):
         net.fabric.reconfigure(replace(net.topology.link("a", "b"), destination="nobody"))
 
 
-def test_a_tap_sees_every_datagram_as_it_was_sent(make_net):
-    """Carried, corrupted and dropped ones, with time, ends, mark and fate; not after it has ended."""
+def test_an_observer_is_told_of_every_datagram_as_it_was_sent(make_net):
+    """Carried, corrupted and dropped ones, with time, host, ends, mark and fate; not after it has ended."""
     net = make_net(corrupt=1.0)
-    events = []
-    untap = net.fabric.tap(events.append)
+    datagrams = Datagrams()
+    untap = net.fabric.tap(datagrams)
     net.clock.run_until(2.0)
-    net.send(DATA + b"one", DATA + b"two", mark=3)
+    net.send(DATA + b"one", DATA + b"two", mark=tagged(3, 11))
     net.send(bytes(1473))
     net.send(DATA, destination="198.51.100.1")
     untap()
     net.send(DATA + b"unseen")
-    assert [(event.time, event.payload, event.mark, event.fate.dropped) for event in events] == [
-        (2.0, DATA + b"one", 3, None),
-        (2.0, DATA + b"two", 3, None),
-        (2.0, bytes(1473), 0, DropReason.LINK_MTU),
-        (2.0, DATA, 0, DropReason.NO_LINK),
+    sent = [each.sent for each in datagrams.seen]
+    assert [(each.time, each.host, each.mark, each.packet, each.payload) for each in sent] == [
+        (2.0, "a", 3, 11, DATA + b"one"),
+        (2.0, "a", 3, 11, DATA + b"two"),
+        (2.0, "a", 0, 0, bytes(1473)),
+        (2.0, "a", 0, 0, DATA),
     ]
-    assert events[0].source == (net.source, 4433)
-    assert events[3].destination == ("198.51.100.1", 4433)
-    assert events[0].fate.flipped_bit >= 0
+    assert [each.datagram for each in sent] == [1, 2, 3, 4]
+    fates = [None, None, DropReason.LINK_MTU, DropReason.NO_LINK]
+    assert [each.fate.lost for each in datagrams.seen] == fates
+    assert [each.arrival >= 0 for each in sent] == [lost is None for lost in fates]
+    assert sent[0].source == (net.source, 4433)
+    assert sent[3].destination == ("198.51.100.1", 4433)
+    assert [each.fate.damaged >= 0 for each in datagrams.seen] == [True, True, False, False]
 
 
-def test_a_tap_sees_a_burst_that_travels_whole(make_net):
+def test_an_observer_is_told_of_a_burst_that_travels_whole(make_net):
     """The shortcut for clean links reports each row."""
     net = make_net()
-    events = []
-    net.fabric.tap(events.append)
+    datagrams = Datagrams()
+    net.fabric.tap(datagrams)
     net.send(*packets(3))
-    assert [event.payload for event in events] == packets(3)
-    assert {event.fate.arrival_ns for event in events} == {MILLISECOND}
+    assert datagrams.payloads == packets(3)
+    assert {each.sent.arrival for each in datagrams.seen} == {MILLISECOND}
+
+
+def test_bytes_are_copied_only_for_an_observer_that_wants_them(make_net):
+    """The others are told lengths; and with one of each, both are shown bytes."""
+    net = make_net()
+    without, having = Datagrams(wants_bytes=False), Datagrams()
+    net.fabric.tap(without)
+    net.send(DATA)
+    net.fabric.tap(having)
+    net.send(DATA)
+    assert [(each.sent.length, each.payload) for each in without.seen] == [
+        (len(DATA), b""),
+        (len(DATA), DATA),
+    ]
+    assert having.payloads == [DATA]
+
+
+def test_the_events_of_a_link_add_up_to_its_counters(make_net):
+    """For each mark: sent + duplicated = what arrived + lost, also what is lost because its host has gone."""
+    net = make_net(loss=0.2, duplicate=0.2, corrupt=0.2, reorder=0.2, ecn_mark=0.3)
+    kinds = Counter()
+    net.fabric.tap(observer_of(lambda event: kinds.update({type(event): getattr(event, "count", 1)})))
+    for index in range(100):
+        burst = Burst.from_packets(packets(1 + index % 3), mark=index)
+        burst.tos = 2
+        net.fabric.transmit(net.source, Transmit(burst, 4433, (net.destination, 4433)))
+        if index == 80:
+            net.clock.run()
+            net.fabric.detach(net.destination)
+    net.clock.run()
+    totals = net.fabric.statistics()
+    assert totals.in_flight == 0
+    assert kinds[Sent] == totals.offered
+    assert kinds[Duplicated] == totals.duplicated > 10
+    assert kinds[Damaged] == totals.corrupted > 10
+    assert kinds[Marked] == totals.marked > 10
+    assert kinds[Lost] == sum(totals.dropped.values())
+    assert totals.dropped[DropReason.NO_LINK] > 10
+    assert kinds[Reordered] >= totals.reordered > 3
 
 
 def test_another_link_does_not_change_this_one(make_net):
@@ -335,7 +382,7 @@ def test_another_link_does_not_change_this_one(make_net):
 def digest(net, seconds=0.001, count=300):
     """Send a mix and fold everything that was seen into one number."""
     trace = hashlib.sha256()
-    net.fabric.tap(lambda event: trace.update(repr(event).encode()))
+    net.fabric.tap(observer_of(lambda event: trace.update(repr(event).encode()), wants_bytes=True))
     for index in range(count):
         net.clock.run_until(index * seconds)
         net.send(*packets(1 + index % 5, size=100 + index), mark=index)

@@ -35,6 +35,7 @@ from lab_maker import random_lab
 from dtls_emu.assembly.cards import choose_engine
 from dtls_emu.capture.traces import WireTrace
 from dtls_emu.errors import LabFileError
+from dtls_emu.events import Sent, observer_of
 from dtls_emu.lab.loader import EXAMPLES, load_lab, parse_lab
 from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.simulation import simulate
@@ -48,7 +49,7 @@ from dtls_emu.wire.record import APPLICATION_DATA
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dtls_emu.events import WireEvent
+    from dtls_emu.events import Event
     from dtls_emu.lab.schema import Lab
     from dtls_emu.nic.card import Card
     from dtls_emu.simulation.outcome import ItemOutcome, Outcome
@@ -116,9 +117,11 @@ class Witness:
         self.stuck: dict[str, str] = {}
         self.uneven: list[str] = []
 
-    def see(self, event: WireEvent) -> None:
-        """A tap of the fabric."""
+    def see(self, event: Event) -> None:
+        """An observer of the run."""
         self.trace(event)
+        if not isinstance(event, Sent):
+            return
         if event.source[1] == event.destination[1] == VXLAN_PORT:
             self.clear[event.mark] += 1
         elif event.payload[0] == APPLICATION_DATA and len(event.payload) > RECORD_OVERHEAD:
@@ -195,7 +198,7 @@ def findings(seed: str, lab: Lab) -> list[Finding]:
         witness = Witness()
         with watching() as watch, witness.attending():
             try:
-                outcome = simulate(lab, trace=witness.see)
+                outcome = simulate(lab, observer=observer_of(witness.see, wants_bytes=True))
             except AccountingError as error:
                 found.append(Finding(seed, "accounts", str(error)))
             except Exception as error:

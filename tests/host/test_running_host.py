@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
+from dtls_emu.assembly.targets import Change
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.deploy.changes import change_host
 from dtls_emu.errors import LabFileError
 from dtls_emu.host.config import load_host_config
 from dtls_emu.host.control.client import ControlError, ask
-from dtls_emu.host.control.targets import Change
 from dtls_emu.host.credential_files import save_credentials
 from dtls_emu.host.device.tun import TunError
 from dtls_emu.host.running_host import RunningHost

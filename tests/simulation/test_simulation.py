@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from dtls_emu.assembly.cards import build_cards
+from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.capture.traces import WireTrace
+from dtls_emu.events import Offered, Sent
 from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.lab import load_lab, shipped_labs
 from dtls_emu.lab.loader import EXAMPLES, parse_lab
@@ -51,21 +53,19 @@ class Eavesdropper:
     SEARCHED = 16
     """Bytes of payload that cannot be there by chance."""
 
-    def __init__(self, monkeypatch):
+    wants_bytes = True
+
+    def __init__(self):
         self.packets = []
         self.datagrams = []
         self.trace = WireTrace()
-        from_guest = Card.from_guest
-
-        def listen(card, vm, burst, now):
-            self.packets += [(burst.mark, row.tobytes()) for row in burst.rows()]
-            return from_guest(card, vm, burst, now)
-
-        monkeypatch.setattr(Card, "from_guest", listen)
 
     def __call__(self, event):
-        self.datagrams.append(event.payload)
         self.trace(event)
+        if isinstance(event, Sent):
+            self.datagrams.append(event.payload)
+        elif isinstance(event, Offered) and event.vm:
+            self.packets += [(event.mark, packet) for packet in event.packets]
 
     @property
     def clear(self):
@@ -97,8 +97,8 @@ class Eavesdropper:
 
 
 @pytest.fixture
-def eavesdropper(monkeypatch):
-    return Eavesdropper(monkeypatch)
+def eavesdropper():
+    return Eavesdropper()
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,8 @@ def runs():
     for name in LABS:
         done[name] = []
         for _ in range(2):
-            with pytest.MonkeyPatch.context() as patch:
-                eavesdropper = Eavesdropper(patch)
-                done[name].append((simulate(name, trace=eavesdropper), eavesdropper))
+            eavesdropper = Eavesdropper()
+            done[name].append((simulate(name, observer=eavesdropper), eavesdropper))
     return done
 
 
@@ -139,7 +138,7 @@ def test_a_damaged_handshake_fails_alike_every_time(make_lab):
         lab = make_lab(PING, link="corrupt: 40%, delay: 5ms", seed=seed)
         print(f"seed {seed}")
         traces = [WireTrace(), WireTrace()]
-        first, second = (simulate(lab, trace=trace).as_dict() for trace in traces)
+        first, second = (simulate(lab, observer=trace).as_dict() for trace in traces)
         assert first == second
         assert traces[0].lines == traces[1].lines
 
@@ -147,7 +146,7 @@ def test_a_damaged_handshake_fails_alike_every_time(make_lab):
 def test_another_seed_is_another_trace(runs):
     """What is lost, when, and what is in the packets."""
     trace = WireTrace()
-    outcome = simulate("lossy", seed=8, trace=trace)
+    outcome = simulate("lossy", seed=8, observer=trace)
     assert trace.lines != runs["lossy"][0][1].trace.lines
     assert outcome.seed == 8
 
@@ -191,14 +190,14 @@ def test_encrypted_traffic_of_every_kind_leaves_nothing_in_clear(make_lab, eaves
     """Waiting packets, retransmissions and fragments included."""
     fragments = "name: f, kind: fragments, from: a, to: b, shapes: [v4-first, v6-fragment]"
     lab = make_lab(f"{PING}, size: 500", STREAM, BULK, fragments, link=link, enforcement="DropUnencrypted")
-    outcome = simulate(lab, trace=eavesdropper)
+    outcome = simulate(lab, observer=eavesdropper)
     assert eavesdropper.clear == []
     assert eavesdropper.found(eavesdropper.payloads(outcome, Verdict.ENCRYPT)) == []
 
 
 def test_the_eavesdropper_would_notice(make_lab, eavesdropper):
     """The same search over the same traffic without encryption finds every payload."""
-    outcome = simulate(make_lab(f"{PING}, size: 500", STREAM, BULK, enabled="false"), trace=eavesdropper)
+    outcome = simulate(make_lab(f"{PING}, size: 500", STREAM, BULK, enabled="false"), observer=eavesdropper)
     assert eavesdropper.clear == eavesdropper.datagrams
     payloads = list(eavesdropper.payloads(outcome, Verdict.CLEAR))
     assert len(payloads) > 150
@@ -208,10 +207,10 @@ def test_the_eavesdropper_would_notice(make_lab, eavesdropper):
 @pytest.mark.parametrize("enforcement", ["AllowUnencrypted", "DropUnencrypted"])
 def test_clear_first_packets_never_cross_a_network_that_drops_unencrypted(make_lab, enforcement):
     """`first_packet: clear` sends in clear until the tunnel is up; where unencrypted is dropped, they wait."""
-    datagrams = []
+    datagrams = Datagrams()
     lab = make_lab(PING, enforcement=enforcement, overrides="first_packet: clear", link="delay: 5ms")
-    (item,) = simulate(lab, trace=lambda event: datagrams.append(event.payload)).items
-    clear = [payload for payload in datagrams if payload[0] == VXLAN_FLAGS]
+    (item,) = simulate(lab, observer=datagrams).items
+    clear = [payload for payload in datagrams.payloads if payload[0] == VXLAN_FLAGS]
     assert bool(clear) is (enforcement == "AllowUnencrypted")
     assert (item.delivered, item.answered) == (4, 4)
 

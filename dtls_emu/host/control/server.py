@@ -13,7 +13,7 @@ ready      --                                  ``{"ready": bool, "reason": str}`
 status     --                                  everything that ``dtls-emu status`` prints
 set        ``path``, ``value``                 the lab is changed: ``{}``; see :mod:`dtls_emu.assembly.lab_document`
 change     ``target``, ``values``              ``{"changes": [{"path", "value"}]}``: the lab is changed, all or nothing;
-                                               see :mod:`dtls_emu.host.control.targets`
+                                               see :mod:`dtls_emu.assembly.targets`
 rekey      ``peer``, or all                    ``{"peers": [...]}``: with whom fresh keys are being made
 close      --                                  ``{}``; the host says goodbye to its peers and ends
 keys-      --                                  ``{"requests": [{"peer", "port"}]}``: sessions that want a broker's

@@ -7,6 +7,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.capture.pcap import encode_pcap
 from dtls_emu.fabric.offload import read_control
 from dtls_emu.machine.netns import entered
@@ -172,7 +173,9 @@ def test_a_simulated_link_marks(make_lab, monkeypatch, enabled):
         link="ecn_mark: 100%",
         overrides="outer_dscp: 1",
     )
-    outcome = simulate(lab, trace=lambda event: outside.append((event.tos, event.fate.marked)))
+    datagrams = Datagrams()
+    outcome = simulate(lab, observer=datagrams)
+    outside = [(each.sent.tos, each.fate.marked) for each in datagrams.seen]
     assert services == [DSCP, DSCP | CE, DSCP | CE, DSCP | CE] * 5
     data = [each for each in outside if each[0]]
     assert data == [(4, False), (5, True), (6, True), (7, False)] * 5

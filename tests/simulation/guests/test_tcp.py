@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtls_emu.simulation.guests.guest import Guest
-from dtls_emu.simulation.guests.tcp import (
-    MAX_RETRANSMISSIONS,
-    Payload,
-    TcpFlow,
-    TcpReceiver,
-    TcpSender,
-    TcpState,
-)
+from dtls_emu.simulation.guests.tcp import Payload, TcpFlow, TcpReceiver, TcpSender, TcpState
+from dtls_emu.simulation.guests.tcp.sender import MAX_RETRANSMISSIONS
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.headers import TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
 from dtls_emu.wire.packet import tcp_packet

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dtls_emu.assembly.lab_document import changed, compile_document
+from dtls_emu.assembly.targets import Change, parse_words, plan_changes
 from dtls_emu.errors import RunError
-from dtls_emu.host.control.targets import Change, parse_words, plan_changes
 
 
 @pytest.fixture

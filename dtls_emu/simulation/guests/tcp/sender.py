@@ -1,49 +1,41 @@
-"""A bulk transfer over TCP, as much of it as a lab needs: all bytes arrive, over a lossy path too.
+"""The end that opens a connection and sends.
 
 1. Handshake with options: MSS and window scale.
-2. The sender cuts what window and congestion window allow into bursts of full segments.
-3. The receiver acknowledges cumulatively: once for a burst in order, at once for each segment out of order.
-4. Three repeated acknowledgements: fast retransmit and recovery (RFC 5681, RFC 6582).
-5. Nothing comes back: retransmission timer, doubled each time (RFC 6298), until the sender gives up.
-6. A segment was too big for the path: a smaller segment size from there on (RFC 1191 6.4).
-
-Left out: SACK, timestamps, delayed acknowledgements, data from the receiver, the half of the connection's end
-that would be the receiver's FIN. Sans-I/O: segments and the time go in, bursts come out.
+2. What window and congestion window allow is cut into bursts of full segments.
+3. Three repeated acknowledgements: fast retransmit and recovery (RFC 5681, RFC 6582).
+4. Nothing comes back: retransmission timer, doubled each time (RFC 6298), until the sender gives up.
+5. A segment was too big for the path: a smaller segment size from there on (RFC 1191 6.4).
 """
 
 from __future__ import annotations
 
-import heapq
 from enum import StrEnum
-from hashlib import sha256
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.headers import TCP_ACK, TCP_FIN, TCP_HEADER, TCP_PSH, TCP_RST, TCP_SYN
-from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER
+from dtls_emu.simulation.guests.tcp.segments import (
+    WINDOW,
+    WINDOW_SCALE,
+    Numbers,
+    encode_options,
+    parse_options,
+)
+from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.headers import TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN
 from dtls_emu.wire.packet import tcp_packet
 from dtls_emu.wire.segment import segment
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from ipaddress import IPv4Address, IPv6Address
-
+    from dtls_emu.simulation.guests.tcp.payload import Payload
+    from dtls_emu.simulation.guests.tcp.segments import TcpFlow
     from dtls_emu.wire.parse import TcpSegment
 
-    Address = IPv4Address | IPv6Address
 
-
-__all__ = ["Payload", "TcpFlow", "TcpReceiver", "TcpSender", "TcpState"]
-
-WINDOW: Final = 1 << 20
-"""Bytes that the receiver takes at once: 10 Gbit/s over 0.8 ms, and less than a link's queue of 1000 packets."""
-
-WINDOW_SCALE: Final = 5  # 2^20 >> 5 fits the 16 bits of the window field (RFC 7323 2.2)
+__all__ = ["TcpSender", "TcpState"]
 
 INITIAL_SEGMENTS: Final = 10  # RFC 6928 2
 DUPLICATES: Final = 3  # RFC 5681 3.2
@@ -57,56 +49,7 @@ SUPER_PACKET: Final = 65_000
 """Most payload that is cut into one burst: what fits an IP packet's length field with all headers."""
 
 SMALLEST_PATH: Final = 68
-"""Bytes; an ICMP error that claims less is a lie (RFC 791 3.2)."""
-
-_MSS: Final = 2  # kinds of options, RFC 9293 3.2
-_NO_OPERATION: Final = 1
-_WINDOW_SCALE: Final = 3  # RFC 7323 2.2
-_MODULUS: Final = 1 << 32
-
-
-class TcpFlow(NamedTuple):
-    """A connection as one of its ends sees it."""
-
-    source: Address
-    destination: Address
-    source_port: int
-    destination_port: int
-
-    @property
-    def reversed(self) -> TcpFlow:
-        """As the other end sees it."""
-        return TcpFlow(self.destination, self.source, self.destination_port, self.source_port)
-
-    @property
-    def headers(self) -> int:
-        """Bytes of IP and TCP headers without options."""
-        return (IPV4_HEADER if self.source.version == 4 else IPV6_HEADER) + TCP_HEADER
-
-
-class Payload:
-    """Bytes that look random and depend on the seed and their position only, so that none need be kept."""
-
-    _BLOCK: Final = 1_048_583
-    """A prime: the block's beginning does not meet the same place of a segment twice."""
-
-    def __init__(self, seed: str) -> None:
-        self._block = Random(seed).randbytes(self._BLOCK)
-
-    def at(self, offset: int, length: int) -> bytes:
-        """Bytes ``offset`` to ``offset + length``."""
-        start = offset % self._BLOCK
-        part = self._block[start : start + length]
-        while len(part) < length:
-            part += self._block[: length - len(part)]
-        return part
-
-    def digest(self, length: int) -> bytes:
-        """SHA-256 of the first ``length`` bytes."""
-        state = sha256()
-        for offset in range(0, length, self._BLOCK):
-            state.update(self.at(offset, min(self._BLOCK, length - offset)))
-        return state.digest()
+"""Bytes. An ICMP error that claims less is wrong (RFC 791 3.2)."""
 
 
 class TcpState(StrEnum):
@@ -153,8 +96,8 @@ class TcpSender:
         self._payload = payload
         self._size = size
         self._mark = mark
-        self._numbers = _Numbers(Random(f"{flow}").getrandbits(32))
-        self._peer_numbers = _Numbers(0)
+        self._numbers = Numbers(Random(f"{flow}").getrandbits(32))
+        self._peer_numbers = Numbers(0)
         self._identification = 0
         # Offsets in the stream; the FIN is one byte behind the payload.
         self._unacknowledged = 0
@@ -246,11 +189,11 @@ class TcpSender:
     def _receive_synchronize(self, answer: TcpSegment, now: float) -> list[Burst]:
         if not answer.flags & TCP_SYN or self._numbers.offset(answer.acknowledgement, 0):
             return []
-        options = _parse_options(bytes(answer.options))
+        options = parse_options(bytes(answer.options))
         self.mss = min(self.mss, options.mss)
         self._scale = options.window_scale
         self._window = answer.window  # never scaled in a SYN (RFC 7323 2.2)
-        self._peer_numbers = _Numbers(answer.sequence)
+        self._peer_numbers = Numbers(answer.sequence)
         self._congestion_window = INITIAL_SEGMENTS * self.mss
         self._retransmissions = 0
         self.state = TcpState.OPEN
@@ -373,7 +316,7 @@ class TcpSender:
             acknowledgement=0 if synchronizes else self._peer_numbers.number(0),
             flags=flags,
             window=0xFFFF if synchronizes else WINDOW >> WINDOW_SCALE,
-            options=_encode_options(self.mss) if synchronizes else b"",
+            options=encode_options(self.mss) if synchronizes else b"",
             identification=self._identification & 0xFFFF,
         )
 
@@ -393,156 +336,3 @@ class TcpSender:
         self.failure = reason
         self.timeout_at = inf
         self.ended_at = now
-
-
-class TcpReceiver:
-    """The end that waits for a connection and takes what comes.
-
-    Fields:
-        flow: the connection, as this end sees it.
-        received: bytes of payload that arrived, without a gap.
-        finished: the FIN came, and everything before it.
-    """
-
-    def __init__(self, flow: TcpFlow, *, mss: int, mark: int = 0) -> None:
-        """
-        Args:
-            flow: the connection, as this end sees it.
-            mss: most payload of a segment that this end can take, in bytes.
-            mark: of the packets.
-        """
-        self.flow = flow
-        self.received = 0
-        self.finished = False
-        self._mss = mss
-        self._mark = mark
-        self._numbers = _Numbers(Random(f"{flow}").getrandbits(32))
-        self._peer_numbers: _Numbers | None = None
-        self._state = sha256()
-        self._early: list[tuple[int, bytes]] = []  # a heap, by offset
-        self._end: int | None = None
-        self._identification = 0
-
-    def digest(self) -> bytes:
-        """SHA-256 of what was received."""
-        return self._state.digest()
-
-    def receive(self, segments: Iterable[TcpSegment]) -> list[Burst]:
-        """Take segments that arrived together; returns the acknowledgements."""
-        answers: list[bytes] = []
-        in_order = False
-        for each in segments:
-            if each.flags & TCP_SYN:
-                answers.append(self._accept(each))
-            elif self._peer_numbers is not None and (each.payload or each.flags & TCP_FIN):
-                if self._take(each, self._peer_numbers):
-                    in_order = True
-                else:
-                    answers.append(self._acknowledge())
-        if in_order:
-            answers.append(self._acknowledge())
-        return [Burst.from_packets(list(group), mark=self._mark) for group in _alike(answers)]
-
-    def _accept(self, opening: TcpSegment) -> bytes:
-        if self._peer_numbers is None:
-            self._peer_numbers = _Numbers(opening.sequence)
-        return self._packet(-1, TCP_SYN | TCP_ACK, window=0xFFFF, options=_encode_options(self._mss))
-
-    def _take(self, each: TcpSegment, numbers: _Numbers) -> bool:
-        """Whether a segment continues the stream."""
-        offset = numbers.offset(each.sequence, self.received)
-        payload = bytes(each.payload)
-        if each.flags & TCP_FIN:
-            self._end = offset + len(payload)
-        expected = self.received + self.finished
-        if offset > self.received:
-            if offset + len(payload) <= self.received + WINDOW:
-                heapq.heappush(self._early, (offset, payload))
-            return False
-        self._append(offset, payload)
-        while self._early and self._early[0][0] <= self.received:
-            self._append(*heapq.heappop(self._early))
-        self.finished = self.received == self._end
-        return self.received + self.finished > expected
-
-    def _append(self, offset: int, payload: bytes) -> None:
-        fresh = payload[self.received - offset :]
-        self._state.update(fresh)
-        self.received += len(fresh)
-
-    def _acknowledge(self) -> bytes:
-        return self._packet(0, TCP_ACK, window=WINDOW >> WINDOW_SCALE)
-
-    def _packet(self, offset: int, flags: int, *, window: int, options: bytes = b"") -> bytes:
-        assert self._peer_numbers is not None  # nothing is answered before the SYN
-        self._identification += 1
-        return tcp_packet(
-            *self.flow,
-            sequence=self._numbers.number(offset),
-            acknowledgement=self._peer_numbers.number(self.received + self.finished),
-            flags=flags,
-            window=window,
-            options=options,
-            identification=self._identification & 0xFFFF,
-        )
-
-
-class _Numbers:
-    """Sequence numbers of one direction: offsets in the stream to and from 32 bits. The SYN is at -1."""
-
-    __slots__ = ("_first",)
-
-    def __init__(self, initial: int) -> None:
-        self._first = initial + 1
-
-    def number(self, offset: int) -> int:
-        return (self._first + offset) % _MODULUS
-
-    def offset(self, number: int, near: int) -> int:
-        """The offset with that number which is nearest to ``near``."""
-        half = _MODULUS // 2
-        return near + (number - self.number(near) + half) % _MODULUS - half
-
-
-class _Options(NamedTuple):
-    """Options of a SYN, with the defaults of RFC 9293 3.7.1 and RFC 7323 1.3."""
-
-    mss: int = 536
-    window_scale: int = 0
-
-
-def _encode_options(mss: int) -> bytes:
-    return (
-        bytes([_MSS, 4])
-        + min(mss, 0xFFFF).to_bytes(2)
-        + bytes([_NO_OPERATION, _WINDOW_SCALE, 3, WINDOW_SCALE])
-    )
-
-
-def _parse_options(options_untrusted: bytes) -> _Options:
-    found = _Options()
-    rest = options_untrusted
-    while rest and rest[0]:
-        if rest[0] == _NO_OPERATION:
-            rest = rest[1:]
-            continue
-        length = rest[1] if len(rest) > 1 else 0
-        if length < 2 or length > len(rest):
-            break
-        if rest[0] == _MSS and length == 4:
-            found = found._replace(mss=max(int.from_bytes(rest[2:4]), 1))
-        elif rest[0] == _WINDOW_SCALE and length == 3:
-            found = found._replace(window_scale=min(rest[2], 14))
-        rest = rest[length:]
-    return found
-
-
-def _alike(packets: list[bytes]) -> list[list[bytes]]:
-    """Packets in groups that have the shape of a burst."""
-    groups: list[list[bytes]] = []
-    for packet in packets:
-        if groups and len(groups[-1]) < MAX_ROWS and len(groups[-1][0]) == len(packet):
-            groups[-1].append(packet)
-        else:
-            groups.append([packet])
-    return groups
