@@ -23,6 +23,7 @@ from dtls_emu.cli.schema import schema
 from dtls_emu.cli.set import set_command
 from dtls_emu.cli.status import status
 from dtls_emu.cli.streams import run_command
+from dtls_emu.cli.trace import trace
 from dtls_emu.cli.up import up
 from dtls_emu.cli.validate import validate
 
@@ -72,6 +73,7 @@ app.command(epilog="Example: dtls-emu run two-vms")(run)
 app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
 app.command("set", epilog="Example: sudo dtls-emu set host-1-host-2 loss=1% mtu=1400")(set_command)
 app.command(epilog="Example: sudo dtls-emu status --watch")(status)
+app.command(epilog="Example: dtls-emu trace two-vms --packet 1")(trace)
 app.command(epilog="Example: sudo dtls-emu up two-vms")(up)
 app.command(epilog="Example: dtls-emu validate my-lab.yaml")(validate)
 

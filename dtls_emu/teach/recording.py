@@ -1,0 +1,60 @@
+"""Where a view gets its trace: from a run that is made for it, or from a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dtls_emu.capture.trace_file import TraceFileError, TraceRecorder, parse_trace
+from dtls_emu.files.reading import read_file
+from dtls_emu.lab import load_lab
+from dtls_emu.lab.schema import Lab
+from dtls_emu.simulation.simulation import simulate
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dtls_emu.capture.trace_file import Trace
+    from dtls_emu.simulation.simulation import Outcome, Progress
+
+
+__all__ = ["read_trace", "record"]
+
+MAX_TRACE: Final = 2 << 30
+"""Bytes of a trace's file: a run of 100,000 packets with all their bytes is a tenth of it."""
+
+
+def record(
+    lab: Lab | str | Path, *, seed: int | None = None, progress: Progress | None = None
+) -> tuple[Outcome, TraceRecorder]:
+    """Run a lab and keep everything that happens, with the bytes of packets.
+
+    Raises:
+        LabFileError: the lab is wrong.
+        AccountingError: a packet is unaccounted for: the emulator is broken.
+    """
+    loaded = lab if isinstance(lab, Lab) else load_lab(lab)
+    recorder = TraceRecorder(
+        title=loaded.name,
+        lab=loaded.model_dump(mode="json", exclude_unset=True),
+        seed=loaded.seed if seed is None else seed,
+    )
+    return simulate(loaded, seed=seed, observer=recorder, progress=progress), recorder
+
+
+def read_trace(path: Path) -> Trace:
+    """The trace of a file.
+
+    Raises:
+        TraceFileError: it cannot be read, or is none; with the file, the line and what is wrong.
+    """
+    try:
+        data = read_file(path, MAX_TRACE)
+    except OSError as error:
+        raise TraceFileError(f"{path}: {error.strerror}") from error
+    try:
+        return parse_trace(data.decode("utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise TraceFileError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    except TraceFileError as error:
+        raise TraceFileError(f"{path}: {error}") from error
