@@ -11,6 +11,7 @@ import typer
 
 from dtls_emu.cli.documents import HtmlOption, show
 from dtls_emu.cli.output import ForceOption, JsonOption, print_json, print_table, print_text
+from dtls_emu.cli.traces import TraceOption, gather
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.teach.mtu import DEFAULT_INNER, explain_mtu, remarks
@@ -173,6 +174,32 @@ def record(
     data = _octets(sys.stdin.read() if octets == ["-"] else "".join(octets))
     secrets = [] if keys is None else read_key_log(keys)
     show(explain_record(data, secrets, show_secrets=show_secrets), as_json=as_json, html=html, force=force)
+
+
+@explain.command(epilog="Example: dtls-emu explain handshake two-vms")
+def handshake(
+    lab: Annotated[str | None, typer.Argument(metavar="[lab]", help="A lab; it is run.")] = None,
+    trace_file: TraceOption = None,
+    number: Annotated[int, typer.Option("--number", "-n", help="Which one of the run.", min=1)] = 1,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", metavar="file", help="A key log, for a trace. A run has its own.")
+    ] = None,
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="With the values of master secret and keys.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Instead of the lab's.", min=0)] = None,
+    html: HtmlOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Explain a handshake that was made: flights, messages, certificates, and how keys follow from secrets."""
+    from dtls_emu.teach.handshake import explain_handshake
+    from dtls_emu.teach.secrets import read_key_log
+
+    found, own = gather(lab, trace_file, seed)
+    secrets = own if keys is None else read_key_log(keys)
+    document = explain_handshake(found, secrets, number=number, show_secrets=show_secrets)
+    show(document, as_json=as_json, html=html, force=force)
 
 
 def _octets(text: str) -> bytes:

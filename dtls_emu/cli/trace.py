@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # typer reads the annotations
+from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from dtls_emu.cli.output import ForceOption, complain, say, width
-from dtls_emu.cli.progress import progress
+from dtls_emu.cli.traces import TraceOption, gather
 from dtls_emu.errors import DtlsEmuError
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtls_emu.capture.trace_file import Trace
     from dtls_emu.teach.story import Line
 
 
-__all__ = ["TraceOption", "gather", "trace"]
-
-EXIT_VOID: Final = 1
-
-TraceOption = Annotated[
-    Path | None, typer.Option("--trace", metavar="file", help="Read this trace instead of running a lab.")
-]
+__all__ = ["trace"]
 
 _INDENT: Final = 4
 _LEAST_TEXT: Final = 30
@@ -73,7 +66,7 @@ def trace(
     file = None if output is None else ResultFile(output, force=force)
     if sum((packet is not None, item is not None, bool(source or destination))) > 1:
         raise DtlsEmuError("--packet, --item and --from/--to each choose what to show; give one of them")
-    found = gather(lab, trace_file, seed)
+    found, _ = gather(lab, trace_file, seed)
     if file is not None:
         written = file.write("".join(f"{line}\n" for line in encode_trace(found)).encode())
         complain(f"trace of {len(found.events)} events: {written}")
@@ -88,28 +81,6 @@ def trace(
         say("\n".join(encode_trace(Trace(found.title, found.lab, found.seed, chosen))))
     elif file is None:
         say("\n".join(_lines([tell(event) for event in chosen])))
-
-
-def gather(lab: str | None, trace_file: Path | None, seed: int | None = None) -> Trace:
-    """The trace that a command is about: of a file, or of a run that is made now.
-
-    Raises:
-        DtlsEmuError: neither or both are named, or what is named cannot be read.
-    """
-    from dtls_emu.simulation.accounts import AccountingError
-    from dtls_emu.teach.recording import read_trace, record
-
-    if (lab is None) == (trace_file is None):
-        raise DtlsEmuError("name a lab, or a trace with --trace FILE")
-    if trace_file is not None:
-        return read_trace(trace_file)
-    assert lab is not None
-    try:
-        with progress() as report:
-            return record(lab, seed=seed, progress=report)[1]
-    except AccountingError as error:
-        complain(f"the run is void: {error}")
-        raise typer.Exit(EXIT_VOID) from error
 
 
 def _lines(lines: list[Line]) -> Iterator[str]:

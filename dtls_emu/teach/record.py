@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dtls_emu.teach.secrets import Secrets
 
 
-__all__ = ["Opened", "additional_data", "explain_record", "open_record"]
+__all__ = ["Header", "Opened", "additional_data", "explain_record", "open_record", "pull_header"]
 
 _HEADER: Final = struct.Struct(">BHHHIH")
 _LEAST: Final = EXPLICIT_NONCE + TAG
@@ -74,7 +74,7 @@ def explain_record(data: bytes, secrets: Sequence[Secrets] = (), *, show_secrets
     if wrong:
         document.add(Verdict(good=False, text=wrong))
         return document
-    header = _header(data)
+    header = pull_header(data)
     fragment = data[RECORD_HEADER : RECORD_HEADER + header.length]
     if header.epoch == 0:
         document.add(Verdict(good=True, text=_in_clear(header, fragment)))
@@ -113,7 +113,8 @@ def additional_data(header: Header) -> bytes:
     return struct.pack(">QBHH", number, header.content_type, header.version, header.length - _LEAST)
 
 
-def _header(data: bytes) -> Header:
+def pull_header(data: bytes) -> Header:
+    """The header of a record, of which there are 13 bytes at least."""
     kind, version, epoch, high, low, length = _HEADER.unpack_from(data)
     return Header(kind, version, epoch, high << 32 | low, length)
 
@@ -122,7 +123,7 @@ def _malformed(data: bytes) -> str:
     """What is wrong with a record before any key matters; empty if nothing is."""
     if len(data) < RECORD_HEADER:
         return f"{len(data)} bytes are no record: its header alone has {RECORD_HEADER}."
-    header = _header(data)
+    header = pull_header(data)
     if header.content_type not in CONTENT_TYPES:
         return (
             f"The first byte is {header.content_type}, and no record has that type; VXLAN in clear begins with 8. "

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.capture.trace_file import TraceFileError, TraceRecorder, parse_trace
+from dtls_emu.capture.trace_file import Trace, TraceFileError, TraceRecorder, parse_trace
 from dtls_emu.files.reading import read_file
 from dtls_emu.lab import load_lab
 from dtls_emu.lab.schema import Lab
 from dtls_emu.simulation.simulation import simulate
+from dtls_emu.teach.secrets import Secrets, parse_key_log
 
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dtls_emu.capture.trace_file import Trace
     from dtls_emu.simulation.simulation import Outcome, Progress
 
 
-__all__ = ["read_trace", "record"]
+__all__ = ["Recording", "read_trace", "record"]
 
 MAX_TRACE: Final = 2 << 30
 """Bytes of a trace's file: a run of 100,000 packets with all their bytes is a tenth of it."""
 
 
-def record(
-    lab: Lab | str | Path, *, seed: int | None = None, progress: Progress | None = None
-) -> tuple[Outcome, TraceRecorder]:
-    """Run a lab and keep everything that happens, with the bytes of packets.
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run that was watched.
+
+    Fields:
+        outcome: what became of its traffic.
+        trace: everything that happened, with the bytes of packets and datagrams.
+        secrets: of its handshakes, each once.
+    """
+
+    outcome: Outcome
+    trace: Trace
+    secrets: list[Secrets]
+
+
+def record(lab: Lab | str | Path, *, seed: int | None = None, progress: Progress | None = None) -> Recording:
+    """Run a lab and keep everything that happens.
 
     Raises:
         LabFileError: the lab is wrong.
@@ -39,7 +53,9 @@ def record(
         lab=loaded.model_dump(mode="json", exclude_unset=True),
         seed=loaded.seed if seed is None else seed,
     )
-    return simulate(loaded, seed=seed, observer=recorder, progress=progress), recorder
+    lines: list[bytes] = []
+    outcome = simulate(loaded, seed=seed, observer=recorder, key_log=lines.append, progress=progress)
+    return Recording(outcome, recorder, parse_key_log(b"\n".join(lines).decode("ascii")))
 
 
 def read_trace(path: Path) -> Trace:

@@ -15,6 +15,7 @@ from dtls_emu.events import (
     Damaged,
     Decided,
     Delivered,
+    Direction,
     Dropped,
     Duplicated,
     FlightReceived,
@@ -187,7 +188,8 @@ def _classified(event: Classified) -> tuple[str, str]:
 
 def _missed(event: Missed) -> tuple[str, str]:
     why = "its entry in the flow table is of an older state" if event.stale else "no entry in the flow table"
-    return "missed", f"{why}: the slow path decides"
+    then = "decides" if event.direction is Direction.EGRESS else "looks where it belongs"
+    return "missed", f"{why}: the slow path {then}"
 
 
 def _decided(event: Decided) -> tuple[str, str]:
