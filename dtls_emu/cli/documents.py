@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from dtls_emu.teach.document import Document
 
 
-__all__ = ["HtmlOption", "show"]
+__all__ = ["CommandsOption", "HtmlOption", "show"]
 
+CommandsOption = Annotated[
+    bool, typer.Option("--commands", help="Also print what to type to find each value by yourself.")
+]
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="file", help="Write a page of one file instead of text.")
 ]
 
 
-def show(document: Document, *, as_json: bool, html: Path | None = None, force: bool = False) -> None:
+def show(
+    document: Document,
+    *,
+    as_json: bool,
+    html: Path | None = None,
+    force: bool = False,
+    commands: bool = True,
+) -> None:
     """Print a document, or write it to a file.
 
     Raises:
@@ -39,4 +49,4 @@ def show(document: Document, *, as_json: bool, html: Path | None = None, force: 
         from dtls_emu.teach.text import render_text
 
         colour = is_terminal() and not os.environ.get("NO_COLOR")
-        say(render_text(document, width(), colour=colour).rstrip("\n"))
+        say(render_text(document, width(), colour=colour, commands=commands).rstrip("\n"))

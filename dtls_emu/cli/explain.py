@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.documents import HtmlOption, show
+from dtls_emu.cli.documents import CommandsOption, HtmlOption, show
 from dtls_emu.cli.output import ForceOption, JsonOption, print_json, print_table, print_text
 from dtls_emu.cli.traces import TraceOption, gather
 from dtls_emu.errors import DtlsEmuError
@@ -187,6 +187,7 @@ def handshake(
     show_secrets: Annotated[
         bool, typer.Option("--show-secrets", help="With the values of master secret and keys.")
     ] = False,
+    commands: CommandsOption = False,
     seed: Annotated[int | None, typer.Option(help="Instead of the lab's.", min=0)] = None,
     html: HtmlOption = None,
     force: ForceOption = False,
@@ -199,7 +200,37 @@ def handshake(
     found, own = gather(lab, trace_file, seed)
     secrets = own if keys is None else read_key_log(keys)
     document = explain_handshake(found, secrets, number=number, show_secrets=show_secrets)
-    show(document, as_json=as_json, html=html, force=force)
+    show(document, as_json=as_json, html=html, force=force, commands=commands)
+
+
+@explain.command(epilog="Example: dtls-emu explain packet two-vms --from vm-a --to vm-b")
+def packet(
+    lab: Annotated[str, typer.Argument(metavar="lab", help="A lab file, or the name of a shipped lab.")],
+    source: Annotated[str | None, typer.Option("--from", metavar="vm", help="The VM that sends.")] = None,
+    destination: Annotated[
+        str | None, typer.Option("--to", metavar="vm", help="A VM, or an IP address.")
+    ] = None,
+    payload: Annotated[str, typer.Option(help="Text to carry in a UDP datagram.")] = "hello",
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="With the key in the command that opens the record.")
+    ] = False,
+    commands: CommandsOption = False,
+    html: HtmlOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a packet through a lab and show its bytes at every stage, and with encryption off beside it."""
+    from dtls_emu.cli.flows import flow_of
+    from dtls_emu.lab import load_lab
+    from dtls_emu.teach.packet import explain_packet
+
+    _, vm, address = flow_of(lab, source, destination)
+    own = vm.address(address.version)
+    assert own is not None  # `flow_of` has looked
+    document = explain_packet(
+        load_lab(lab), vm.name, own, address, payload.encode(), show_secrets=show_secrets
+    )
+    show(document, as_json=as_json, html=html, force=force, commands=commands or show_secrets)
 
 
 def _octets(text: str) -> bytes:

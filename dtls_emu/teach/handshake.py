@@ -39,7 +39,7 @@ from dtls_emu.wire.record import pull_handshake_messages_untrusted, pull_records
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dtls_emu.capture.datagrams import Datagram
     from dtls_emu.capture.trace_file import Trace
@@ -103,46 +103,47 @@ def explain_handshake(
 
 def _ladder(handshake: Handshake) -> Ladder:
     start = handshake.datagrams[0][1].sent.time
-    seen: set[tuple[bool, int, int]] = set()
+    seen: set[tuple[bool, str]] = set()
     rungs = [_rung(by_client, datagram, start, seen) for by_client, datagram in handshake.datagrams]
     return Ladder(handshake.client, handshake.server, tuple(rungs))
 
 
-def _rung(by_client: bool, datagram: Datagram, start: float, seen: set[tuple[bool, int, int]]) -> Rung:
-    names: list[str] = []
-    repeated = True
-    for record in pull_records_untrusted(datagram.payload):
+def _rung(by_client: bool, datagram: Datagram, start: float, seen: set[tuple[bool, str]]) -> Rung:
+    names = list(_names(datagram.payload))
+    again = {(by_client, name) for name in names} <= seen and "Alert" not in names
+    seen.update((by_client, name) for name in names)
+    sent, fate = datagram.sent, datagram.fate
+    what, *more = [name.partition("#")[0] for name in names] or ["?"]
+    details = [
+        f"with {', '.join(more)}" if more else "",
+        f"{sent.length} bytes",
+        "sent again" if again else "",
+        f"lost: {fate.lost}" if fate.lost else "",
+        "twice" if fate.duplicated else "",
+        "damaged" if fate.damaged >= 0 else "",
+    ]
+    return Rung(
+        sent.time - start, by_client, what, "; ".join(filter(None, details)), lost=fate.lost is not None
+    )
+
+
+def _names(payload: bytes) -> Iterator[str]:
+    """What a datagram holds, each with what tells it from others of its name behind a #."""
+    for record in pull_records_untrusted(payload):
         kind = record.header.content_type
         if kind == CHANGE_CIPHER_SPEC:
-            names.append("ChangeCipherSpec")
+            yield "ChangeCipherSpec"
         elif kind == ALERT:
-            names.append("Alert")
+            yield "Alert"
         elif record.header.epoch:
-            names.append("Finished (sealed)")
+            yield "Finished (sealed)"
         elif kind == HANDSHAKE:
             for header, _ in pull_handshake_messages_untrusted(record.fragment):
-                part = (by_client, header.message_seq, header.fragment_offset)
-                repeated = repeated and part in seen
-                seen.add(part)
                 name = HANDSHAKE_TYPES.get(header.message_type, f"message {header.message_type}")
-                whole = header.fragment_length == header.length
                 first = header.fragment_offset + 1
-                names.append(name if whole else f"{name} {first}-{first + header.fragment_length - 1}")
-    again = repeated and bool(seen) and not any(name.startswith(("Change", "Alert")) for name in names)
-    sent, fate = datagram.sent, datagram.fate
-    details = [f"{sent.length} bytes"]
-    details += ["sent again"] if again else []
-    details += [f"lost: {fate.lost}"] if fate.lost else []
-    details += ["twice"] if fate.duplicated else []
-    details += ["damaged"] if fate.damaged >= 0 else []
-    details.insert(0, ", ".join(names[1:]) and f"with {', '.join(names[1:])};")
-    return Rung(
-        sent.time - start,
-        by_client,
-        names[0] if names else "?",
-        " ".join(filter(None, details[:1])) + (" " if details[0] else "") + ", ".join(details[1:]),
-        lost=fate.lost is not None,
-    )
+                if header.fragment_length != header.length:
+                    name += f" {first}-{first + header.fragment_length - 1}"
+                yield f"{name}#{header.message_seq}"
 
 
 def _message_table(messages: Sequence[Message]) -> Table:

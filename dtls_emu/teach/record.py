@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from dtls_emu.teach.secrets import Secrets
 
 
-__all__ = ["Header", "Opened", "additional_data", "explain_record", "open_record", "pull_header"]
+__all__ = [
+    "Header",
+    "Opened",
+    "additional_data",
+    "explain_record",
+    "explain_sealed",
+    "open_record",
+    "pull_header",
+]
 
 _HEADER: Final = struct.Struct(">BHHHIH")
 _LEAST: Final = EXPLICIT_NONCE + TAG
@@ -79,7 +87,7 @@ def explain_record(data: bytes, secrets: Sequence[Secrets] = (), *, show_secrets
     if header.epoch == 0:
         document.add(Verdict(good=True, text=_in_clear(header, fragment)))
         return document
-    _explain_sealed(document, header, fragment, secrets, show_secrets=show_secrets)
+    explain_sealed(document, header, fragment, secrets, show_secrets=show_secrets)
     return document
 
 
@@ -150,9 +158,18 @@ def _in_clear(header: Header, fragment: bytes) -> str:
     return f"Epoch 0 is in clear: anybody on the fabric reads this {kind}, and anybody may have written it."
 
 
-def _explain_sealed(
+def explain_sealed(
     document: Document, header: Header, fragment: bytes, secrets: Sequence[Secrets], *, show_secrets: bool
 ) -> None:
+    """Go on with what sealing a record took, and with what is inside if a key is there that opens it.
+
+    Args:
+        document: to be added to.
+        header: of the record.
+        fragment: explicit nonce, ciphertext and tag.
+        secrets: of the handshakes that it may belong to.
+        show_secrets: with the key in the command that opens it.
+    """
     additional = additional_data(header)
     explicit = fragment[:EXPLICIT_NONCE]
     numbered = (header.epoch << 48 | header.sequence).to_bytes(8)

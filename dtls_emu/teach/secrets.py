@@ -85,6 +85,19 @@ def parse_key_log(text: str) -> list[Secrets]:
     return [replace(each, server_random=servers.get(each.client_random)) for each in found.values()]
 
 
+def with_server_randoms(secrets: Iterable[Secrets], randoms: Iterable[tuple[bytes, bytes]]) -> list[Secrets]:
+    """Secrets with the server randoms of their handshakes.
+
+    Args:
+        secrets: of handshakes.
+        randoms: client random and server random of each handshake that was seen.
+    """
+    servers = dict(randoms)
+    return [
+        replace(each, server_random=servers.get(each.client_random, each.server_random)) for each in secrets
+    ]
+
+
 def server_random_line(client_random: bytes, server_random: bytes) -> str:
     """What a key log says beside the line of a handshake."""
     return f"{_SERVER} {client_random.hex()} {server_random.hex()}"

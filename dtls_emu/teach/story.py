@@ -98,33 +98,90 @@ def hosts_of(events: Iterable[Event]) -> list[str]:
 
 
 def packet_events(events: Sequence[Event], packet: int) -> list[Event]:
-    """What happened to one packet, from its VM to where it ended, and on its way what happened to its tunnel.
+    """What happened to one packet, from its VM to where it ended; while it waited for its tunnel, that tunnel's story too.
 
-    A burst is known by its first packet: an event is about this one when it is one of the burst. What a tunnel did while
-    the packet waited for it belongs to its story as well.
+    Packets of a burst share its story up to where they are sealed, and from then on the number of its record tells one
+    from another: datagrams and what a card does with them are those of that record.
     """
-    found: list[Event] = []
-    datagrams: set[int] = set()
-    waiting: str | None = None
-    host = ""
-    for event in events:
-        if isinstance(event, PacketEvent):
-            if not _is_about(event, packet, datagrams):
-                continue
-            if isinstance(event, Sent):
-                datagrams.add(event.datagram)
-            if isinstance(event, Queued):
-                waiting, host = event.peer, event.host
-            elif isinstance(event, Forwarded | Dropped):
-                waiting = None
-            found.append(event)
-        elif (
-            waiting is not None
-            and isinstance(event, _WHILE_WAITING)
-            and {event.host, event.peer} == {host, waiting}
-        ):
-            found.append(event)
-    return found
+    burst = next(
+        (
+            event
+            for event in events
+            if isinstance(event, Offered) and event.packet <= packet < event.packet + event.count
+        ),
+        None,
+    )
+    if burst is None:
+        return []
+    path = _Path(burst.packet, packet - burst.packet)
+    return [event for event in events if path.takes(event)]
+
+
+class _Path:
+    """Goes along a trace and says which events are about one packet of a burst.
+
+    Args:
+        first: number of the burst's first packet.
+        place: of the packet in the burst, from 0.
+    """
+
+    def __init__(self, first: int, place: int) -> None:
+        self._first = first
+        self._place = place
+        self._datagrams: set[int] = set()
+        self._waiting: tuple[str, str] | None = None
+        self._sealed = 0
+        self._number: int | None = None
+        self._left = 0  # datagrams of records before the one looked for
+        self._here = True
+
+    def takes(self, event: Event) -> bool:
+        """Whether an event is about it. To be asked about each, in order."""
+        if not isinstance(event, PacketEvent):
+            return (
+                self._waiting is not None
+                and isinstance(event, _WHILE_WAITING)
+                and {event.host, event.peer} == set(self._waiting)
+            )
+        if event.packet != self._first:
+            return False
+        match event:
+            case Queued():
+                self._waiting = (event.host, event.peer)
+            case Forwarded() | Dropped():
+                self._waiting = None
+            case Sealed():
+                return self._takes_sealed(event)
+            case Sent():
+                return self._takes_sent(event)
+            case Lost() | Duplicated() | Damaged() | Reordered() | Marked() if event.datagram:
+                return event.datagram in self._datagrams
+            case Opened():
+                self._here = self._number is None or self._number in event.numbers
+                return self._here
+            case Classified() | Missed() | FlowStarted() | Delivered() | Refused():
+                return self._here
+        return True
+
+    def _takes_sealed(self, event: Sealed) -> bool:
+        before, self._sealed = self._sealed, self._sealed + event.count
+        if not before <= self._place < self._sealed:
+            return False
+        self._number = event.number + self._place - before
+        self._left = self._place - before
+        return True
+
+    def _takes_sent(self, event: Sent) -> bool:
+        """Datagrams of a burst are sent in the order in which they were sealed."""
+        if self._number is None and self._sealed:
+            return False
+        if self._left > 0:
+            self._left -= 1
+            return False
+        if self._number is not None and self._datagrams:
+            return False
+        self._datagrams.add(event.datagram)
+        return True
 
 
 _WHILE_WAITING: Final = (
@@ -135,29 +192,6 @@ _WHILE_WAITING: Final = (
     AssociationOpened,
     Rekeyed,
     KeysRequested,
-)
-
-
-def _is_about(event: PacketEvent, packet: int, datagrams: set[int]) -> bool:
-    if not event.packet:
-        return False
-    if isinstance(event, Lost | Duplicated | Damaged | Reordered | Marked) and event.datagram:
-        return event.datagram in datagrams
-    count = event.count if isinstance(event, _COUNTED) else 1
-    return event.packet <= packet < event.packet + max(count, 1)
-
-
-_COUNTED: Final = (
-    Offered,
-    Classified,
-    Missed,
-    Queued,
-    Forwarded,
-    Sealed,
-    Received,
-    Refused,
-    Delivered,
-    Dropped,
 )
 
 

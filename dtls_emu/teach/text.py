@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
-from rich.text import Text as Styled
+from rich.text import Text as RichText
 
 from dtls_emu.teach.document import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
 
@@ -36,13 +36,16 @@ COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red")
 """Of layers, in turn. Each is readable on a dark and on a light background; names stand beside them."""
 
 
-def render_text(document: Document, width: int | None = None, *, colour: bool = False) -> str:
+def render_text(
+    document: Document, width: int | None = None, *, colour: bool = False, commands: bool = True
+) -> str:
     """The whole document, without a line that is longer than ``width``.
 
     Args:
         document: what to show.
         width: columns; 80 where nobody says.
         colour: with escape sequences for colours.
+        commands: with what the reader types to find the same; they are long.
     """
     file = StringIO()
     console = Console(
@@ -56,11 +59,26 @@ def render_text(document: Document, width: int | None = None, *, colour: bool = 
     )
     console.print(Styled(document.title, style="bold"))
     for block in document.blocks:
+        if isinstance(block, Command) and not commands:
+            continue
         if isinstance(block, Heading):
             console.print()
         for part in _parts(block):
             console.print(part, soft_wrap=False)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in file.getvalue().split("\n")[:-1]) + "\n"
+
+
+class Styled(RichText):
+    """Text that steers no terminal: what comes from files and packets may hold anything."""
+
+    def __init__(self, text: str = "", **style: Any) -> None:
+        super().__init__("".join(map(_printable, text)), **style)
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character == "\n":
+        return character
+    return " " if character.isspace() else character.encode("unicode_escape").decode("ascii")
 
 
 def _parts(block: Block) -> list[RenderableType]:
@@ -149,7 +167,7 @@ def _titled(layer: Layer) -> str:
     return f"{layer.name} ({layer.source})" if layer.source else layer.name
 
 
-def _add_bytes(grid: Grid, data: bytes, start: int, stop: int, said: Styled, style: str) -> None:
+def _add_bytes(grid: Grid, data: bytes, start: int, stop: int, said: RichText, style: str) -> None:
     lines = [data[at : min(at + BYTES_A_LINE, stop)].hex(" ") for at in range(start, stop, BYTES_A_LINE)]
     if len(lines) > MAX_LINES:
         shown = (MAX_LINES - 1) * BYTES_A_LINE

@@ -8,10 +8,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from dtls_emu.assembly.targets import Change
 from dtls_emu.cli.app import app, main
 from dtls_emu.deploy import changes
 from dtls_emu.deploy import state as run_state
-from dtls_emu.assembly.targets import Change
 
 
 CHANGE = Change(("links", 0), {"loss": "1%"})

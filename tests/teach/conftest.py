@@ -14,6 +14,6 @@ from dtls_emu.simulation import simulate
 def captured():
     """Every packet that was on the fabric in a run of `two-vms`, outer headers included."""
     capture = WireCapture()
-    simulate(load_lab("two-vms"), trace=capture)
+    simulate(load_lab("two-vms"), observer=capture)
     packets = [each.data for each in parse_pcap(capture.encode())]
-    return [packet for packet in packets if packet[9] == 17]
+    return [packet for packet in packets if packet[12:15] == packet[16:19] == b"\xc0\x00\x02"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = ["Reader", "TruncatedError", "hexadecimal"]
+__all__ = ["Reader", "TruncatedError", "counted"]
 
 
 class TruncatedError(Exception):
@@ -98,12 +98,14 @@ class Reader:
         start = self.at
         found = self.take(size)
         if size:
-            self.fields.append(Field(name, start, self.at, value or f"{size} bytes", meaning))
+            self.fields.append(Field(name, start, self.at, value or counted(size), meaning))
         return found
 
     def rest(self, name: str, meaning: str = "") -> bytes:
-        """Whatever is still there."""
-        return self.octets(name, self.left, meaning)
+        """Whatever is still there; as text, too, where it is some."""
+        data = self.data[self.at : self.end]
+        text = f', "{data.decode("ascii")}"' if data.isascii() and data.decode("ascii").isprintable() else ""
+        return self.octets(name, self.left, meaning, value=counted(len(data)) + text)
 
     def layer(self, name: str, source: str) -> Layer:
         """What was read since the last one."""
@@ -111,6 +113,6 @@ class Reader:
         return Layer(name, source, fields)
 
 
-def hexadecimal(data: bytes) -> str:
-    """Bytes in groups of two digits."""
-    return data.hex(" ")
+def counted(size: int) -> str:
+    """So many bytes, in words."""
+    return "1 byte" if size == 1 else f"{size} bytes"

@@ -42,7 +42,7 @@ def record_layers(reader: Reader) -> Iterator[Layer]:
         epoch = reader.number(
             "epoch", 2, "0 is in clear; each change of keys is one more" if number == 1 else ""
         )
-        reader.number(
+        sequence = reader.number(
             "sequence number", 6, "of this epoch; the replay window goes by it" if number == 1 else ""
         )
         length = reader.number("length", 2, "of what follows")
@@ -53,10 +53,10 @@ def record_layers(reader: Reader) -> Iterator[Layer]:
             return
         inside = Reader(reader.data, reader.at, reader.at + length)
         reader.at += length
-        yield from _fragment(inside, kind, epoch)
+        yield from _fragment(inside, kind, epoch, sequence)
 
 
-def _fragment(reader: Reader, kind: int, epoch: int) -> Iterator[Layer]:
+def _fragment(reader: Reader, kind: int, epoch: int, sequence: int) -> Iterator[Layer]:
     if not reader.left:
         return
     if epoch:
@@ -64,11 +64,14 @@ def _fragment(reader: Reader, kind: int, epoch: int) -> Iterator[Layer]:
             reader.rest("bytes", f"too short: explicit nonce and tag have {_LEAST} bytes")
             yield reader.layer("sealed, malformed", "RFC 5288 3")
             return
+        explicit = reader.data[reader.at : reader.at + EXPLICIT_NONCE]
+        numbered = int.from_bytes(explicit) == epoch << 48 | sequence
         reader.octets(
             "explicit nonce",
             EXPLICIT_NONCE,
-            "epoch and sequence number again; with the secret salt before it, the nonce of AES-GCM",
-            value=f"0x{reader.data[reader.at : reader.at + EXPLICIT_NONCE].hex()}",
+            ("epoch and sequence number again" if numbered else "chosen by the sender")
+            + "; with the secret salt before it, the nonce of AES-GCM",
+            value=f"0x{explicit.hex()}",
         )
         reader.octets("ciphertext", reader.left - TAG, "as long as what is inside")
         reader.octets(
