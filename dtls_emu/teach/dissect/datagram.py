@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dtls_emu.teach.document import Layer
 
 
-__all__ = ["dissect_datagram", "dissect_encapsulation", "payload_layers"]
+__all__ = ["dissect_datagram", "dissect_encapsulation", "dissect_payload"]
 
 _ETHERTYPES: Final = {0x0800: "IPv4", 0x86DD: "IPv6"}
 
@@ -28,8 +28,13 @@ def dissect_datagram(data: bytes) -> tuple[Layer, ...]:
     layers = list(ip_layers(outer))
     if layers and layers[-1].name == "payload" and len(layers) > 1 and layers[-2].name == "UDP":
         inside = Reader(data, layers[-1].start, layers[-1].stop)
-        layers[-1:] = payload_layers(inside)
+        layers[-1:] = _payload_layers(inside)
     return tuple(layers)
+
+
+def dissect_payload(data: bytes) -> tuple[Layer, ...]:
+    """The layers of the payload of a UDP datagram of the fabric."""
+    return tuple(_payload_layers(Reader(data)))
 
 
 def dissect_encapsulation(data: bytes) -> tuple[Layer, ...]:
@@ -37,7 +42,7 @@ def dissect_encapsulation(data: bytes) -> tuple[Layer, ...]:
     return tuple(_encapsulation(Reader(data)))
 
 
-def payload_layers(reader: Reader) -> Iterator[Layer]:
+def _payload_layers(reader: Reader) -> Iterator[Layer]:
     """The payload of a UDP datagram of the fabric: its first byte tells records from VXLAN."""
     first = reader.data[reader.at] if reader.left else 0
     if first == APPLICATION_DATA or is_handshake(first):
