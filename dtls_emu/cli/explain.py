@@ -233,6 +233,26 @@ def packet(
     show(document, as_json=as_json, html=html, force=force, commands=commands or show_secrets)
 
 
+@explain.command(epilog="Example: dtls-emu explain connection --html connection.html")
+def connection(
+    lab: Annotated[
+        str, typer.Argument(metavar="[lab]", help="A lab with two VMs on two hosts whose flow is encrypted.")
+    ] = "two-vms",
+    show_secrets: Annotated[
+        bool, typer.Option("--show-secrets", help="With the keys in the commands that open records.")
+    ] = False,
+    commands: CommandsOption = False,
+    html: HtmlOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a connection and show every byte of it: the illustrated DTLS 1.2 AES-256-GCM connection."""
+    from dtls_emu.teach.connection import explain_connection
+
+    document = explain_connection(lab, show_secrets=show_secrets)
+    show(document, as_json=as_json, html=html, force=force, commands=commands)
+
+
 def _octets(text: str) -> bytes:
     """Bytes from hexadecimal digits as tools print them.
 

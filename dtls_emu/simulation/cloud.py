@@ -296,6 +296,12 @@ class Cloud:
         if not books.balanced:
             raise AccountingError(f"the books of the fabric do not balance: {books}")
 
+    def shut_down(self, host: str) -> None:
+        """Have a card close its tunnels."""
+        card = self.cards[host]
+        self._carry_out(card, card.close(self.clock.now))
+        self._watch_card(card)
+
     def close(self) -> None:
         """Overwrite all keys; nobody says goodbye."""
         for card in self.cards.values():

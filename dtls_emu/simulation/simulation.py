@@ -29,6 +29,7 @@ from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.lab.quantities import format_duration
 from dtls_emu.lab.schema import Lab
 from dtls_emu.lab.traffic_checks import LONGEST_RUN
+from dtls_emu.nic.effects import Transmit
 from dtls_emu.simulation.accounts import forward_mark, reverse_of
 from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.simulation.guests.traffic import make_executor
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dtls_emu.assembly.targets import Change
-    from dtls_emu.events import Observer
+    from dtls_emu.events import Observer, UnderlayAddress
     from dtls_emu.nic.card import Engine
     from dtls_emu.simulation.accounts import Account
     from dtls_emu.vocabulary import FirstPacket
@@ -249,6 +250,29 @@ class Simulation:
                 path = tuple(map(str, change.path))
                 self._observer(LabChanged(self.now, "", path, json.dumps(change.value)))
         return changes
+
+    def put_on_fabric(self, source: UnderlayAddress, destination: UnderlayAddress, payload: bytes) -> None:
+        """Put a datagram on the link between two hosts: what an attacker there can do.
+
+        Args:
+            source: underlay address and UDP port that it claims to come from; of a host of the lab.
+            destination: where it goes.
+            payload: of the UDP datagram.
+        """
+        self._settling = None  # a datagram is under way again
+        burst = Burst.from_packets([payload])
+        self.cloud.fabric.transmit(source[0], Transmit(burst, source[1], destination))
+
+    def shut_down(self, host: str) -> None:
+        """Have a card close its tunnels, as when its host is stopped: it says so to its peers (RFC 5246 7.2.1).
+
+        Raises:
+            LocalProtocolError: no such host.
+        """
+        if host not in self.cloud.cards:
+            raise LocalProtocolError(f"no host is called {host}")
+        self._settling = None
+        self.cloud.shut_down(host)
 
     def snapshot(self) -> dict[str, Any]:
         """How everything stands, in JSON's types: clock, traffic items, tunnels, flows, counters and links."""

@@ -34,6 +34,7 @@ from dtls_emu.teach.document import Message as Rung
 from dtls_emu.teach.record import open_record, pull_header
 from dtls_emu.teach.secrets import Secrets
 from dtls_emu.teach.transcript import CERTIFICATE, CERTIFICATE_VERIFY, CLIENT_KEY_EXCHANGE, handshakes_of
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.protocol import ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE
 from dtls_emu.wire.record import pull_handshake_messages_untrusted, pull_records_untrusted
 
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from dtls_emu.teach.transcript import Handshake, Message, Record
 
 
-__all__ = ["NoHandshakeError", "explain_handshake"]
+__all__ = ["NoHandshakeError", "explain_handshake", "why_lost"]
 
 _VERIFY_DATA: Final = 12
 _MESSAGE_HEADER: Final = 12
@@ -118,13 +119,18 @@ def _rung(by_client: bool, datagram: Datagram, start: float, seen: set[tuple[boo
         f"with {', '.join(more)}" if more else "",
         f"{sent.length} bytes",
         "sent again" if again else "",
-        f"lost: {fate.lost}" if fate.lost else "",
+        why_lost(fate.lost) if fate.lost else "",
         "twice" if fate.duplicated else "",
         "damaged" if fate.damaged >= 0 else "",
     ]
     return Rung(
         sent.time - start, by_client, what, "; ".join(filter(None, details)), lost=fate.lost is not None
     )
+
+
+def why_lost(reason: DropReason) -> str:
+    """That a datagram did not arrive, and why if it was not the link's loss."""
+    return "lost" if reason is DropReason.LOST else f"lost: {reason}"
 
 
 def _names(payload: bytes) -> Iterator[str]:

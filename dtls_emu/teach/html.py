@@ -6,6 +6,7 @@ A page is one file: no script, nothing is loaded from anywhere. Whatever comes f
 from __future__ import annotations
 
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.teach.document import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
@@ -160,36 +161,49 @@ def _bytes_row(data: bytes, start: int, stop: int, colour: str, name: str, value
 
 
 _STEP: Final = 44
+_LINE: Final = 18
 _LEFT: Final = 110
 _RIGHT: Final = 610
 _WIDTH: Final = 1000
+_DETAIL: Final = 44
+"""Characters of a line beside the ladder."""
 
 
 def _ladder(block: Ladder) -> str:
     """An SVG picture; its text can be searched, and is read out in order."""
-    height = 50 + _STEP * len(block.messages)
+    y = 60
+    rungs = []
+    for each in block.messages:
+        lines = wrap(each.detail, _DETAIL)
+        rungs.append(_rung(each, lines, y))
+        y += max(_STEP, _LINE * len(lines) + 8)
     parts = [
         f'<text x="{_LEFT}" y="20" text-anchor="middle">{escape(block.left)}</text>',
         f'<text x="{_RIGHT}" y="20" text-anchor="middle">{escape(block.right)}</text>',
-        *(f'<line x1="{x}" x2="{x}" y1="30" y2="{height}" stroke-width="1"/>' for x in (_LEFT, _RIGHT)),
+        *(f'<line x1="{x}" x2="{x}" y1="30" y2="{y - 10}" stroke-width="1"/>' for x in (_LEFT, _RIGHT)),
+        *rungs,
     ]
-    for number, each in enumerate(block.messages):
-        parts.append(_rung(each, 60 + _STEP * number))
-    label = f"Messages between {block.left} and {block.right}"
-    return f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {_WIDTH} {height + 10}" width="100%">{"".join(parts)}</svg>'
+    label = escape(f"Messages between {block.left} and {block.right}")
+    return (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {_WIDTH} {y}" width="100%">{"".join(parts)}</svg>'
+    )
 
 
-def _rung(message: Message, y: int) -> str:
+def _rung(message: Message, lines: list[str], y: int) -> str:
     start, stop = (_LEFT, _RIGHT) if message.to_right else (_RIGHT, _LEFT)
     if message.lost:
         stop = (start + stop) // 2
     back = -8 if stop > start else 8
     colour = ' class="bad"' if message.lost else ""
+    detail = "".join(
+        f'<tspan x="{_RIGHT + 12}" y="{y + 5 + _LINE * number}">{escape(line)}</tspan>'
+        for number, line in enumerate(lines)
+    )
     return (
         f"<g{colour}>"
         f'<text x="{_LEFT - 10}" y="{y + 5}" text-anchor="end">{message.time * 1000:.3f} ms</text>'
         f'<text x="{(_LEFT + _RIGHT) // 2}" y="{y - 8}" text-anchor="middle">{escape(message.text)}</text>'
         f'<line x1="{start}" y1="{y}" x2="{stop}" y2="{y}" stroke-width="2"/>'
         f'<path d="M {stop} {y} l {back} -5 v 10 z" fill="currentColor"/>'
-        f'<text x="{_RIGHT + 12}" y="{y + 5}">{escape(message.detail)}</text></g>'
+        f"<text>{detail}</text></g>"
     )

@@ -25,20 +25,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.capture.trace_file import TraceRecorder
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.events import FlowCounters, Offered
+from dtls_emu.events import Delivered, FlowCounters, Offered
 from dtls_emu.lab import load_lab
 from dtls_emu.lab.problems import suggest
 from dtls_emu.lab.schema import Lab
-from dtls_emu.nic.effects import Transmit
+from dtls_emu.policy import decide, flow_to
 from dtls_emu.simulation.simulation import Simulation
 from dtls_emu.teach.dissect.datagram import dissect_payload
 from dtls_emu.teach.document import Document, Octets, Table
-from dtls_emu.teach.handshake import explain_handshake
+from dtls_emu.teach.handshake import explain_handshake, why_lost
 from dtls_emu.teach.record import explain_record, open_record, pull_header
 from dtls_emu.teach.secrets import parse_key_log, with_server_randoms
 from dtls_emu.teach.story import packet_events, tell
 from dtls_emu.teach.transcript import handshakes_of
-from dtls_emu.wire.burst import Burst
+from dtls_emu.vocabulary import Verdict
 from dtls_emu.wire.packet import udp_packet
 from dtls_emu.wire.protocol import APPLICATION_DATA, is_handshake
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.assembly.targets import Change
     from dtls_emu.capture.datagrams import Datagram
+    from dtls_emu.capture.trace_file import Trace
     from dtls_emu.teach.secrets import Secrets
 
 
@@ -161,9 +162,37 @@ class Playground:
         )
 
     @property
+    def trace(self) -> Trace:
+        """Everything that happened so far."""
+        return self._recorder
+
+    @property
+    def delivered(self) -> int:
+        """How many packets were delivered to VMs so far."""
+        return sum(
+            event.count for event in self._recorder.events if isinstance(event, Delivered) and event.vm
+        )
+
+    @property
     def now(self) -> float:
         """Seconds on the lab's clock."""
         return self.simulation.now
+
+    def encrypted_pair(self) -> tuple[str, str]:
+        """Two VMs on two hosts whose flow is encrypted.
+
+        Raises:
+            PlaygroundError: the lab has none.
+        """
+        topology = self.simulation.cloud.topology
+        for source in topology.vms.values():
+            for other in topology.vms.values():
+                address = next((each for each in other.addresses if source.address(each.version)), None)
+                if source.host == other.host or address is None:
+                    continue
+                if decide(flow_to(topology, source, address), topology.profile).verdict is Verdict.ENCRYPT:
+                    return source.name, other.name
+        raise PlaygroundError("the lab has no two VMs on two hosts whose flow is encrypted")
 
     # ------------------------------------------------------------------------------------------------- do
 
@@ -193,16 +222,9 @@ class Playground:
         Args:
             datagram: one that was there.
             payload: instead of its own.
-
-        Raises:
-            PlaygroundError: its source is no host of the lab.
         """
-        hosts = {host.underlay: host.name for host in self.simulation.cloud.topology.hosts.values()}
-        name = hosts.get(datagram.source[0])
-        if name is None:
-            raise PlaygroundError(f"{datagram.source[0]} is no host of the lab")
-        burst = Burst.from_packets([datagram.payload if payload is None else payload])
-        self.simulation.cloud.fabric.transmit(name, Transmit(burst, datagram.source[1], datagram.destination))
+        content = datagram.payload if payload is None else payload
+        self.simulation.put_on_fabric(datagram.source, datagram.destination, content)
 
     def set(self, target: str, *words: str) -> list[Change]:
         """Change the lab, as ``dtls-emu set`` does; see :meth:`Simulation.set`."""
@@ -253,17 +275,17 @@ class Playground:
         """What is inside a record: VXLAN and the VM's packet; None where no key of the run opens it."""
         payload = datagram.payload if isinstance(datagram, OnWire) else datagram
         header = pull_header(payload)
-        opened = open_record(header, payload[13 : 13 + header.length], self._secrets())
+        opened = open_record(header, payload[13 : 13 + header.length], self.secrets())
         return None if opened is None else opened.plaintext
 
     def explain(self, datagram: OnWire | bytes, *, show_secrets: bool = False) -> Document:
         """A record field by field, opened with the keys of the run."""
         payload = datagram.payload if isinstance(datagram, OnWire) else datagram
-        return explain_record(payload, self._secrets(), show_secrets=show_secrets)
+        return explain_record(payload, self.secrets(), show_secrets=show_secrets)
 
     def handshake(self, number: int = 1, *, show_secrets: bool = False) -> Document:
         """A handshake of the run, explained."""
-        return explain_handshake(self._recorder, self._secrets(), number=number, show_secrets=show_secrets)
+        return explain_handshake(self._recorder, self.secrets(), number=number, show_secrets=show_secrets)
 
     def story(self, packet: int | None = None) -> Story:
         """Everything that happened so far, or what happened to one packet."""
@@ -299,7 +321,8 @@ class Playground:
     def _told(self, start: int) -> Story:
         return _story(self._recorder.events[start:])
 
-    def _secrets(self) -> list[Secrets]:
+    def secrets(self) -> list[Secrets]:
+        """Of every handshake so far."""
         randoms = [each.randoms for each in handshakes_of(self._recorder.events)]
         found = parse_key_log(b"\n".join(self._lines).decode("ascii"))
         return with_server_randoms(found, [each for each in randoms if each])
@@ -307,7 +330,7 @@ class Playground:
 
 def _on_wire(datagram: Datagram) -> OnWire:
     sent, fate = datagram.sent, datagram.fate
-    words = [f"lost: {fate.lost}"] if fate.lost else []
+    words = [why_lost(fate.lost)] if fate.lost else []
     words += ["twice"] if fate.duplicated else []
     words += [f"bit {fate.damaged} flipped"] if fate.damaged >= 0 else []
     words += ["overtaken"] if fate.reordered else []
