@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dtls_emu import __version__
+from dtls_emu.cli.attack import attack
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.broker import broker
@@ -57,6 +58,7 @@ def _options(
     pass
 
 
+app.command(epilog="Example: dtls-emu attack replay two-vms")(attack)
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: sudo dtls-emu broker demo")(broker)

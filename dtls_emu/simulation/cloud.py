@@ -34,6 +34,7 @@ from dtls_emu.wire.burst import Burst
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.events import Observer
     from dtls_emu.fabric.clock import Timer
     from dtls_emu.lab.topology import Host, Topology
@@ -76,6 +77,7 @@ class Cloud:
         topology: Topology,
         *,
         engines: Mapping[str, Engine] | None = None,
+        credentials: Mapping[str, HostCredentials] | None = None,
         key_log: Callable[[bytes], None] | None = None,
         observer: Observer | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Cloud:
         Args:
             topology: the lab.
             engines: cipher engine of each host, instead of what the lab says.
+            credentials: certificate, key and CA of each host, instead of fresh ones.
             key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
             observer: told of everything that happens.
         """
@@ -97,6 +100,7 @@ class Cloud:
         self.cards = build_cards(
             topology,
             engines=engines,
+            credentials=credentials,
             key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
             on_packets=self.accounts.handle,

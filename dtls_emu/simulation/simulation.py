@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dtls_emu.assembly.targets import Change
+    from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.events import Observer, UnderlayAddress
     from dtls_emu.nic.card import Engine
     from dtls_emu.simulation.accounts import Account
@@ -123,6 +124,7 @@ class Simulation:
         seed: int | None = None,
         first_packet: FirstPacket | None = None,
         engines: Mapping[str, Engine] | None = None,
+        credentials: Mapping[str, HostCredentials] | None = None,
         observer: Observer | None = None,
         key_log: Callable[[bytes], None] | None = None,
         deadline: float = DEADLINE,
@@ -133,6 +135,7 @@ class Simulation:
             seed: instead of the lab's.
             first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
             engines: cipher engine of each host, instead of what the lab says.
+            credentials: certificate, key and CA of each host, instead of fresh ones.
             observer: told of everything that happens, in order (:mod:`dtls_emu.events`); the same for the same seed but
                 for keys and nonces. It only watches: what it does must not reach into the simulation.
             key_log: called with the secrets of each handshake, a line of an NSS key log, by each of its two hosts;
@@ -143,7 +146,13 @@ class Simulation:
             LabFileError: the lab is wrong.
         """
         self.lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
-        self.cloud = Cloud(compile_lab(self.lab), engines=engines, key_log=key_log, observer=observer)
+        self.cloud = Cloud(
+            compile_lab(self.lab),
+            engines=engines,
+            credentials=credentials,
+            key_log=key_log,
+            observer=observer,
+        )
         self._document = without_traffic(
             self.lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
         )

@@ -44,12 +44,14 @@ from dtls_emu.wire.protocol import APPLICATION_DATA, is_handshake
 
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
     from dtls_emu.assembly.targets import Change
     from dtls_emu.capture.datagrams import Datagram
     from dtls_emu.capture.trace_file import Trace
+    from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.teach.secrets import Secrets
 
 
@@ -127,12 +129,19 @@ class Playground:
     Args:
         lab: a lab, its path, or the name of a shipped one. Its own traffic is left out.
         seed: instead of the lab's.
+        credentials: certificate, key and CA of each host, instead of fresh ones.
 
     Raises:
         LabFileError: the lab is wrong.
     """
 
-    def __init__(self, lab: Lab | str | Path = "two-vms", *, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        lab: Lab | str | Path = "two-vms",
+        *,
+        seed: int | None = None,
+        credentials: Mapping[str, HostCredentials] | None = None,
+    ) -> None:
         loaded = lab if isinstance(lab, Lab) else load_lab(lab)
         self._recorder = TraceRecorder(
             title=loaded.name, lab=loaded.model_dump(mode="json", exclude_unset=True)
@@ -141,6 +150,7 @@ class Playground:
         self.simulation = Simulation(
             loaded.model_copy(update={"traffic": []}),
             seed=seed,
+            credentials=credentials,
             observer=self._recorder,
             key_log=self._lines.append,
         )
@@ -193,6 +203,22 @@ class Playground:
                 if decide(flow_to(topology, source, address), topology.profile).verdict is Verdict.ENCRYPT:
                     return source.name, other.name
         raise PlaygroundError("the lab has no two VMs on two hosts whose flow is encrypted")
+
+    def pair_on_two_hosts(self) -> tuple[str, str]:
+        """Two VMs on two hosts: whose flow is encrypted where there are such, else any whose packets leave their host.
+
+        Raises:
+            PlaygroundError: the lab has none.
+        """
+        try:
+            return self.encrypted_pair()
+        except PlaygroundError:
+            vms = self.simulation.cloud.topology.vms.values()
+            for source in vms:
+                for other in vms:
+                    if source.host != other.host and source.network == other.network:
+                        return source.name, other.name
+            raise
 
     # ------------------------------------------------------------------------------------------------- do
 
