@@ -11,12 +11,13 @@ from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, p
 from dtls_emu.cli.progress import progress
 from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.vocabulary import FirstPacket, Keying
+from dtls_emu.vocabulary import FirstPacket
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dtls_emu.capture.key_log import KeyLog
     from dtls_emu.lab.schema import Lab
     from dtls_emu.simulation.outcome import ItemOutcome, Outcome, TunnelOutcome
 
@@ -69,7 +70,9 @@ def run(
 
     With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """
+    from dtls_emu.capture.key_log import KeyLog
     from dtls_emu.capture.traces import WireCapture
+    from dtls_emu.events import fan_out
     from dtls_emu.files.results import SECRET, ResultFile
     from dtls_emu.lab import load_lab
     from dtls_emu.simulation.accounts import AccountingError
@@ -81,17 +84,16 @@ def run(
     key_file = None if keylog is None else ResultFile(keylog, force=force, mode=SECRET)
     if capture_file is not None and key_file is not None and capture_file.is_same_as(key_file):
         raise DtlsEmuError(f"--pcap {pcap} is the key log, too; name another file")
-    capture = WireCapture()
-    secrets: list[bytes] = []
+    capture, key_log = WireCapture(), KeyLog()
+    observers = [view for view, file in ((capture, capture_file), (key_log, key_file)) if file is not None]
     try:
         with progress() as report:
             outcome = simulate(
                 loaded,
                 seed=seed,
                 first_packet=first_packet,
-                trace=capture if capture_file else None,
-                internet=capture.outside if capture_file else None,
-                key_log=secrets.append if key_file else None,
+                observer=fan_out(observers),
+                key_log=key_log.add if key_file else None,
                 progress=report,
             )
     except AccountingError as error:
@@ -100,11 +102,10 @@ def run(
     troubles = []
     if capture_file is not None:
         troubles.append(capture_file.save(capture.encode()).trouble)
-    if key_file is not None and secrets:
-        complain(f"writing session secrets to {keylog}: whoever has it can read what the tunnels carried")
-        troubles.append(key_file.save(b"".join(line + b"\n" for line in secrets)).trouble)
-    elif key_file is not None:
-        complain(f"there was no handshake: no secrets to write to {keylog}")
+    if key_file is not None:
+        complain(_announcement(key_log, keylog))
+        if key_log.secrets or key_log.sessions:
+            troubles.append(key_file.save(key_log.encode()).trouble)
     if as_json:
         print_json(outcome.as_dict())
     else:
@@ -117,12 +118,17 @@ def run(
         raise typer.Exit(EXIT_NOT_AS_EXPECTED)
 
 
+def _announcement(key_log: KeyLog, path: Path | None) -> str:
+    """What is written to a key log, or why nothing is."""
+    if key_log.secrets:
+        return f"writing session secrets to {path}: whoever has it can read what the tunnels carried"
+    if key_log.sessions:
+        return f"the keys came from a broker: {path} says between whom, and has no secrets, because there was no handshake"
+    return f"there was no handshake: no secrets to write to {path}"
+
+
 def _check_files(name: str, lab: Lab, pcap: Path | None, keylog: Path | None) -> None:
-    """Refuse a key log without secrets, and files that would be written over what the run reads."""
-    if keylog is not None and lab.overrides.keying is Keying.BROKER:
-        raise DtlsEmuError(
-            f"{name}: its keys come from a broker, and a key log has the secrets of handshakes; leave --keylog out"
-        )
+    """Refuse files that would be written over what the run reads."""
     inputs = [Path(name), *(item.file for item in lab.traffic if item.kind == "pcap")]
     for option, path in (("--pcap", pcap), ("--keylog", keylog)):
         if path is not None and any(

@@ -41,7 +41,7 @@ from dtls_emu.wire.protocol import is_handshake
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -177,6 +177,11 @@ class SimulatedFabric:
         What he swallows or adds is in nobody's accounts.
         """
         self._intruder = intruder
+
+    def links(self) -> Iterator[tuple[Link, FabricStatistics]]:
+        """Each direction that was used, or reconfigured, as it is now, and its counters."""
+        for path in self._by_address.values():
+            yield path.direction.link, total([path.direction.ledger])
 
     def transmit(self, host: str, effect: Transmit) -> None:
         """Put the datagrams of an effect on the wire, from the host at underlay address ``host``.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from dtls_emu.simulation.simulation import Outcome, simulate
+    from dtls_emu.simulation.simulation import Outcome, Simulation, simulate
 
 
-__all__ = ["Outcome", "simulate"]
+__all__ = ["Outcome", "Simulation", "simulate"]
 
-_HOMES = {"Outcome": "simulation", "simulate": "simulation"}
+_HOMES = {"Outcome": "simulation", "Simulation": "simulation", "simulate": "simulation"}
 
 
 def __getattr__(name: str) -> object:

@@ -161,13 +161,9 @@ def _key(key: FlowKey) -> dict[str, Any]:
 
 
 def _links(cloud: Cloud) -> Iterator[tuple[str, dict[str, Any]]]:
-    for source in cloud.topology.hosts:
-        for destination in cloud.topology.hosts:
-            if source == destination:
-                continue
-            link = asdict(cloud.topology.link(source, destination))
-            counters = cloud.fabric.link_statistics(source, destination)
-            yield f"{source}->{destination}", link | {"counters": _counters(counters)}
+    """The directions of links that were used."""
+    for link, counters in cloud.fabric.links():
+        yield f"{link.source}->{link.destination}", asdict(link) | {"counters": _counters(counters)}
 
 
 def _counters(statistics: FabricStatistics) -> dict[str, Any]:

@@ -223,6 +223,8 @@ class Simulation:
         """
         if vm not in self.cloud.guests:
             raise LocalProtocolError(f"no VM is called {vm}")
+        if not packets:
+            raise LocalProtocolError("there is no packet to send")
         self._settling = None  # packets are under way again
         self.cloud.send(vm, [Burst.from_packets(packets, mark=self._injected)])
 

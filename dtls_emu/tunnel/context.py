@@ -52,15 +52,16 @@ def build_contexts(
     Args:
         credentials: certificate and key of the host.
         trusted: the CAs of all regions.
-        key_log: called with a line of an NSS key log for each handshake in which this host is the client: its
-            secrets. None, the default, lets nobody have them.
+        key_log: called with a line of an NSS key log for each handshake, its secrets, whichever end of it this host is.
+            None, the default, lets nobody have them.
     """
     client = _base_context(credentials, trusted)
     client.set_alpn_protos([ALPN])
-    if key_log is not None:
-        client.set_keylog_callback(lambda _connection, line: key_log(line))
-
     server = _base_context(credentials, trusted)
+    if key_log is not None:
+        for context in (client, server):
+            context.set_keylog_callback(lambda _connection, line: key_log(line))
+
     # Without our id nothing is selected, and `Handshake` refuses the peer unless it is told otherwise.
     server.set_alpn_select_callback(
         lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
