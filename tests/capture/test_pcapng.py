@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -79,10 +80,8 @@ def test_damage_is_an_error_or_another_capture(junk, at):
     """Never an exception of another kind."""
     whole = bytearray(write([Packet(SOME[0], 1, PACKET, ("remark",))]) + decryption_secrets(b"secret"))
     whole[at : at + len(junk)] = junk
-    try:
+    with suppress(PcapngError):
         parse_pcapng(bytes(whole))
-    except PcapngError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
