@@ -12,6 +12,7 @@ from dtls_emu.cli.attack import attack
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.broker import broker
+from dtls_emu.cli.capture import capture
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.down import down
 from dtls_emu.cli.exec import EXEC_SETTINGS, exec_command
@@ -62,6 +63,7 @@ app.command(epilog="Example: dtls-emu attack replay two-vms")(attack)
 app.command(epilog="Example: dtls-emu backends --json")(backends)
 app.command(epilog="Example: dtls-emu bench --quick")(bench)
 app.command(epilog="Example: sudo dtls-emu broker demo")(broker)
+app.command(epilog="Example: dtls-emu capture two-vms -o two-vms.pcapng")(capture)
 app.command(epilog="Example: dtls-emu doctor --json")(doctor)
 app.command(epilog="Example: sudo dtls-emu down two-vms")(down)
 app.command(

@@ -138,8 +138,8 @@ class Simulation:
             credentials: certificate, key and CA of each host, instead of fresh ones.
             observer: told of everything that happens, in order (:mod:`dtls_emu.events`); the same for the same seed but
                 for keys and nonces. It only watches: what it does must not reach into the simulation.
-            key_log: called with the secrets of each handshake, a line of an NSS key log, by each of its two hosts;
-                nobody has them otherwise. With `keying: broker` there are no handshakes.
+            key_log: called with the secrets of each handshake, lines of an NSS key log (:mod:`dtls_emu.tunnel.key_log`),
+                by each of its two hosts; nobody has them otherwise. With `keying: broker` there are no handshakes.
             deadline: seconds of virtual time after which items that are not done are stopped.
 
         Raises:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dtls_emu.simulation.simulation import Outcome, Progress
 
 
-__all__ = ["Recording", "read_trace", "record"]
+__all__ = ["Recording", "read_trace", "record", "recorder_for"]
 
 MAX_TRACE: Final = 2 << 30
 """Bytes of a trace's file: a run of 100,000 packets with all their bytes is a tenth of it."""
@@ -48,14 +48,24 @@ def record(lab: Lab | str | Path, *, seed: int | None = None, progress: Progress
         AccountingError: a packet is unaccounted for: the emulator is broken.
     """
     loaded = lab if isinstance(lab, Lab) else load_lab(lab)
-    recorder = TraceRecorder(
-        title=loaded.name,
-        lab=loaded.model_dump(mode="json", exclude_unset=True),
-        seed=loaded.seed if seed is None else seed,
-    )
+    recorder = recorder_for(loaded, seed)
     lines: list[bytes] = []
     outcome = simulate(loaded, seed=seed, observer=recorder, key_log=lines.append, progress=progress)
     return Recording(outcome, recorder, parse_key_log(b"\n".join(lines).decode("ascii")))
+
+
+def recorder_for(lab: Lab, seed: int | None = None) -> TraceRecorder:
+    """What a run of a lab is watched with, for its trace to say what was run.
+
+    Args:
+        lab: it.
+        seed: instead of the lab's.
+    """
+    return TraceRecorder(
+        title=lab.name,
+        lab=lab.model_dump(mode="json", exclude_unset=True),
+        seed=lab.seed if seed is None else seed,
+    )
 
 
 def read_trace(path: Path) -> Trace:

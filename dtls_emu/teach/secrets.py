@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.files.reading import read_file
+from dtls_emu.tunnel.key_log import SERVER_RANDOM, server_random_line
 
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ MAX_KEY_LOG: Final = 16 << 20
 """Bytes of a key log's file."""
 
 _LABEL: Final = "CLIENT_RANDOM"
-_SERVER: Final = "# server_random"
 _RANDOM: Final = 32
 _MASTER: Final = 48
 
@@ -76,8 +76,8 @@ def parse_key_log(text: str) -> list[Secrets]:
     found: dict[bytes, Secrets] = {}
     servers: dict[bytes, bytes] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith(_SERVER):
-            client, server = _values(number, line.removeprefix(_SERVER).split(), (_RANDOM, _RANDOM))
+        if line.startswith(SERVER_RANDOM):
+            client, server = _values(number, line.removeprefix(SERVER_RANDOM).split(), (_RANDOM, _RANDOM))
             servers[client] = server
         elif line.startswith(f"{_LABEL} "):
             client, master = _values(number, line.split()[1:], (_RANDOM, _MASTER))
@@ -96,11 +96,6 @@ def with_server_randoms(secrets: Iterable[Secrets], randoms: Iterable[tuple[byte
     return [
         replace(each, server_random=servers.get(each.client_random, each.server_random)) for each in secrets
     ]
-
-
-def server_random_line(client_random: bytes, server_random: bytes) -> str:
-    """What a key log says beside the line of a handshake."""
-    return f"{_SERVER} {client_random.hex()} {server_random.hex()}"
 
 
 def _values(number: int, words: list[str], sizes: Iterable[int]) -> list[bytes]:

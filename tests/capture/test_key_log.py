@@ -17,6 +17,7 @@ def test_secrets_are_there_once_and_in_order():
     for line in (b"CLIENT_RANDOM 1 a", b"CLIENT_RANDOM 2 b", b"CLIENT_RANDOM 1 a"):
         log.add(line)
     assert log.encode() == b"CLIENT_RANDOM 1 a\nCLIENT_RANDOM 2 b\n"
+    log.add(b"# server_random 1 2")
     assert (log.secrets, log.sessions) == (2, 0)
 
 

@@ -161,7 +161,7 @@ def test_files_that_cannot_be_written_are_refused_before_the_run(lab, tmp_path, 
     also.symlink_to(both)
     for other in (both, also):
         assert refused(lab(), "--pcap", both, "--keylog", other) == (
-            f"--pcap {both} is the key log, too; name another file"
+            f"--pcap {both} is the file of --keylog, too; name another file"
         )
     path = lab()
     before = path.read_text()
@@ -220,19 +220,20 @@ def test_a_run_that_does_not_balance_is_void(lab, monkeypatch):
 
 
 def test_secrets_are_written_only_on_request_and_for_their_owner_only(tmp_path):
-    """A line for each handshake, mode 0600, said on stderr, and no file is written over."""
+    """A line for each handshake and a comment beside it, mode 0600, said on stderr, and no file is written over."""
     keys = tmp_path / "keys.log"
     outcome = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys)])
     assert outcome.exit_code == 0, outcome.output
     assert f"writing session secrets to {keys}" in outcome.stderr
     assert keys.stat().st_mode & 0o777 == 0o600
-    (line,) = keys.read_text().splitlines()
+    comment, line = keys.read_text().splitlines()
     label, client_random, secret = line.split()
+    assert comment.startswith(f"# server_random {client_random} ")
     assert (label, len(client_random), len(secret)) == ("CLIENT_RANDOM", 64, 96)
     assert secret not in outcome.stdout + outcome.stderr
     again = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys)])
     assert isinstance(again.exception, DtlsEmuError)
-    assert keys.read_text().splitlines() == [line]
+    assert keys.read_text().splitlines() == [comment, line]
 
 
 @pytest.mark.parametrize("option", ["--pcap", "--keylog"])
