@@ -18,6 +18,7 @@ from dtls_emu.cli.down import down
 from dtls_emu.cli.exec import EXEC_SETTINGS, exec_command
 from dtls_emu.cli.explain import explain
 from dtls_emu.cli.export import export
+from dtls_emu.cli.flow_table import flows
 from dtls_emu.cli.host import host
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
@@ -71,6 +72,7 @@ app.command(
 )(exec_command)
 app.add_typer(explain, name="explain")
 app.add_typer(export, name="export")
+app.command(epilog="Example: dtls-emu flows mixed-sizes")(flows)
 app.command(epilog="Example: sudo dtls-emu host --config host.json")(host)
 app.command(epilog="Example: sudo dtls-emu restart host-1")(restart)
 app.command(epilog="Example: dtls-emu run two-vms")(run)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dtls_emu.cli.captures import CaptureTarget, refuse_inputs, refuse_twice
-from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text
+from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text, say
 from dtls_emu.cli.progress import progress
 from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.errors import DtlsEmuError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.capture.key_log import KeyLog
     from dtls_emu.simulation.outcome import ItemOutcome, Outcome, TunnelOutcome
+    from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
 __all__ = ["run"]
@@ -155,10 +156,17 @@ def _print(outcome: Outcome) -> None:
     copies = any(item.duplicated for item in outcome.items)
     print_table(
         f"{outcome.lab}: traffic, {outcome.duration:.3f} s of virtual time, seed {outcome.seed}",
-        ["item", "verdict", "code", ">offered", *[">duplicated"] * copies, ">delivered", "dropped"],
+        ["item", "verdict", "code", ">row", ">offered", *[">duplicated"] * copies, ">delivered", "dropped"],
         [_item_row(item, copies=copies) for item in outcome.items],
         spare=["offered"],
     )
+    named = {
+        each.decision.row.number: each.decision.row.name for item in outcome.items for each in item.handled
+    }
+    if named:
+        listed = ", ".join(f"{number} {name}" for number, name in sorted(named.items()))
+        print_text(f"Rows of the decision table: {listed}.")
+        say("")
     more = [row for item in outcome.items if any((row := _more_row(item))[2:])]
     if more:
         print_table(
@@ -193,11 +201,19 @@ def _item_row(item: ItemOutcome, *, copies: bool) -> list[str]:
         if len(treated) < 2
         else _lines(f"{verdict} {n}" for (verdict, _), n in treated.items()),
         _lines(str(code or "none") for _, code in treated) or "none",
+        _lines(_rows(item, *decided) for decided in treated) or "-",
         str(item.offered),
         *[str(item.duplicated)] * copies,
         str(item.delivered),
         _lines(dropped) or "-",
     ]
+
+
+def _rows(item: ItemOutcome, verdict: Verdict, code: FlowEncryption | None) -> str:
+    """The rows of the decision table that have decided so, by number."""
+    decisions = (each.decision for each in item.handled)
+    found = {each.row.number for each in decisions if (each.verdict, each.code) == (verdict, code)}
+    return ", ".join(map(str, sorted(found)))
 
 
 def _more_row(item: ItemOutcome) -> list[str]:

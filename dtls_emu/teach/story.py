@@ -54,9 +54,10 @@ if TYPE_CHECKING:
     from dtls_emu.events import Event, FlowCounters, FlowId
 
 
-__all__ = ["Line", "hosts_of", "packet_events", "tell"]
+__all__ = ["PROTOCOLS", "Line", "hosts_of", "packet_events", "tell"]
 
-_PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}
+PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6"}
+"""Names, as IP numbers them."""
 
 _HOW: Final = {
     How.ENCRYPTED: "to be encrypted",
@@ -203,7 +204,7 @@ def _packets(count: int) -> str:
 
 
 def _flow(flow: FlowId) -> str:
-    name = _PROTOCOLS.get(flow.protocol, f"protocol {flow.protocol}")
+    name = PROTOCOLS.get(flow.protocol, f"protocol {flow.protocol}")
     if flow.source_port or flow.destination_port:
         ends = f"{flow.source} port {flow.source_port} to {flow.destination} port {flow.destination_port}"
     else:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from dtls_emu.capture.pcapng import INBOUND, OUTBOUND, parse_pcapng
-from dtls_emu.capture.trace_file import Trace, TraceRecorder
+from dtls_emu.capture.trace_file import Trace
 from dtls_emu.capture.views import CaptureError, capture_trace
 from dtls_emu.events import (
     Damaged,
@@ -21,7 +21,6 @@ from dtls_emu.events import (
     Refused,
     Sent,
 )
-from dtls_emu.simulation import simulate
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.parse import is_intact, parse_packet_untrusted
 from dtls_emu.wire.record import push_record_header
@@ -33,16 +32,8 @@ FAR = "name: far, kind: ping, from: a, to: 203.0.113.7, count: 3"
 BAD_LINK = "loss: 10%, duplicate: 10%, corrupt: 10%, reorder: 10%"
 
 
-def run(lab):
-    """The trace of a lab, and its secrets by client random."""
-    recorder, lines = TraceRecorder(lab=lab.model_dump(mode="json", exclude_unset=True)), []
-    simulate(lab, observer=recorder, key_log=lines.append)
-    logged = [line.split() for line in lines if line.startswith(b"CLIENT_RANDOM")]
-    return recorder, {bytes.fromhex(a.decode()): bytes.fromhex(b.decode()) for _, a, b in logged}
-
-
 @pytest.fixture(scope="module")
-def bad_link(make_lab):
+def bad_link(run, make_lab):
     """A run over a link that does everything that links do; and its capture."""
     trace, secrets = run(make_lab(PING, STREAM, FAR, link=BAD_LINK, seed=3))
     return trace, parse_pcapng(capture_trace(trace, secrets).content)
@@ -120,7 +111,7 @@ def test_every_record_that_was_refused_says_why(bad_link):
     assert {"replayed", "auth_failed"} <= set(refused)
 
 
-def test_a_decision_is_on_the_packet_that_led_to_it(make_lab):
+def test_a_decision_is_on_the_packet_that_led_to_it(run, make_lab):
     """With the row; and a packet that is dropped says so with reason and row."""
     big = "name: big, kind: udp, from: a, to: b, count: 1, size: 1600, start: 1s"
     trace, secrets = run(make_lab(PING, big, mtu=1600))
@@ -132,7 +123,7 @@ def test_a_decision_is_on_the_packet_that_led_to_it(make_lab):
     assert last.comments[-1] == "dropped: too_big (row 16, encrypted, code X)"
 
 
-def test_secrets_stand_before_the_first_record_that_they_open(make_lab):
+def test_secrets_stand_before_the_first_record_that_they_open(run, make_lab):
     """Of each handshake, rekeys included; the packet behind them is the first with its epoch."""
     trace, secrets = run(make_lab(PING.replace("4", "40"), overrides="rekey_seconds: 100ms"))
     made = capture_trace(trace, secrets)
@@ -158,7 +149,7 @@ def has_epoch(packet):
     return any(record.header.epoch for record in pull_records_untrusted(payload(packet)))
 
 
-def test_an_eavesdropper_has_the_links_only(make_lab):
+def test_an_eavesdropper_has_the_links_only(run, make_lab):
     """No secrets, no inside of a VM, no remarks; what it has of the links is the same."""
     trace, secrets = run(make_lab(PING, STREAM, link=BAD_LINK, seed=3))
     whole, outside = (parse_pcapng(capture_trace(trace, each).content) for each in (secrets, None))
@@ -170,7 +161,7 @@ def test_an_eavesdropper_has_the_links_only(make_lab):
     assert "What an eavesdropper has" in outside.comments[1]
 
 
-def test_a_brokers_keys_are_told_in_the_header(make_lab):
+def test_a_brokers_keys_are_told_in_the_header(run, make_lab):
     """There is no handshake that a key log could be of."""
     trace, secrets = run(make_lab(PING, overrides="keying: broker"))
     made = capture_trace(trace, secrets)

@@ -9,12 +9,10 @@ from collections import Counter
 
 import pytest
 
-from dtls_emu.capture.trace_file import TraceRecorder
 from dtls_emu.capture.views import capture_trace
 from dtls_emu.capture.wireshark import SCRIPT, open_command
 from dtls_emu.events import Delivered, Offered, Opened, Received
 from dtls_emu.lab import load_lab, shipped_labs
-from dtls_emu.simulation import simulate
 
 
 ENCAPSULATION = 8 + 14
@@ -22,14 +20,6 @@ ENCAPSULATION = 8 + 14
 
 ARRIVED = 'frame.packet_flags_direction == 1 && dtls.app_data && !(frame.comment contains "dropped")'
 """Records that a card took from the fabric and did not refuse."""
-
-
-def run(lab):
-    """The trace of a lab, and its secrets by client random."""
-    recorder, lines = TraceRecorder(lab=lab.model_dump(mode="json", exclude_unset=True)), []
-    simulate(lab, observer=recorder, key_log=lines.append)
-    logged = [line.split() for line in lines if line.startswith(b"CLIENT_RANDOM")]
-    return recorder, {bytes.fromhex(a.decode()): bytes.fromhex(b.decode()) for _, a, b in logged}
 
 
 def tshark(path, *words):
@@ -66,7 +56,7 @@ def opened_by_cards(events):
 
 @pytest.mark.tshark
 @pytest.mark.parametrize("name", shipped_labs())
-def test_what_tshark_decrypts_is_what_the_cards_delivered(name, tmp_path):
+def test_what_tshark_decrypts_is_what_the_cards_delivered(run, name, tmp_path):
     """Byte for byte and in number, over every rekey and whatever the links do; without secrets there is none of it."""
     trace, secrets = run(load_lab(name))
     inside = opened_by_cards(trace.events)
@@ -84,7 +74,7 @@ def test_what_tshark_decrypts_is_what_the_cards_delivered(name, tmp_path):
 
 
 @pytest.mark.tshark
-def test_the_script_has_what_is_inside_dissected(make_lab, tmp_path):
+def test_the_script_has_what_is_inside_dissected(run, make_lab, tmp_path):
     """As VXLAN with its network, and ICMP and UDP in it, at all four ends; without secrets it is application data."""
     stream = "name: stream, kind: udp, from: a, to: b, count: 3, size: 100"
     trace, secrets = run(make_lab("name: ping, kind: ping, from: a, to: b, count: 2", stream))

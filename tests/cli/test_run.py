@@ -59,13 +59,14 @@ def line_of(output, start):
 def test_prints_items_tunnels_and_the_verdict_on_the_expectations(lab):
     """One row for an item, one for an end of a tunnel; exits 0."""
     output = run(lab())
-    assert line_of(output, "ping encrypt") == "ping encrypt X 4 4 -"
+    assert line_of(output, "ping encrypt") == "ping encrypt X 16 4 4 -"
     assert line_of(output, "ping ping") == "ping ping 0.400 ms 0.100 ms 4 answered"
-    assert line_of(output, "jumbo encrypt") == "jumbo encrypt X 3 0 too_big 3"
+    assert line_of(output, "jumbo encrypt") == "jumbo encrypt X 16 3 0 too_big 3"
     assert line_of(output, "jumbo udp") == "jumbo udp path MTU 1563"
     assert "100,000 bytes" in line_of(output, "copy bulk")
     assert line_of(output, "h2 h1 up") == "h2 h1 up 1 0.100 ms none null (PROTECTS NOTHING)"
     assert "null: as the lab says; what is called encrypted here can be read by anyone" in output.splitlines()
+    assert "Rows of the decision table: 16 encrypted." in output.splitlines()
     assert output.splitlines()[-1] == "All 3 expectations hold."
 
 
@@ -82,8 +83,8 @@ def test_several_verdicts_are_shown_with_their_packets(monkeypatch):
     lines = run("two-vms", "--first-packet", "clear", exit_code=1).splitlines()
     (at,) = [number for number, line in enumerate(lines) if line.split()[:2] == ["ping", "encrypt"]]
     assert [line.split() for line in lines[at : at + 2]] == [
-        ["ping", "encrypt", "8", "X", "5", "5", "-"],
-        ["clear", "2", "NX_FALLBACK"],
+        ["ping", "encrypt", "8", "X", "16", "5", "5", "-"],
+        ["clear", "2", "NX_FALLBACK", "14"],
     ]
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert "verdicts include answers: 5" in "\n".join(lines)
@@ -104,7 +105,7 @@ def test_copies_have_a_column_where_links_make_any():
     for item in document["items"]:
         dropped = sum(item["dropped"].values())
         assert item["offered"] + item["duplicated"] == item["delivered"] + dropped
-        numbers = [int(word) for word in line_of(output, f"{item['name']} encrypt").split()[3:6]]
+        numbers = [int(word) for word in line_of(output, f"{item['name']} encrypt").split()[4:7]]
         assert numbers == [item["offered"], item["duplicated"], item["delivered"]]
 
 
