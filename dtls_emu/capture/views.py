@@ -12,6 +12,7 @@ when it happens. Keys of a broker are of no handshake: there is no format for th
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -35,13 +36,13 @@ from dtls_emu.wire.record import pull_handshake_header, pull_records_untrusted
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dtls_emu.capture.trace_file import Trace
     from dtls_emu.events import Event, UnderlayAddress
 
 
-__all__ = ["Capture", "CaptureError", "capture_trace"]
+__all__ = ["Capture", "CaptureError", "CaptureStream", "capture_trace"]
 
 _CLIENT_HELLO: Final = 1
 _RANDOM: Final = slice(14, 46)
@@ -79,26 +80,25 @@ def capture_trace(trace: Trace, secrets: Mapping[bytes, bytes] | None) -> Captur
 
     Args:
         trace: with the bytes of packets.
-        secrets: master secret by client random, of each handshake that is to be opened. None: the capture has what an
-            eavesdropper has, and says so: neither secrets nor the inside of VMs, nor remarks.
+        secrets: as of :class:`CaptureStream`.
 
     Raises:
-        CaptureError: the trace has no bytes.
+        CaptureError: the trace has no bytes, or is damaged.
     """
     if any(isinstance(event, Sent) and event.length and not event.payload for event in trace.events):
         raise CaptureError("the trace has no bytes of packets; record it with `dtls-emu trace LAB -o FILE`")
     sessions = sum(isinstance(event, KeysRequested) for event in trace.events)
-    view = _View(trace, secrets)
-    blocks = [
-        section_header(_about(trace, secrets, sessions), application=f"dtls-emu {__version__}"),
-        *view.blocks(),
-    ]
+    try:
+        stream = CaptureStream(_addresses(trace), secrets)
+        content = b"".join([stream.header(_about(trace, sessions)), *stream.blocks(trace.events)])
+    except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        raise CaptureError(f"the trace is damaged: {error}; record it again") from error
     return Capture(
-        b"".join(blocks), view.packets, len(view.interfaces), len(view.handshakes), len(view.opened), sessions
+        content, stream.packets, len(stream.interfaces), len(stream.handshakes), len(stream.opened), sessions
     )
 
 
-def _about(trace: Trace, secrets: Mapping[bytes, bytes] | None, sessions: int) -> Iterator[str]:
+def _about(trace: Trace, sessions: int) -> Iterator[str]:
     seed = "" if trace.seed is None else f", seed {trace.seed}"
     yield f"{trace.title or 'a run'}{seed}: each packet at every place where it was seen, on the run's own clock"
     if sessions:
@@ -106,12 +106,15 @@ def _about(trace: Trace, secrets: Mapping[bytes, bytes] | None, sessions: int) -
             f"The keys of {sessions} sessions came from a broker: there was no handshake, so there are no secrets in a "
             "form that a capture could have, and what the tunnels carried cannot be opened here."
         )
-    if secrets is None:
-        yield "What an eavesdropper has: datagrams on the links, and packets on the internet; no secrets, no remarks."
 
 
-class _View:
-    """The blocks of a capture behind its header, in the order of the run.
+class CaptureStream:
+    """A capture that is written as events come: its header first, then the blocks of one batch of events after the other.
+
+    Args:
+        addresses: underlay address by host; those that are not there are learnt as hosts send.
+        secrets: master secret by client random, of each handshake that is to be opened; may grow meanwhile. None: the
+            capture has what an eavesdropper has, and says so: neither secrets nor the inside of VMs, nor remarks.
 
     Fields:
         interfaces: number of each that was needed.
@@ -119,22 +122,35 @@ class _View:
         handshakes, opened: client randoms of those that had records, and of those whose secrets were written.
     """
 
-    def __init__(self, trace: Trace, secrets: Mapping[bytes, bytes] | None) -> None:
+    def __init__(self, addresses: Mapping[str, str], secrets: Mapping[bytes, bytes] | None) -> None:
         self.interfaces: dict[Interface, int] = {}
         self.packets = 0
         self.handshakes: dict[bytes, None] = {}
         self.opened: dict[bytes, None] = {}
-        self._events = trace.events
-        self._secrets = secrets or {}
+        self._secrets = {} if secrets is None else secrets
         self._is_outside = secrets is None
-        self._remarks = Remarks(trace.events)
-        self._addresses = _addresses(trace)
-        self._hosts = {address: host for host, address in self._addresses.items()}
+        self._remarks = Remarks(())
+        self._addresses = dict(addresses)
+        self._hosts = {address: host for host, address in addresses.items()}
         self._randoms: dict[frozenset[UnderlayAddress], bytes] = {}
 
-    def blocks(self) -> Iterator[bytes]:
-        """All of them, in order."""
-        for index, event in enumerate(self._events):
+    def header(self, comments: Iterable[str] = ()) -> bytes:
+        """The block that the capture begins with."""
+        about = [*comments]
+        if self._is_outside:
+            about.append(
+                "What an eavesdropper has: datagrams on the links, and packets on the internet; no secrets, no remarks."
+            )
+        return section_header(about, application=f"dtls-emu {__version__}")
+
+    def blocks(self, events: Sequence[Event]) -> Iterator[bytes]:
+        """The blocks of events that follow those before. Remarks are on what happened to a packet in the same batch."""
+        self._remarks = Remarks(events)
+        for event in events:
+            if isinstance(event, Sent):
+                self._addresses.setdefault(event.host, event.source[0])
+                self._hosts.setdefault(event.source[0], event.host)
+        for index, event in enumerate(events):
             match event:
                 case Sent():
                     yield from self._sent(index, event)
@@ -237,10 +253,6 @@ def _outer(
 
 
 def _addresses(trace: Trace) -> dict[str, str]:
-    """Underlay address by host: as the lab says, or as they have sent."""
+    """Underlay address by host, as the lab says."""
     hosts: dict[str, Any] = trace.lab.get("hosts", {})
-    found = {name: str(ip_address(host["underlay"])) for name, host in hosts.items()}
-    for event in trace.events:
-        if isinstance(event, Sent):
-            found.setdefault(event.host, event.source[0])
-    return found
+    return {name: str(ip_address(host["underlay"])) for name, host in hosts.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from dtls_emu.capture.pcapng import INBOUND, OUTBOUND, parse_pcapng
 from dtls_emu.capture.trace_file import Trace
-from dtls_emu.capture.views import CaptureError, capture_trace
+from dtls_emu.capture.views import CaptureError, CaptureStream, capture_trace
 from dtls_emu.events import (
     Damaged,
     Delivered,
@@ -158,7 +158,7 @@ def test_an_eavesdropper_has_the_links_only(run, make_lab):
         (each.time_ns, each.data) for each in whole.packets if ":" in each.interface.name
     ]
     assert not any(each.comments for each in outside.packets)
-    assert "What an eavesdropper has" in outside.comments[1]
+    assert "What an eavesdropper has" in outside.comments[-1]
 
 
 def test_a_brokers_keys_are_told_in_the_header(run, make_lab):
@@ -180,6 +180,39 @@ def test_a_trace_without_bytes_makes_no_capture():
     trace = Trace(events=[Sent(0.0, "h1", 0, 0, 1, ("192.0.2.1", 1), ("192.0.2.2", 2), 5, 0, 1)])
     with pytest.raises(CaptureError, match="no bytes of packets; record it"):
         capture_trace(trace, {})
+
+
+@pytest.mark.parametrize(
+    "lab", [{"hosts": {"h1": {"underlay": "nowhere"}}}, {"hosts": ["h1"]}, {"hosts": {"h1": {}}}]
+)
+def test_a_damaged_trace_makes_no_capture(lab):
+    """It is one line, and no traceback."""
+    with pytest.raises(CaptureError, match="the trace is damaged"):
+        capture_trace(Trace(lab=lab), {})
+
+
+def test_a_datagram_to_nowhere_makes_no_capture():
+    """An address of the trace that is none."""
+    event = Sent(0.0, "h1", 0, 0, 1, ("192.0.2.1", 1), ("nowhere", 2), 1, 0, -1, b"x")
+    with pytest.raises(CaptureError, match="the trace is damaged"):
+        capture_trace(Trace(events=[event]), {})
+
+
+def test_a_capture_can_be_written_as_the_run_goes_on(run, make_lab):
+    """In batches, with secrets that come meanwhile: packets, interfaces and secrets are those of the whole."""
+    trace, secrets = run(make_lab(PING, FAR, overrides="rekey_seconds: 100ms"))
+    whole = parse_pcapng(capture_trace(trace, secrets).content)
+    known = {}
+    stream = CaptureStream({}, known)
+    written = stream.header()
+    middle = len(trace.events) // 2
+    known.update(secrets)
+    for batch in (trace.events[:middle], trace.events[middle:]):
+        written += b"".join(stream.blocks(batch))
+    found = parse_pcapng(written)
+    assert [each.data for each in found.packets] == [each.data for each in whole.packets]
+    assert {each.name for each in found.interfaces} == {each.name for each in whole.interfaces}
+    assert found.secrets == whole.secrets
 
 
 def record(number):
