@@ -47,6 +47,7 @@ MAX_WORDS_OF_A_JOB = 80
 TESTS_OF_NO_FOLDER = {
     "attacks": "what an attacker sends, against cards and tunnels as a whole",
     "bench": "the benchmarks outside the package",
+    "docs": "the pages: what they show is what happens",
     "containers": "the image and the exported files, started",
     "fuzz": "harnesses, and random labs",
     "interop": "other implementations of DTLS at the other end",
@@ -66,7 +67,7 @@ HOMES = {
     1280: "dtls_emu.overhead",  # the minimum MTU of IPv6
     65_507: "dtls_emu.overhead",  # the largest UDP payload; written as a difference
     4433: "dtls_emu.tunnel.settings",  # DTLS
-    4789: "dtls_emu.nic.egress",  # VXLAN
+    4789: "dtls_emu.wire.vxlan",  # VXLAN
     "host.json": "dtls_emu.host.config",
     "host.pem": "dtls_emu.host.credentials",
     "host.key": "dtls_emu.host.credentials",

@@ -56,7 +56,6 @@ from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.host.status import describe, offloads_of
 from dtls_emu.lab.problems import dotted, suggest
 from dtls_emu.machine.privileges import Privileges, buffers_need_net_admin, drop_privileges
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.paths import event_socket
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.session_keys import SessionKeys
@@ -64,6 +63,7 @@ from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.headers import MAX_PACKET
 from dtls_emu.wire.overhead import path_overhead
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:

@@ -30,11 +30,11 @@ from dtls_emu.measure.cards import clock, read_card
 from dtls_emu.measure.machine import pin, undisturbed
 from dtls_emu.measure.packets import check_rows, udp_burst
 from dtls_emu.nic.effects import Driver, carry_out
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.overhead import path_overhead
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:

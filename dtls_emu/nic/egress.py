@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from dtls_emu.tunnel.tunnel import Tunnel
 
 
-__all__ = ["VXLAN_PORT", "Egress"]
+__all__ = ["Egress"]
 
 # Compared with what kernels return, which are plain numbers: an enumeration's members are three times as slow.
 _SEND: Final = int(Out.SEND)

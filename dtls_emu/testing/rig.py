@@ -27,13 +27,13 @@ from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.host.device.tun import TunDevice
 from dtls_emu.host.loop.agent import Agent
 from dtls_emu.lab.topology import DEFAULT_DELAY, Topology
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.waiting import rounds
 from dtls_emu.testing.wire import make_topology
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import tcp_packet, udp_packet
 from dtls_emu.wire.virtio import GSO_TCPV4, NEEDS_CHECKSUM, NO_OFFLOAD, VNET_FIELDS
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:

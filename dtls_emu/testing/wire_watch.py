@@ -27,7 +27,6 @@ from unittest.mock import patch
 
 from dtls_emu.events import Sent, observer_of
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.testing.nonce_ledger import NonceLedger
@@ -42,7 +41,7 @@ from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.inspect import PacketClass, key_of, unpack_key
 from dtls_emu.wire.overhead import RECORD_HEADER, RECORD_PREFIX
 from dtls_emu.wire.record import HANDSHAKE_HEADER, pull_records_untrusted
-from dtls_emu.wire.vxlan import pull_encapsulation_untrusted
+from dtls_emu.wire.vxlan import VXLAN_PORT, pull_encapsulation_untrusted
 
 
 if TYPE_CHECKING:

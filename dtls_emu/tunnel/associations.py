@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dtls_emu.tunnel.association import Association
-    from dtls_emu.tunnel.outcome import Ends
+    from dtls_emu.tunnel.happenings import Ends
 
 
 __all__ = ["Associations"]

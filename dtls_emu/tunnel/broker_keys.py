@@ -12,9 +12,9 @@ from dtls_emu.wire.record import pull_records_untrusted
 
 
 if TYPE_CHECKING:
+    from dtls_emu.tunnel.happenings import Ends
     from dtls_emu.tunnel.journal import Journal
     from dtls_emu.tunnel.keying import Result, Verdict
-    from dtls_emu.tunnel.outcome import Ends
     from dtls_emu.tunnel.ports import LocalPorts
     from dtls_emu.tunnel.session_keys import SessionKeys
     from dtls_emu.tunnel.settings import TunnelSettings

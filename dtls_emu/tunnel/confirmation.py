@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dtls_emu.tunnel.association import Association
-    from dtls_emu.tunnel.outcome import Ends
+    from dtls_emu.tunnel.happenings import Ends
     from dtls_emu.tunnel.settings import TunnelSettings
 
 

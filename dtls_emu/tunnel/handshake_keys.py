@@ -31,9 +31,9 @@ from dtls_emu.wire.record import HANDSHAKE, pull_records_untrusted
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from dtls_emu.tunnel.happenings import Ends
     from dtls_emu.tunnel.journal import Journal
     from dtls_emu.tunnel.keying import Result, Verdict
-    from dtls_emu.tunnel.outcome import Ends
     from dtls_emu.tunnel.peers import Identity, Peer
     from dtls_emu.tunnel.ports import LocalPorts
     from dtls_emu.tunnel.session_keys import SessionKeys

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 
 if TYPE_CHECKING:
-    from dtls_emu.tunnel.outcome import Ends
     from dtls_emu.tunnel.states import TunnelEvent, TunnelState
 
 
 __all__ = [
     "AssociationOpened",
+    "Ends",
     "FlightReceived",
     "FlightRetransmitted",
     "FlightSent",
@@ -27,6 +27,9 @@ __all__ = [
     "Rekeyed",
     "StateChanged",
 ]
+
+Ends = tuple[int, int]
+"""Local and remote UDP port of an association."""
 
 
 @dataclass(frozen=True, slots=True)

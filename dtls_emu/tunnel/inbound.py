@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.tunnel.association import Association
+    from dtls_emu.tunnel.happenings import Ends
     from dtls_emu.tunnel.journal import Journal
     from dtls_emu.tunnel.keying import KeySource, Result
-    from dtls_emu.tunnel.outcome import Ends
     from dtls_emu.tunnel.renewal import Renewal
     from dtls_emu.tunnel.settings import TunnelSettings
     from dtls_emu.tunnel.succession import Succession

@@ -12,8 +12,7 @@ from dtls_emu.tunnel.outcome import NOTHING, Dropped, Opened, Outcome, Outgoing
 
 
 if TYPE_CHECKING:
-    from dtls_emu.tunnel.happenings import Happening
-    from dtls_emu.tunnel.outcome import Ends
+    from dtls_emu.tunnel.happenings import Ends, Happening
     from dtls_emu.vocabulary import DropReason
 
 

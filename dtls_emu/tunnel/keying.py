@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.crypto.backend import Established
     from dtls_emu.tunnel.finished import Finished
-    from dtls_emu.tunnel.outcome import Ends
+    from dtls_emu.tunnel.happenings import Ends
     from dtls_emu.tunnel.session_keys import SessionKeys
 
 

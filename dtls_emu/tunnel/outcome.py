@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from dtls_emu.wire.burst import Burst
 
 
-__all__ = ["NOTHING", "Dropped", "Ends", "Opened", "Outcome", "Outgoing"]
-
-Ends = tuple[int, int]
-"""Local and remote UDP port."""
+__all__ = ["NOTHING", "Dropped", "Opened", "Outcome", "Outgoing"]
 
 Opened = tuple["Burst", "NDArray[np.uint8]"]
 """A burst after opening and the status of each row; rows that are OK hold plaintext."""

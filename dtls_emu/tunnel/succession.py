@@ -28,8 +28,8 @@ from dtls_emu.tunnel.states import TunnelEvent, TunnelState, next_state
 
 if TYPE_CHECKING:
     from dtls_emu.tunnel.association import Association
+    from dtls_emu.tunnel.happenings import Ends
     from dtls_emu.tunnel.journal import Journal
-    from dtls_emu.tunnel.outcome import Ends
     from dtls_emu.tunnel.ports import LocalPorts
     from dtls_emu.tunnel.settings import TunnelSettings
 

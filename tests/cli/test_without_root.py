@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from dtls_emu.deploy.state import read_state
 from dtls_emu.machine.netns import NETNS_FOLDER
 from dtls_emu.machine.processes import ProcessId, is_alive, processes_with_mount
 from dtls_emu.machine.unsharing import mount_source
+from dtls_emu.testing.waiting import eventually
 
 
 pytestmark = pytest.mark.unprivileged
@@ -75,14 +75,12 @@ def kill(*things):
     """Kill processes that have a record, and wait until they are gone."""
     for thing in things:
         os.kill(thing.pid, signal.SIGKILL)
-        await_that(lambda thing=thing: not is_alive(ProcessId(thing.pid, thing.started)))
+    for thing in things:
+        await_end(ProcessId(thing.pid, thing.started))
 
 
-def await_that(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def await_end(process):
+    eventually(lambda: not is_alive(process), f"process {process.pid} is gone")
 
 
 @pytest.fixture
@@ -267,7 +265,9 @@ def test_a_run_whose_keeper_was_killed_goes_on_and_ends(ordinary_user, name):
         assert " 0% packet loss" in inside(ordinary_user, name, "vm-a", "ping", "-c1", "10.0.0.5").stdout
         program = ordinary_user.command(*COMMAND, "exec", "--run", name, "vm-a", "--", "sleep", "600")
         with subprocess.Popen(program, env=ordinary_user.environment) as sleeper:
-            await_that(lambda: Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n")
+            eventually(
+                lambda: Path(f"/proc/{sleeper.pid}/comm").read_text() == "sleep\n", "the command has begun"
+            )
             cli(ordinary_user, "down", name)
             assert sleeper.wait(PATIENCE) == -signal.SIGTERM
         assert left_of(ordinary_user, name, keeper.token) == NOTHING
@@ -309,7 +309,7 @@ def test_a_run_whose_folder_is_gone_ends_by_itself(ordinary_user, name):
     assert (said[0].startswith("not root: "), said[-1]) == (True, name)
     token = keeper_of(ordinary_user, name).token
     shutil.rmtree(folder_of(ordinary_user, name))
-    await_that(lambda: left_of(ordinary_user, name, token) == NOTHING)
+    eventually(lambda: left_of(ordinary_user, name, token) == NOTHING, "nothing is left")
 
 
 @pytest.mark.parametrize(
@@ -345,9 +345,9 @@ def test_up_that_is_interrupted_leaves_nothing(ordinary_user, name, moment, numb
         assert "dtls-emu: interrupted" in said
         assert "Traceback" not in said
         assert not folder_of(ordinary_user, name).exists()
-    await_that(lambda: not folder_of(ordinary_user, name).exists())
+    eventually(lambda: not folder_of(ordinary_user, name).exists(), "its folder is gone")
     if token:
-        await_that(lambda: left_of(ordinary_user, name, token) == NOTHING)
+        eventually(lambda: left_of(ordinary_user, name, token) == NOTHING, "nothing is left")
 
 
 # ------------------------------------------------------------------------------------- what is refused, and why

@@ -89,7 +89,7 @@ def _renamed(text: str, run: str) -> str:
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
-    """Each block by itself, as in a fresh notebook: raises nothing."""
+    """Each block by itself, as in a fresh notebook -> raises nothing."""
     monkeypatch.chdir(tmp_path)
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         exec(compile(block, str(page), "exec"), {})

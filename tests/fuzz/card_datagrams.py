@@ -9,11 +9,10 @@ from packets import offload, packet
 from script import Script, blob, edits
 from testbed import HOSTS, datagram_burst, make_testbed
 
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.wire_watch import watching
 from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.record import push_record_header
-from dtls_emu.wire.vxlan import encapsulation_header
+from dtls_emu.wire.vxlan import VXLAN_PORT, encapsulation_header
 
 
 STEPS = 48

@@ -37,13 +37,13 @@ from dtls_emu.capture.traces import WireTrace
 from dtls_emu.errors import LabFileError
 from dtls_emu.events import Sent, observer_of
 from dtls_emu.lab.loader import EXAMPLES, load_lab, parse_lab
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.simulation import simulate
 from dtls_emu.simulation.accounts import AccountingError, forward_mark, reverse_of
 from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.testing.wire_watch import watching
 from dtls_emu.wire.overhead import RECORD_OVERHEAD
 from dtls_emu.wire.record import APPLICATION_DATA
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from dtls_emu.assembly.cards import choose_engine, issue_credentials
 from dtls_emu.crypto.registry import AUTO
 from dtls_emu.nic.card import Card
 from dtls_emu.nic.effects import Deliver
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.offloaded import OffloadedCard
 from dtls_emu.testing.wire import Wire, make_topology
 from dtls_emu.tunnel.context import build_contexts
@@ -27,6 +26,7 @@ from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import udp_packet
 from dtls_emu.wire.parse import parse_packet_untrusted
 from dtls_emu.wire.segment import segment
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 ADDRESSES = {"a": "10.0.0.4", "a2": "10.0.0.5", "b": "10.0.0.6", "c": "10.0.0.7"}

@@ -13,6 +13,7 @@ from dtls_emu.machine.entering import main as enter
 from dtls_emu.machine.keeper import KeeperFailedError, _refused
 from dtls_emu.machine.processes import has_mount, processes_with_mount
 from dtls_emu.machine.unsharing import Step
+from dtls_emu.testing.waiting import eventually
 
 
 TOKEN = "0123456789abcdef" * 2
@@ -113,8 +114,8 @@ def test_another_users_mount_of_the_same_name_makes_no_process_ours():
         try:
             assert other.stdout is not None
             other.stdout.readline()
-            while "sleep" not in Path(f"/proc/{other.pid}/comm").read_text():
-                pass
+            name = Path(f"/proc/{other.pid}/comm")
+            eventually(lambda: "sleep" in name.read_text(), "the other one has become sleep")
             assert has_mount(f"dtls-emu-{TOKEN}", str(other.pid))
             assert processes_with_mount(f"dtls-emu-{TOKEN}") == []
         finally:

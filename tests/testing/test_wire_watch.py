@@ -13,7 +13,6 @@ from dtls_emu.lab import shipped_labs
 from dtls_emu.nic import egress
 from dtls_emu.nic.card import Engine
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.nic.offload import datapath, paths
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.simulation.simulation import simulate
@@ -27,6 +26,7 @@ from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying, Verdict
 from dtls_emu.wire.burst import Burst
 from dtls_emu.wire.packet import udp_packet
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 A, B, C = "10.0.0.4", "10.0.0.6", "10.0.0.7"

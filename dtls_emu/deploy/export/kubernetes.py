@@ -34,9 +34,9 @@ from dtls_emu.errors import LabFileError
 from dtls_emu.host.config import CONFIG
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.machine.linux import TUN_PATH
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.wire.overhead import IPV4_MINIMUM, IPV6_MINIMUM_MTU, path_overhead
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ import pytest
 from dtls_emu.fabric.udp_receive import READS_PER_PORT
 from dtls_emu.host.loop import state
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.nic.egress import VXLAN_PORT
 from dtls_emu.testing.rig import ADDRESSES, difference, ping, super_packet, warmed, with_link
 from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.vocabulary import DropReason
@@ -27,6 +26,7 @@ from dtls_emu.wire.headers import MAX_PACKET, TCP, UDP
 from dtls_emu.wire.overhead import ENCAPSULATION
 from dtls_emu.wire.packet import fragments, tcp_packet, udp_packet
 from dtls_emu.wire.virtio import NEEDS_CHECKSUM, VNET_FIELDS
+from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
 def throw(rig, datagrams, source_port=4433, port=4433):
