@@ -161,7 +161,7 @@ class CaptureStream:
                 case Delivered():
                     yield from self._inside(index, event, event.vm, event.packets, INBOUND)
                 case Answered():
-                    yield from self._inside(index, event, event.vm, (event.packet_sent,), INBOUND)
+                    yield from self._inside(index, event, event.vm, (event.answer,), INBOUND)
 
     def _sent(self, index: int, event: Sent) -> Iterator[bytes]:
         yield from self._open(event)

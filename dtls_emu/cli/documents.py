@@ -42,7 +42,7 @@ def show(
         from dtls_emu.files.results import ResultFile
         from dtls_emu.teach.html import page
 
-        say(f"Page: {ResultFile(html, force=force).write(page(document).encode())}")
+        say(f"Page: {ResultFile(html, force=force).write(page(document.title, document.blocks).encode())}")
     elif as_json:
         print_json(document.as_dict())
     else:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.events import FlightRetransmitted
 from dtls_emu.lab import load_lab
 from dtls_emu.lab.schema import Lab
+from dtls_emu.teach.blocks import Facts, Heading, Ladder, Octets, Text, Verdict
 from dtls_emu.teach.dissect.datagram import dissect_payload
 from dtls_emu.teach.dissect.handshake import proves
 from dtls_emu.teach.dissect.names import HANDSHAKE_TYPES
-from dtls_emu.teach.document import Document, Facts, Heading, Ladder, Octets, Text, Verdict
+from dtls_emu.teach.document import Document
 from dtls_emu.teach.handshake import explain_handshake
 from dtls_emu.teach.playground import Playground
 from dtls_emu.teach.record import explain_sealed, pull_header

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.policy import Basis, decide, flow_to, rows
-from dtls_emu.teach.document import Document, Facts, Heading, Table, Text, Verdict
+from dtls_emu.teach.blocks import Facts, Heading, Table, Text, Verdict
+from dtls_emu.teach.document import Document
 from dtls_emu.vocabulary import Verdict as Decided
 
 

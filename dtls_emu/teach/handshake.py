@@ -16,21 +16,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from dtls_emu.crypto.keys import KEY_BLOCK, prf
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.teach.blocks import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
+from dtls_emu.teach.blocks import Message as Rung
 from dtls_emu.teach.dissect import dissect_record
 from dtls_emu.teach.dissect.handshake import proves
 from dtls_emu.teach.dissect.names import HANDSHAKE_TYPES
-from dtls_emu.teach.document import (
-    Command,
-    Document,
-    Facts,
-    Heading,
-    Ladder,
-    Octets,
-    Table,
-    Text,
-    Verdict,
-)
-from dtls_emu.teach.document import Message as Rung
+from dtls_emu.teach.document import Document
 from dtls_emu.teach.record import open_record, pull_header
 from dtls_emu.teach.secrets import Secrets
 from dtls_emu.teach.transcript import CERTIFICATE, CERTIFICATE_VERIFY, CLIENT_KEY_EXCHANGE, handshakes_of

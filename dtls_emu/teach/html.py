@@ -9,11 +9,13 @@ from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.teach.document import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
+from dtls_emu.teach.blocks import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
 
 
 if TYPE_CHECKING:
-    from dtls_emu.teach.document import Block, Document, Message
+    from collections.abc import Iterable
+
+    from dtls_emu.teach.blocks import Block, Message
 
 
 __all__ = ["STYLE", "fragment", "page"]
@@ -53,27 +55,26 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 72rem; background: var(--pape
 """
 
 
-def page(document: Document) -> str:
+def page(title: str, blocks: Iterable[Block]) -> str:
     """A whole page: one file that shows itself."""
-    title = escape(document.title)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"{fragment(document, styled=False)}\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"{fragment(title, blocks, styled=False)}\n</main>\n</body>\n</html>\n"
     )
 
 
-def fragment(document: Document, *, styled: bool = True) -> str:
+def fragment(title: str, blocks: Iterable[Block], *, styled: bool = True) -> str:
     """The document as one element.
 
     Args:
-        document: what to show.
+        title, blocks: of the document.
         styled: with its style sheet, for a place that has none.
     """
     style = f"<style>{STYLE}</style>" if styled else ""
-    blocks = "\n".join(map(_block, document.blocks))
-    return f'<div class="explanation">{style}\n<h1>{escape(document.title)}</h1>\n{blocks}\n</div>'
+    shown = "\n".join(map(_block, blocks))
+    return f'<div class="explanation">{style}\n<h1>{escape(title)}</h1>\n{shown}\n</div>'
 
 
 def _block(block: Block) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from dtls_emu.overhead import IPV6_MINIMUM_MTU, path_overhead
 from dtls_emu.policy import decide, flow_to
-from dtls_emu.teach.document import Document, Heading, Table, Text, Verdict
+from dtls_emu.teach.blocks import Heading, Table, Text, Verdict
+from dtls_emu.teach.document import Document
 from dtls_emu.vocabulary import Verdict as Decided
 
 

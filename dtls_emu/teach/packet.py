@@ -10,8 +10,9 @@ from dtls_emu.errors import DtlsEmuError
 from dtls_emu.events import Decided, Delivered, Dropped, Forwarded, How, Lost, Offered, Refused, Sent
 from dtls_emu.overhead import path_overhead
 from dtls_emu.simulation.simulation import Simulation
+from dtls_emu.teach.blocks import Facts, Heading, Octets, Table, Text, Verdict
 from dtls_emu.teach.dissect import dissect_datagram, dissect_packet
-from dtls_emu.teach.document import Document, Facts, Heading, Octets, Table, Text, Verdict
+from dtls_emu.teach.document import Document
 from dtls_emu.teach.record import explain_sealed, pull_header
 from dtls_emu.teach.secrets import parse_key_log, with_server_randoms
 from dtls_emu.teach.story import packet_events, tell

@@ -31,8 +31,9 @@ from dtls_emu.lab.problems import suggest
 from dtls_emu.lab.schema import Lab
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.simulation.simulation import Simulation
+from dtls_emu.teach.blocks import Octets, Table
 from dtls_emu.teach.dissect.datagram import dissect_payload
-from dtls_emu.teach.document import Document, Octets, Table
+from dtls_emu.teach.document import Document
 from dtls_emu.teach.handshake import explain_handshake, why_lost
 from dtls_emu.teach.record import explain_record, open_record, pull_header
 from dtls_emu.teach.secrets import parse_key_log, with_server_randoms

@@ -10,13 +10,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dtls_emu.crypto.keys import traffic_keys
 from dtls_emu.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
+from dtls_emu.teach.blocks import Command, Facts, Field, Heading, Layer, Octets, Text, Verdict
 from dtls_emu.teach.dissect.datagram import dissect_encapsulation
 from dtls_emu.teach.dissect.handshake import handshake_layers
 from dtls_emu.teach.dissect.names import ALERT_LEVELS, ALERTS, CONTENT_TYPES, HANDSHAKE_TYPES, VERSIONS
 from dtls_emu.teach.dissect.packet import dissect_packet
 from dtls_emu.teach.dissect.reader import Reader
 from dtls_emu.teach.dissect.record import dissect_record
-from dtls_emu.teach.document import Command, Document, Facts, Field, Heading, Layer, Octets, Text, Verdict
+from dtls_emu.teach.document import Document
 from dtls_emu.wire.protocol import ALERT, APPLICATION_DATA, DTLS_1_2, HANDSHAKE, MAX_CIPHERTEXT
 
 

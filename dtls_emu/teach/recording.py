@@ -16,7 +16,8 @@ from dtls_emu.teach.secrets import Secrets, parse_key_log
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dtls_emu.simulation.simulation import Outcome, Progress
+    from dtls_emu.progress import Progress
+    from dtls_emu.simulation.simulation import Outcome
 
 
 __all__ = ["Recording", "read_trace", "record", "recorder_for"]

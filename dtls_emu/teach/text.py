@@ -10,13 +10,14 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text as RichText
 
-from dtls_emu.teach.document import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
+from dtls_emu.teach.blocks import Command, Facts, Heading, Ladder, Octets, Table, Text, Verdict
 
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from dtls_emu.teach.document import Block, Document, Layer
+    from dtls_emu.teach.blocks import Block, Layer
+    from dtls_emu.teach.document import Document
 
 
 __all__ = ["render_text"]

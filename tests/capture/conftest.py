@@ -14,7 +14,8 @@ def run():
     """Run a lab: its trace, and the master secrets of its handshakes by client random."""
 
     def run(lab):
-        recorder, lines = TraceRecorder(lab=lab.model_dump(mode="json", exclude_unset=True)), []
+        lines: list[bytes] = []
+        recorder = TraceRecorder(lab=lab.model_dump(mode="json", exclude_unset=True))
         simulate(lab, observer=recorder, key_log=lines.append)
         secrets = parse_key_log(b"\n".join(lines).decode())
         return recorder, {each.client_random: each.master_secret for each in secrets}

@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -77,7 +78,7 @@ def test_a_truncated_capture_is_said_with_its_block(packets, data):
 
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_damage_is_an_error_or_another_capture(junk, at):
-    """Never an exception of another kind."""
+    """Never an exception of another kind -> raises nothing."""
     whole = bytearray(write([Packet(SOME[0], 1, PACKET, ("remark",))]) + decryption_secrets(b"secret"))
     whole[at : at + len(junk)] = junk
     with suppress(PcapngError):
@@ -128,7 +129,8 @@ def test_scapy_reads_the_same(packets):
     """Bytes, nanoseconds and interface names, by a reader that shares no code with us."""
     from scapy.utils import RawPcapNgReader
 
-    reader = RawPcapNgReader(io.BytesIO(write(packets, ["on all of it"]) + decryption_secrets(b"a log")))
+    content: Any = io.BytesIO(write(packets, ["on all of it"]) + decryption_secrets(b"a log"))
+    reader: Any = RawPcapNgReader(content)
     found = list(reader)
     assert [data for data, _ in found] == [each.data for each in packets]
     for (_, metadata), each in zip(found, packets, strict=True):

@@ -47,8 +47,14 @@ def seen(capture, name, direction):
     return [each for each in capture.packets if each.interface.name == name and each.direction == direction]
 
 
+def parsed(packet):
+    found = parse_packet_untrusted(packet.data)
+    assert found is not None
+    return found
+
+
 def payload(packet):
-    return bytes(parse_packet_untrusted(packet.data).transport[8:])
+    return bytes(parsed(packet).transport[8:])
 
 
 def test_each_end_of_a_link_has_what_it_sent_and_what_came_in(bad_link):
@@ -71,11 +77,11 @@ def test_what_a_link_has_damaged_has_a_wrong_checksum_where_it_comes_in_only(bad
     """As the bytes that were sent have it; and a remark at both ends."""
     trace, capture = bad_link
     sent = seen(capture, "h1:h2", OUTBOUND) + seen(capture, "h2:h1", OUTBOUND)
-    assert all(is_intact(parse_packet_untrusted(each.data)) for each in sent)
+    assert all(is_intact(parsed(each)) for each in sent)
     flipped = [each for each in sent if any("flips bit" in words for words in each.comments)]
     assert len(flipped) == len(of(trace, Damaged)) > 3
     arrived = seen(capture, "h1:h2", INBOUND) + seen(capture, "h2:h1", INBOUND)
-    wrong = [each for each in arrived if not is_intact(parse_packet_untrusted(each.data))]
+    wrong = [each for each in arrived if not is_intact(parsed(each))]
     assert wrong == [each for each in arrived if any("has flipped" in words for words in each.comments)]
     assert wrong
 
@@ -97,7 +103,7 @@ def test_the_inside_of_each_vm_and_the_internet_are_there(bad_link):
 def test_every_record_that_was_refused_says_why(bad_link):
     """As many remarks as refusals, reason by reason, each on a packet that came in."""
     trace, capture = bad_link
-    refused = Counter()
+    refused: Counter[str] = Counter()
     for event in of(trace, Refused):
         refused[str(event.reason)] += event.count
     arrived = seen(capture, "h1:h2", INBOUND) + seen(capture, "h2:h1", INBOUND)
@@ -202,7 +208,7 @@ def test_a_capture_can_be_written_as_the_run_goes_on(run, make_lab):
     """In batches, with secrets that come meanwhile: packets, interfaces and secrets are those of the whole."""
     trace, secrets = run(make_lab(PING, FAR, overrides="rekey_seconds: 100ms"))
     whole = parse_pcapng(capture_trace(trace, secrets).content)
-    known = {}
+    known: dict[bytes, bytes] = {}
     stream = CaptureStream({}, known)
     written = stream.header()
     middle = len(trace.events) // 2

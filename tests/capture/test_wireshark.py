@@ -43,7 +43,8 @@ def decrypted(path):
 
 def opened_by_cards(events):
     """The packets that cards delivered out of records, as VMs got them."""
-    found, is_opened = [], {}
+    found: list[bytes] = []
+    is_opened: dict[str, bool] = {}
     for event in events:
         if isinstance(event, Received | Offered):
             is_opened[event.host] = False

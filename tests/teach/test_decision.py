@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.policy import decide, rows
 from dtls_emu.policy.facts import Flow, endpoint_of
+from dtls_emu.teach.blocks import Table, Verdict
 from dtls_emu.teach.decision import _REASONS, explain_decision, why_not
-from dtls_emu.teach.document import Table, Verdict
 from dtls_emu.vocabulary import Enforcement, FirstPacket
 from dtls_emu.vocabulary import Verdict as Decided
 

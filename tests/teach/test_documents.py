@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dtls_emu.teach.document import (
+from dtls_emu.teach.blocks import (
     Command,
-    Document,
     Facts,
     Field,
     Heading,
@@ -24,6 +23,7 @@ from dtls_emu.teach.document import (
     Text,
     Verdict,
 )
+from dtls_emu.teach.document import Document
 from dtls_emu.teach.html import fragment, page
 from dtls_emu.teach.text import render_text
 
@@ -99,12 +99,12 @@ def test_text_has_everything_and_fits(width):
 
 def test_a_page_is_one_file_that_has_everything():
     """It loads nothing, closes what it opens, and what comes from a run is text and never markup."""
-    parsed = Parsed(page(DOCUMENT))
+    parsed = Parsed(page(DOCUMENT.title, DOCUMENT.blocks))
     assert parsed.open == []
     assert parsed.loads == []
     assert [word for word in WORDS if word not in parsed.text] == []
     assert "with <b> and & in it" in parsed.text
-    assert "<script" not in page(DOCUMENT)
+    assert "<script" not in page(DOCUMENT.title, DOCUMENT.blocks)
 
 
 def test_json_has_every_block_and_is_json():
@@ -137,11 +137,11 @@ def test_json_has_every_block_and_is_json():
 def test_whatever_a_run_says_is_shown(text, data):
     """Names and bytes of somebody else's steer neither a terminal nor a browser."""
     document = Document(text, [Text(text), Facts(((text, text),)), Octets(text, data)])
-    Parsed(page(document))
+    Parsed(page(document.title, document.blocks))
     assert "\x1b" not in render_text(document)
 
 
 def test_a_notebook_shows_a_document():
     """As HTML with its style, in one element."""
-    assert DOCUMENT._repr_html_() == fragment(DOCUMENT)
-    assert "<style>" in fragment(DOCUMENT)
+    assert DOCUMENT._repr_html_() == fragment(DOCUMENT.title, DOCUMENT.blocks)
+    assert "<style>" in fragment(DOCUMENT.title, DOCUMENT.blocks)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from dtls_emu.events import FlightRetransmitted
-from dtls_emu.teach.document import Command, Ladder, Table, Verdict
+from dtls_emu.teach.blocks import Command, Ladder, Table, Verdict
 from dtls_emu.teach.handshake import NoHandshakeError, explain_handshake
 from dtls_emu.teach.recording import record
 from dtls_emu.teach.transcript import handshakes_of

@@ -6,7 +6,7 @@ import pytest
 
 from dtls_emu.assembly import build_cards
 from dtls_emu.lab import compile_lab, load_lab, shipped_labs
-from dtls_emu.teach.document import Table
+from dtls_emu.teach.blocks import Table
 from dtls_emu.teach.lab_mtu import explain_lab_mtu
 
 

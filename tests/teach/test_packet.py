@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from dtls_emu.lab import compile_lab, load_lab, shipped_labs
-from dtls_emu.teach.document import Octets, Table, Verdict
+from dtls_emu.teach.blocks import Octets, Table, Verdict
 from dtls_emu.teach.packet import explain_packet
 
 
@@ -15,7 +15,10 @@ def explain(lab, source, destination, payload=b"some payload", **more):
     loaded = load_lab(lab)
     vms = compile_lab(loaded).vms
     to = vms[destination].address(4) if destination in vms else ip_address(destination)
-    return explain_packet(loaded, source, vms[source].address(to.version), to, payload, **more)
+    assert to is not None
+    sent_from = vms[source].address(to.version)
+    assert sent_from is not None
+    return explain_packet(loaded, source, sent_from, to, payload, **more)
 
 
 def blocks(document, kind):

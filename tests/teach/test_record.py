@@ -11,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtls_emu.crypto.keys import traffic_keys
-from dtls_emu.teach.document import Command, Octets, Verdict
+from dtls_emu.teach.blocks import Command, Octets, Verdict
 from dtls_emu.teach.record import explain_record
 from dtls_emu.teach.secrets import KeyLogError, Secrets, parse_key_log, read_key_log, server_random_line
 from dtls_emu.wire.record import push_record_header
 
 
-SECRETS = Secrets(bytes(range(32)), bytes(range(48)), bytes(range(32, 64)))
+SERVER_RANDOM = bytes(range(32, 64))
+SECRETS = Secrets(bytes(range(32)), bytes(range(48)), SERVER_RANDOM)
 OTHERS = Secrets(bytes(32), bytes(48), bytes(32))
 PAYLOAD = b"\x08" + bytes(30)
 
 
 def seal(payload=PAYLOAD, *, by_client=True, epoch=1, sequence=5, kind=0x17):
     """A record as a peer with these secrets writes it, made with nothing of ours but the key schedule."""
-    keys = traffic_keys(SECRETS.master_secret, SECRETS.client_random, SECRETS.server_random, is_client=True)[
+    keys = traffic_keys(SECRETS.master_secret, SECRETS.client_random, SERVER_RANDOM, is_client=True)[
         not by_client
     ]
     explicit = (epoch << 48 | sequence).to_bytes(8)
@@ -43,7 +44,9 @@ def test_a_record_is_opened_with_the_key_of_its_writer(by_client):
     document = explain_record(seal(by_client=by_client), [OTHERS, SECRETS])
     assert said(document).good
     assert ("client" if by_client else "server") in said(document).text
-    assert document.blocks[-2].data == PAYLOAD
+    shown = document.blocks[-2]
+    assert isinstance(shown, Octets)
+    assert shown.data == PAYLOAD
 
 
 def test_the_command_beside_it_opens_it_too():
@@ -58,9 +61,7 @@ def test_the_command_beside_it_opens_it_too():
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert bytes.fromhex(out.strip()) == b"\x08 something to find"
     key = bytes(
-        traffic_keys(SECRETS.master_secret, SECRETS.client_random, SECRETS.server_random, is_client=True)[
-            0
-        ].key
+        traffic_keys(SECRETS.master_secret, SECRETS.client_random, SERVER_RANDOM, is_client=True)[0].key
     )
     assert key.hex() in script
     assert key.hex() not in str(explain_record(record, [SECRETS]).as_dict())
@@ -115,7 +116,7 @@ def test_a_key_log_gives_each_handshake_once(tmp_path):
     lines = [
         "# a comment",
         f"CLIENT_RANDOM {SECRETS.client_random.hex()} {SECRETS.master_secret.hex()}",
-        server_random_line(SECRETS.client_random, SECRETS.server_random),
+        server_random_line(SECRETS.client_random, SERVER_RANDOM),
         f"CLIENT_RANDOM {SECRETS.client_random.hex()} {SECRETS.master_secret.hex()}",
         "CLIENT_TRAFFIC_SECRET_0 00 11",
     ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.lab.schema import Lab
     from dtls_emu.teach.attacks.scene import Scene
-    from dtls_emu.teach.document import Block
+    from dtls_emu.teach.blocks import Block
 
 
 __all__ = ["Attack", "Attempt", "Weakness"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.events import Delivered, Dropped, Forwarded, Offered
 from dtls_emu.teach.attacks.attack import Attempt
 from dtls_emu.teach.attacks.scene import SECRET
+from dtls_emu.teach.blocks import Facts, Octets, Table
 from dtls_emu.teach.dissect import dissect_packet
-from dtls_emu.teach.document import Facts, Octets, Table
 from dtls_emu.vocabulary import FragmentShape
 from dtls_emu.wire.icmp import packet_too_big
 from dtls_emu.wire.packet import fragments, udp_packet

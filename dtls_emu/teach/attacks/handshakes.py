@@ -11,8 +11,8 @@ from dtls_emu.events import AssociationOpened, Dropped, Forwarded, How, StateCha
 from dtls_emu.lab import compile_lab
 from dtls_emu.teach.attacks.attack import Attempt
 from dtls_emu.teach.attacks.scene import SECRET, Scene
+from dtls_emu.teach.blocks import Facts, Octets, Text
 from dtls_emu.teach.dissect.datagram import dissect_payload
-from dtls_emu.teach.document import Facts, Octets, Text
 from dtls_emu.wire.protocol import is_handshake
 
 

@@ -10,8 +10,8 @@ from dtls_emu.events import Refused
 from dtls_emu.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
 from dtls_emu.teach.attacks.attack import Attempt
 from dtls_emu.teach.attacks.scene import SECRET
+from dtls_emu.teach.blocks import Facts, Octets, Text
 from dtls_emu.teach.dissect.datagram import dissect_payload
-from dtls_emu.teach.document import Facts, Octets, Text
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.protocol import APPLICATION_DATA
 

@@ -11,7 +11,8 @@ from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.problems import suggest
 from dtls_emu.teach.attacks.catalogue import ATTACKS, SCENES
 from dtls_emu.teach.attacks.scene import Scene
-from dtls_emu.teach.document import Document, Heading, Table, Text, Verdict
+from dtls_emu.teach.blocks import Heading, Table, Text, Verdict
+from dtls_emu.teach.document import Document
 from dtls_emu.teach.playground import Playground
 from dtls_emu.teach.story import tell
 

@@ -14,7 +14,7 @@ from dtls_emu.wire.protocol import APPLICATION_DATA, is_handshake
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtls_emu.teach.document import Layer
+    from dtls_emu.teach.blocks import Layer
 
 
 __all__ = ["dissect_datagram", "dissect_encapsulation", "dissect_payload"]

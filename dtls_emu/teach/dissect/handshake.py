@@ -25,7 +25,7 @@ from dtls_emu.teach.dissect.reader import Reader, TruncatedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dtls_emu.teach.document import Layer
+    from dtls_emu.teach.blocks import Layer
 
 
 __all__ = ["MESSAGE_HEADER", "handshake_layers"]

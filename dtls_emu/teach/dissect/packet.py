@@ -11,7 +11,7 @@ from dtls_emu.teach.dissect.reader import Reader, TruncatedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtls_emu.teach.document import Layer
+    from dtls_emu.teach.blocks import Layer
 
 
 __all__ = ["dissect_packet", "ip_layers"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dtls_emu.teach.document import Field, Layer
+from dtls_emu.teach.blocks import Field, Layer
 
 
 if TYPE_CHECKING:

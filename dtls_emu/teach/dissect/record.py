@@ -14,7 +14,7 @@ from dtls_emu.wire.protocol import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dtls_emu.teach.document import Layer
+    from dtls_emu.teach.blocks import Layer
 
 
 __all__ = ["dissect_record", "record_layers"]

@@ -8,7 +8,7 @@ from dtls_emu.lab import load_lab
 from dtls_emu.teach.attacks import ATTACKS, attack
 from dtls_emu.teach.attacks.labs import drop_unencrypted, with_null_backend, without_encryption
 from dtls_emu.teach.attacks.telling import NoAttackError, _musts
-from dtls_emu.teach.document import Octets, Verdict
+from dtls_emu.teach.blocks import Octets, Verdict
 
 
 @pytest.fixture(autouse=True)
