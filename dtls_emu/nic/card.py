@@ -149,7 +149,7 @@ class Card:
     def observe(self, observer: Observer | None) -> None:
         """Tell an observer from now on of everything that happens here; None, the default, costs nothing.
 
-        A flow that is going on already is told of when it is decided again, and counts from there.
+        A flow that is going on already is decided again at its next packet, so that it is told of, and counts from there.
         """
         watcher = self._watcher = None if observer is None else Watcher(self.host, observer)
         self.egress.watcher = self.ingress.watcher = watcher
@@ -157,6 +157,8 @@ class Card:
         ended = None if watcher is None else watcher.flow_ended
         self.egress.flows.on_end = None if ended is None else partial(ended, Direction.EGRESS)
         self.ingress.flows.on_end = None if ended is None else partial(ended, Direction.INGRESS)
+        if watcher is not None:
+            self.revalidate()
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.

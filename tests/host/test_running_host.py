@@ -376,6 +376,7 @@ def test_its_metrics_are_served_on_request_and_are_what_the_status_says(pair):
 
 def test_links_and_policy_change_live_and_nothing_else(pair):
     """Loss of everything, and back; the tunnel stays up. What cannot change is refused by name."""
+    assert pair.send() == SECRET
     handshakes = pair.ask("h1", "status")["card"]["tunnels"]["h2"]["handshakes"]
     pair.ask("h1", "set", path=["link_defaults"], value={"loss": "100%"})
     a, b = pair.sockets()
