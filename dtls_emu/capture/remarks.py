@@ -30,6 +30,7 @@ from dtls_emu.events import (
     Sent,
 )
 from dtls_emu.policy import rows
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.record import pull_records_untrusted
 
 
@@ -37,12 +38,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dtls_emu.events import Event, UnderlayAddress
-    from dtls_emu.vocabulary import DropReason, FlowEncryption
+    from dtls_emu.vocabulary import FlowEncryption
 
 
 __all__ = ["Remarks"]
 
 _ROWS: Final = {row.number: row.name for row in rows()}
+
+_OF_WHAT_IS_OPEN: Final = frozenset(
+    {
+        DropReason.MALFORMED,
+        DropReason.UNEXPECTED_CONTENT,
+        DropReason.FOREIGN_SOURCE,
+        DropReason.CE_NOT_CAPABLE,
+        DropReason.UNKNOWN_VNI,
+        DropReason.UNKNOWN_DESTINATION,
+    }
+)
+"""Why records that verified go no further; for all other reasons records are refused before they are open."""
 
 
 @dataclass(slots=True)
@@ -210,7 +223,8 @@ class Remarks:
         arrivals = self._arrivals[event.host, event.packet]
         if arrivals:
             arrival = arrivals[-1]
-            reasons = arrival.unwanted if arrival.opened else arrival.unopened
+            is_open = bool(arrival.opened) and event.reason in _OF_WHAT_IS_OPEN
+            reasons = arrival.unwanted if is_open else arrival.unopened
             reasons.append((event.reason, event.count))
 
     def _refuse(self, arrival: _Arrival) -> None:
