@@ -13,7 +13,8 @@ Everything in ``__all__`` is the public interface. A name is imported from its m
 The floors, top to bottom; an import goes down this list, never up:
 ``cli``; ``teach`` and ``measure``; ``testing``; ``deploy``; ``host``; ``simulation``; ``machine``;
 ``assembly``; ``fabric``; ``capture``; ``nic``; ``tunnel``; ``crypto``; ``wire``; ``policy``; ``lab``. Below them is
-the ground, which every floor may use: ``errors``, ``events``, ``files``, ``overhead``, ``paths``, ``vocabulary``.
+the ground, which every floor may use: ``errors``, ``events``, ``files``, ``overhead``, ``paths``,
+``progress``, ``vocabulary``.
 
 An emulator for labs and teaching. Do not protect real traffic with it.
 """

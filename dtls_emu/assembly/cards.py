@@ -40,6 +40,7 @@ def build_cards(
     topology: Topology,
     *,
     engines: Mapping[str, Engine] | None = None,
+    credentials: Mapping[str, HostCredentials] | None = None,
     settings: TunnelSettings | None = None,
     on_drop: DropObserver | None = None,
     on_packets: PacketObserver | None = None,
@@ -51,13 +52,14 @@ def build_cards(
     Args:
         topology: the lab.
         engines: cipher engine of each host; what is missing is chosen by :func:`choose_engine`.
+        credentials: certificate, key and CA of each host, instead of fresh ones.
         settings: tunnels' knobs.
         on_drop: called with host, reason, count and mark for everything a card drops.
         on_packets, observer: as in :class:`~dtls_emu.nic.card.Card`, of every card.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
     """
     now = datetime.now(UTC)
-    credentials = issue_credentials(topology, now)
+    credentials = credentials or issue_credentials(topology, now)
     authorities = {topology.hosts[name].region: each.ca_certificate for name, each in credentials.items()}
     return {
         name: make_card(

@@ -1,6 +1,7 @@
 """The key log of a run, in the format that Wireshark reads (NSS: draft-ietf-tls-keylogfile).
 
-Both hosts of a handshake hand in its secrets, and each is there once. The keys of a broker are of no handshake: the
+Both hosts of a handshake hand in its secrets, and each is there once, with a comment that has its server random, by which
+`dtls-emu explain record` opens a record that has come without its handshake. The keys of a broker are of no handshake: the
 format has no line for them, so a comment says between whom, and when, there were such.
 """
 
@@ -31,10 +32,9 @@ class KeyLog:
     def __init__(self) -> None:
         self.sessions = 0
         self._lines: dict[bytes, None] = {}  # in order, and each once
-        self._comments = 0
 
     def add(self, line: bytes) -> None:
-        """Take the secrets of a handshake from one of its hosts: a line without its end."""
+        """Take a line about a handshake from one of its hosts, its secrets or a comment, without its end."""
         self._lines[line] = None
 
     def __call__(self, event: Event) -> None:
@@ -46,12 +46,11 @@ class KeyLog:
                 f"from its port {event.port}: no handshake, so there is no secret to log"
             )
             self._lines[comment.encode()] = None
-            self._comments += 1
 
     @property
     def secrets(self) -> int:
         """See the class."""
-        return len(self._lines) - self._comments
+        return sum(not line.startswith(b"#") for line in self._lines)
 
     def encode(self) -> bytes:
         """The file; empty when there was neither a handshake nor a session."""

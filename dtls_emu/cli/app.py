@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dtls_emu import __version__
+from dtls_emu.cli.attack import attack
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.broker import broker
+from dtls_emu.cli.capture import capture
 from dtls_emu.cli.doctor import doctor
 from dtls_emu.cli.down import down
 from dtls_emu.cli.exec import EXEC_SETTINGS, exec_command
 from dtls_emu.cli.explain import explain
 from dtls_emu.cli.export import export
+from dtls_emu.cli.flow_table import flows
 from dtls_emu.cli.host import host
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
@@ -23,6 +26,7 @@ from dtls_emu.cli.schema import schema
 from dtls_emu.cli.set import set_command
 from dtls_emu.cli.status import status
 from dtls_emu.cli.streams import run_command
+from dtls_emu.cli.trace import trace
 from dtls_emu.cli.up import up
 from dtls_emu.cli.validate import validate
 
@@ -74,20 +78,24 @@ def _reflow(commands: typer.Typer) -> None:
             _reflow(group.typer_instance)
 
 
+_add("attack", attack, "attack replay two-vms")
 _add("backends", backends, "backends --json")
 _add("bench", bench, "bench --quick")
 _add("broker", broker, "up broker; dtls-emu broker broker")
+_add("capture", capture, "capture two-vms -o two-vms.pcapng")
 _add("doctor", doctor, "doctor --json")
 _add("down", down, "down two-vms")
 _add("exec", exec_command, "exec vm-a -- ping -c 3 10.0.0.5", context_settings=EXEC_SETTINGS)
 app.add_typer(explain, name="explain", epilog="Example: dtls-emu explain mtu")
 app.add_typer(export, name="export", epilog="Example: dtls-emu export compose two-vms")
+_add("flows", flows, "flows mixed-sizes")
 _add("host", host, "host --config host.json")
 _add("restart", restart, "restart host-1")
 _add("run", run, "run two-vms")
 _add("schema", schema, "schema > lab.schema.json")
 _add("set", set_command, "set host-1-host-2 loss=1% mtu=1400")
 _add("status", status, "status --watch")
+_add("trace", trace, "trace two-vms --packet 1")
 _add("up", up, "up two-vms")
 _add("validate", validate, "validate my-lab.yaml")
 _reflow(app)

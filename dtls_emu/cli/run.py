@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text
+from dtls_emu.cli.captures import CaptureTarget, refuse_inputs, refuse_twice
+from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text, say
 from dtls_emu.cli.progress import progress
 from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.errors import DtlsEmuError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dtls_emu.capture.key_log import KeyLog
-    from dtls_emu.lab.schema import Lab
     from dtls_emu.simulation.outcome import ItemOutcome, Outcome, TunnelOutcome
+    from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
 __all__ = ["run"]
@@ -35,6 +36,15 @@ CaptureOption = Annotated[
     typer.Option(
         help="Write what was on the links to a file for Wireshark: what they copied, damaged and lost, too, and what "
         "left for the internet.",
+        metavar="FILE",
+    ),
+]
+
+WholeCaptureOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write everything that was seen anywhere to a pcapng file that Wireshark opens decrypted: see `dtls-emu "
+        "capture`.",
         metavar="FILE",
     ),
 ]
@@ -57,6 +67,7 @@ def run(
     first_packet: FirstPacketOption = None,
     pcap: CaptureOption = None,
     keylog: KeyLogOption = None,
+    capture: WholeCaptureOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +79,8 @@ def run(
     Verdicts and codes speak of every packet and every answer to one, each as it was sent.
     Packets add up: offered + duplicated by links = delivered + dropped.
 
-    With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
+    With --capture Wireshark shows the inside of the tunnels and of VMs, and why packets were dropped: the command that
+    opens it is printed. With --pcap and --keylog the inside of the tunnels can be read: `tshark -r FILE -o tls.keylog_file:FILE`.
     """
     from dtls_emu.capture.key_log import KeyLog
     from dtls_emu.capture.traces import WireCapture
@@ -77,35 +89,48 @@ def run(
     from dtls_emu.lab import load_lab
     from dtls_emu.simulation.accounts import AccountingError
     from dtls_emu.simulation.simulation import simulate
+    from dtls_emu.teach.recording import recorder_for
+    from dtls_emu.teach.secrets import parse_key_log
 
     loaded = load_lab(lab)
-    _check_files(lab, loaded, pcap, keylog)
-    capture_file = None if pcap is None else ResultFile(pcap, force=force)
+    refuse_inputs(lab, loaded, [("--pcap", pcap), ("--keylog", keylog), ("--capture", capture)])
+    pcap_file = None if pcap is None else ResultFile(pcap, force=force)
     key_file = None if keylog is None else ResultFile(keylog, force=force, mode=SECRET)
-    if capture_file is not None and key_file is not None and capture_file.is_same_as(key_file):
-        raise DtlsEmuError(f"--pcap {pcap} is the key log, too; name another file")
-    capture, key_log = WireCapture(), KeyLog()
-    observers = [view for view, file in ((capture, capture_file), (key_log, key_file)) if file is not None]
+    if capture is not None and str(capture) == "-":
+        raise DtlsEmuError("--capture - would be among the tables; use `dtls-emu capture LAB -o -`")
+    target = None if capture is None else CaptureTarget(capture, force=force)
+    refuse_twice(
+        [
+            ("--pcap", pcap_file),
+            ("--keylog", key_file),
+            ("--capture", None if target is None else target.file),
+        ]
+    )
+    wire, key_log, recorder = WireCapture(), KeyLog(), recorder_for(loaded, seed)
+    views = ((wire, pcap_file), (key_log, key_file), (recorder, target))
     try:
         with progress() as report:
             outcome = simulate(
                 loaded,
                 seed=seed,
                 first_packet=first_packet,
-                observer=fan_out(observers),
-                key_log=key_log.add if key_file else None,
+                observer=fan_out(view for view, wanted in views if wanted is not None),
+                key_log=key_log.add if key_file or target else None,
                 progress=report,
             )
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_AS_EXPECTED) from error
     troubles = []
-    if capture_file is not None:
-        troubles.append(capture_file.save(capture.encode()).trouble)
+    if pcap_file is not None:
+        troubles.append(pcap_file.save(wire.encode()).trouble)
     if key_file is not None:
         complain(_announcement(key_log, keylog))
         if key_log.secrets or key_log.sessions:
             troubles.append(key_file.save(key_log.encode()).trouble)
+    if target is not None:
+        secrets = parse_key_log(key_log.encode().decode("ascii"))
+        troubles.append(target.write(recorder, secrets, quiet=True))
     if as_json:
         print_json(outcome.as_dict())
     else:
@@ -127,24 +152,21 @@ def _announcement(key_log: KeyLog, path: Path | None) -> str:
     return f"there was no handshake: no secrets to write to {path}"
 
 
-def _check_files(name: str, lab: Lab, pcap: Path | None, keylog: Path | None) -> None:
-    """Refuse files that would be written over what the run reads."""
-    inputs = [Path(name), *(item.file for item in lab.traffic if item.kind == "pcap")]
-    for option, path in (("--pcap", pcap), ("--keylog", keylog)):
-        if path is not None and any(
-            path.exists() and each.exists() and path.samefile(each) for each in inputs
-        ):
-            raise DtlsEmuError(f"{option} {path} is read by this run, too; name another file")
-
-
 def _print(outcome: Outcome) -> None:
     copies = any(item.duplicated for item in outcome.items)
     print_table(
         f"{outcome.lab}: traffic, {outcome.duration:.3f} s of virtual time, seed {outcome.seed}",
-        ["item", "verdict", "code", ">offered", *[">duplicated"] * copies, ">delivered", "dropped"],
+        ["item", "verdict", "code", ">row", ">offered", *[">duplicated"] * copies, ">delivered", "dropped"],
         [_item_row(item, copies=copies) for item in outcome.items],
         spare=["offered"],
     )
+    named = {
+        each.decision.row.number: each.decision.row.name for item in outcome.items for each in item.handled
+    }
+    if named:
+        listed = ", ".join(f"{number} {name}" for number, name in sorted(named.items()))
+        print_text(f"Rows of the decision table: {listed}.")
+        say("")
     more = [row for item in outcome.items if any((row := _more_row(item))[2:])]
     if more:
         print_table(
@@ -179,11 +201,19 @@ def _item_row(item: ItemOutcome, *, copies: bool) -> list[str]:
         if len(treated) < 2
         else _lines(f"{verdict} {n}" for (verdict, _), n in treated.items()),
         _lines(str(code or "none") for _, code in treated) or "none",
+        _lines(_rows(item, *decided) for decided in treated) or "-",
         str(item.offered),
         *[str(item.duplicated)] * copies,
         str(item.delivered),
         _lines(dropped) or "-",
     ]
+
+
+def _rows(item: ItemOutcome, verdict: Verdict, code: FlowEncryption | None) -> str:
+    """The rows of the decision table that have decided so, by number."""
+    decisions = (each.decision for each in item.handled)
+    found = {each.row.number for each in decisions if (each.verdict, each.code) == (verdict, code)}
+    return ", ".join(map(str, sorted(found)))
 
 
 def _more_row(item: ItemOutcome) -> list[str]:

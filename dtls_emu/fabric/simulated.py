@@ -33,6 +33,7 @@ from dtls_emu.events import (
 from dtls_emu.fabric.clock import NANOSECONDS
 from dtls_emu.fabric.impairment import REORDER_HOLD, Direction, Fate
 from dtls_emu.fabric.underlay import Ledger, total
+from dtls_emu.nic.effects import Transmit
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.ecn import CE
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.clock import Timer, VirtualClock
     from dtls_emu.fabric.underlay import DropObserver, DuplicateObserver, FabricStatistics, Receive
     from dtls_emu.lab.topology import Link, Topology
-    from dtls_emu.nic.effects import Transmit, UnderlayAddress
+    from dtls_emu.nic.effects import UnderlayAddress
+
+    Intruder = Callable[[UnderlayAddress, UnderlayAddress, bytes], Iterable[bytes]]
+    """Takes source, destination and payload of a datagram, and gives the payloads that are carried in its place."""
 
 
 __all__ = ["SimulatedFabric"]
@@ -92,6 +96,7 @@ class SimulatedFabric:
         self._taps: list[Observer] = []
         self._observer: Observer | None = None
         self._told = 0  # datagrams that whoever observes was told of
+        self._intruder: Intruder | None = None
         self._strays = Ledger()
         self._by_address: dict[tuple[str, str], _Path] = {}
         self._by_name: dict[tuple[str, str], _Path] = {}
@@ -167,6 +172,13 @@ class SimulatedFabric:
         """
         return total([self._path_by_name(source, destination).direction.ledger])
 
+    def intrude(self, intruder: Intruder | None) -> None:
+        """Have somebody sit on every link: what he gives back is carried instead of a datagram; None: nobody does.
+
+        What he swallows or adds is in nobody's accounts.
+        """
+        self._intruder = intruder
+
     def links(self) -> Iterator[tuple[Link, FabricStatistics]]:
         """Each direction that was used, or reconfigured, as it is now, and its counters."""
         for path in self._by_address.values():
@@ -177,6 +189,17 @@ class SimulatedFabric:
 
         The burst is copied; the caller may use its buffer again.
         """
+        if self._intruder is not None:
+            source = (host, effect.source_port)
+            for row in effect.burst.rows():
+                for payload in self._intruder(source, effect.destination, row.tobytes()):
+                    burst = Burst.from_packets([payload], mark=effect.burst.mark)
+                    burst.tos = effect.burst.tos
+                    self._carry(host, Transmit(burst, effect.source_port, effect.destination))
+            return
+        self._carry(host, effect)
+
+    def _carry(self, host: str, effect: Transmit) -> None:
         burst = effect.burst
         flow = _Flow((host, effect.source_port), effect.destination, burst.mark, burst.tos)
         path = self._path(host, effect.destination[0])

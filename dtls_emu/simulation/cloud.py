@@ -34,6 +34,7 @@ from dtls_emu.wire.burst import Burst
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.events import Observer
     from dtls_emu.fabric.clock import Timer
     from dtls_emu.lab.topology import Host, Topology
@@ -83,6 +84,7 @@ class Cloud:
         topology: Topology,
         *,
         engines: Mapping[str, Engine] | None = None,
+        credentials: Mapping[str, HostCredentials] | None = None,
         key_log: Callable[[bytes], None] | None = None,
         observer: Observer | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Cloud:
         Args:
             topology: the lab.
             engines: cipher engine of each host, instead of what the lab says.
+            credentials: certificate, key and CA of each host, instead of fresh ones.
             key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
             observer: told of everything that happens.
         """
@@ -104,6 +107,7 @@ class Cloud:
         self.cards = build_cards(
             topology,
             engines=engines,
+            credentials=credentials,
             key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
             on_packets=self.accounts.handle,
@@ -294,6 +298,12 @@ class Cloud:
         books = self.fabric.statistics()
         if not books.balanced:
             raise AccountingError(f"the books of the fabric do not balance: {books}")
+
+    def shut_down(self, host: str) -> None:
+        """Have a card close its tunnels."""
+        card = self.cards[host]
+        self._carry_out(card, card.close(self.clock.now))
+        self._watch_card(card)
 
     def close(self) -> None:
         """Overwrite all keys; nobody says goodbye."""

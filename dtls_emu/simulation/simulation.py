@@ -29,6 +29,7 @@ from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.lab.quantities import format_duration
 from dtls_emu.lab.schema import Lab
 from dtls_emu.lab.traffic_checks import LONGEST_RUN
+from dtls_emu.nic.effects import Transmit
 from dtls_emu.simulation.accounts import forward_mark, reverse_of
 from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.simulation.guests.traffic import make_executor
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dtls_emu.assembly.targets import Change
-    from dtls_emu.events import Observer
+    from dtls_emu.crypto.authority import HostCredentials
+    from dtls_emu.events import Observer, UnderlayAddress
     from dtls_emu.nic.card import Engine
     from dtls_emu.progress import Progress
     from dtls_emu.simulation.accounts import Account
@@ -120,6 +122,7 @@ class Simulation:
         seed: int | None = None,
         first_packet: FirstPacket | None = None,
         engines: Mapping[str, Engine] | None = None,
+        credentials: Mapping[str, HostCredentials] | None = None,
         observer: Observer | None = None,
         key_log: Callable[[bytes], None] | None = None,
         deadline: float = DEADLINE,
@@ -130,17 +133,24 @@ class Simulation:
             seed: instead of the lab's.
             first_packet: what happens to packets while their tunnel is built, instead of what the lab says.
             engines: cipher engine of each host, instead of what the lab says.
+            credentials: certificate, key and CA of each host, instead of fresh ones.
             observer: told of everything that happens, in order (:mod:`dtls_emu.events`); the same for the same seed but
                 for keys and nonces. It only watches: what it does must not reach into the simulation.
-            key_log: called with the secrets of each handshake, a line of an NSS key log, by each of its two hosts;
-                nobody has them otherwise. With `keying: broker` there are no handshakes.
+            key_log: called with the secrets of each handshake, lines of an NSS key log (:mod:`dtls_emu.tunnel.key_log`),
+                by each of its two hosts; nobody has them otherwise. With `keying: broker` there are no handshakes.
             deadline: seconds of virtual time after which items that are not done are stopped.
 
         Raises:
             LabFileError: the lab is wrong.
         """
         self.lab = _with_overrides(lab if isinstance(lab, Lab) else load_lab(lab), seed, first_packet)
-        self.cloud = Cloud(compile_lab(self.lab), engines=engines, key_log=key_log, observer=observer)
+        self.cloud = Cloud(
+            compile_lab(self.lab),
+            engines=engines,
+            credentials=credentials,
+            key_log=key_log,
+            observer=observer,
+        )
         self._document = without_traffic(
             self.lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
         )
@@ -252,6 +262,29 @@ class Simulation:
                 path = tuple(map(str, change.path))
                 self._observer(LabChanged(self.now, "", path, json.dumps(change.value)))
         return changes
+
+    def put_on_fabric(self, source: UnderlayAddress, destination: UnderlayAddress, payload: bytes) -> None:
+        """Put a datagram on the link between two hosts: what an attacker there can do.
+
+        Args:
+            source: underlay address and UDP port that it claims to come from; of a host of the lab.
+            destination: where it goes.
+            payload: of the UDP datagram.
+        """
+        self._settling = None  # a datagram is under way again
+        burst = Burst.from_packets([payload])
+        self.cloud.fabric.transmit(source[0], Transmit(burst, source[1], destination))
+
+    def shut_down(self, host: str) -> None:
+        """Have a card close its tunnels, as when its host is stopped: it says so to its peers (RFC 5246 7.2.1).
+
+        Raises:
+            LocalProtocolError: no such host.
+        """
+        if host not in self.cloud.cards:
+            raise LocalProtocolError(f"no host is called {host}")
+        self._settling = None
+        self.cloud.shut_down(host)
 
     def snapshot(self) -> dict[str, Any]:
         """How everything stands, in JSON's types: clock, traffic items, tunnels, flows, counters and links."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from OpenSSL import SSL, crypto
 
+from dtls_emu.tunnel.key_log import logging_to
 from dtls_emu.wire.protocol import DTLS_1_2
 
 
@@ -53,15 +54,15 @@ def build_contexts(
     Args:
         credentials: certificate and key of the host.
         trusted: the CAs of all regions.
-        key_log: called with a line of an NSS key log for each handshake, its secrets, whichever end of it this host is.
-            None, the default, lets nobody have them.
+        key_log: called with the lines of an NSS key log for each handshake, whichever end of it this host is: a comment
+            with its server random, and its secrets. None, the default, lets nobody have them.
     """
     client = _base_context(credentials, trusted)
     client.set_alpn_protos([ALPN])
     server = _base_context(credentials, trusted)
     if key_log is not None:
         for context in (client, server):
-            context.set_keylog_callback(lambda _connection, line: key_log(line))
+            context.set_keylog_callback(logging_to(key_log))
 
     # Without our id nothing is selected, and `Handshake` refuses the peer unless it is told otherwise.
     server.set_alpn_select_callback(

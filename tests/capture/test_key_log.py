@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dtls_emu.capture.key_log import KeyLog
+from dtls_emu.capture.trace_file import TraceRecorder
 from dtls_emu.events import KeysRequested
 from dtls_emu.simulation import simulate
+from dtls_emu.teach.secrets import parse_key_log
+from dtls_emu.teach.transcript import handshakes_of
 
 
 PING = "name: ping, kind: ping, from: a, to: b, count: 4, interval: 10ms"
@@ -17,6 +20,7 @@ def test_secrets_are_there_once_and_in_order():
     for line in (b"CLIENT_RANDOM 1 a", b"CLIENT_RANDOM 2 b", b"CLIENT_RANDOM 1 a"):
         log.add(line)
     assert log.encode() == b"CLIENT_RANDOM 1 a\nCLIENT_RANDOM 2 b\n"
+    log.add(b"# server_random 1 2")
     assert (log.secrets, log.sessions) == (2, 0)
 
 
@@ -41,3 +45,13 @@ def test_both_hosts_of_every_handshake_hand_in_its_secrets(make_lab):
     assert associations > 1
     assert log.secrets == associations
     assert sorted(handed) == sorted(log.encode().splitlines() * 2)
+
+
+def test_the_server_random_of_each_handshake_is_beside_its_secrets(make_lab):
+    """It is the one that the ServerHello had on the fabric; each is there once."""
+    log, recorder = KeyLog(), TraceRecorder()
+    simulate(make_lab(PING, BACK, overrides="rekey_seconds: 1s"), key_log=log.add, observer=recorder)
+    lines = log.encode().decode().splitlines()
+    assert [line.split()[0] for line in lines] == ["#", "CLIENT_RANDOM"] * log.secrets
+    seen = [each.randoms for each in handshakes_of(recorder.events)]
+    assert [(each.client_random, each.server_random) for each in parse_key_log("\n".join(lines))] == seen

@@ -59,13 +59,14 @@ def line_of(output, start):
 def test_prints_items_tunnels_and_the_verdict_on_the_expectations(lab):
     """One row for an item, one for an end of a tunnel; exits 0."""
     output = run(lab())
-    assert line_of(output, "ping encrypt") == "ping encrypt X 4 4 -"
+    assert line_of(output, "ping encrypt") == "ping encrypt X 16 4 4 -"
     assert line_of(output, "ping ping") == "ping ping 0.400 ms 0.100 ms 4 answered"
-    assert line_of(output, "jumbo encrypt") == "jumbo encrypt X 3 0 too_big 3"
+    assert line_of(output, "jumbo encrypt") == "jumbo encrypt X 16 3 0 too_big 3"
     assert line_of(output, "jumbo udp") == "jumbo udp path MTU 1563"
     assert "100,000 bytes" in line_of(output, "copy bulk")
     assert line_of(output, "h2 h1 up") == "h2 h1 up 1 0.100 ms none null (PROTECTS NOTHING)"
     assert "null: as the lab says; what is called encrypted here can be read by anyone" in output.splitlines()
+    assert "Rows of the decision table: 16 encrypted." in output.splitlines()
     assert output.splitlines()[-1] == "All 3 expectations hold."
 
 
@@ -82,8 +83,8 @@ def test_several_verdicts_are_shown_with_their_packets(monkeypatch):
     lines = run("two-vms", "--first-packet", "clear", exit_code=1).splitlines()
     (at,) = [number for number, line in enumerate(lines) if line.split()[:2] == ["ping", "encrypt"]]
     assert [line.split() for line in lines[at : at + 2]] == [
-        ["ping", "encrypt", "8", "X", "5", "5", "-"],
-        ["clear", "2", "NX_FALLBACK"],
+        ["ping", "encrypt", "8", "X", "16", "5", "5", "-"],
+        ["clear", "2", "NX_FALLBACK", "14"],
     ]
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert "verdicts include answers: 5" in "\n".join(lines)
@@ -104,7 +105,7 @@ def test_copies_have_a_column_where_links_make_any():
     for item in document["items"]:
         dropped = sum(item["dropped"].values())
         assert item["offered"] + item["duplicated"] == item["delivered"] + dropped
-        numbers = [int(word) for word in line_of(output, f"{item['name']} encrypt").split()[3:6]]
+        numbers = [int(word) for word in line_of(output, f"{item['name']} encrypt").split()[4:7]]
         assert numbers == [item["offered"], item["duplicated"], item["delivered"]]
 
 
@@ -161,7 +162,7 @@ def test_files_that_cannot_be_written_are_refused_before_the_run(lab, tmp_path, 
     also.symlink_to(both)
     for other in (both, also):
         assert refused(lab(), "--pcap", both, "--keylog", other) == (
-            f"--pcap {both} is the key log, too; name another file"
+            f"--pcap {both} is the file of --keylog, too; name another file"
         )
     path = lab()
     before = path.read_text()
@@ -220,19 +221,20 @@ def test_a_run_that_does_not_balance_is_void(lab, monkeypatch):
 
 
 def test_secrets_are_written_only_on_request_and_for_their_owner_only(tmp_path):
-    """A line for each handshake, mode 0600, said on stderr, and no file is written over."""
+    """A line for each handshake and a comment beside it, mode 0600, said on stderr, and no file is written over."""
     keys = tmp_path / "keys.log"
     outcome = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys)])
     assert outcome.exit_code == 0, outcome.output
     assert f"writing session secrets to {keys}" in outcome.stderr
     assert keys.stat().st_mode & 0o777 == 0o600
-    (line,) = keys.read_text().splitlines()
+    comment, line = keys.read_text().splitlines()
     label, client_random, secret = line.split()
+    assert comment.startswith(f"# server_random {client_random} ")
     assert (label, len(client_random), len(secret)) == ("CLIENT_RANDOM", 64, 96)
     assert secret not in outcome.stdout + outcome.stderr
     again = CliRunner().invoke(app, ["run", "two-vms", "--keylog", str(keys)])
     assert isinstance(again.exception, DtlsEmuError)
-    assert keys.read_text().splitlines() == [line]
+    assert keys.read_text().splitlines() == [comment, line]
 
 
 @pytest.mark.parametrize("option", ["--pcap", "--keylog"])

@@ -50,7 +50,7 @@ def test_reading_the_wire(tmp_path):
     """The capture is there, and with the keys a record opens to VXLAN."""
     played = play(steps((DOCS / "howto" / "wireshark.md").read_text()), tmp_path)
     compare(played)
-    (_, seen, _), (_, opened, _) = played[1:]
+    (_, seen, _), (_, opened, _) = played[2:]
     assert "Client Hello" in seen
     assert "Decrypted DTLS" in opened
     assert re.search(r"Decrypted DTLS \(\d+ bytes\):\n0000  08 00 00 00 00 13 89 00", opened)  # VNI 5001

@@ -1,0 +1,150 @@
+"""``dtls-emu flows``: the flow tables of a run's cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dtls_emu.cli.output import JsonOption, print_json, print_table, print_text, width
+from dtls_emu.cli.traces import TraceOption, gather
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtls_emu.teach.flows import FlowEntry
+
+
+__all__ = ["flows"]
+
+
+def flows(
+    lab: Annotated[
+        str | None,
+        typer.Argument(metavar="[lab]", help="A lab file, or the name of a shipped lab; it is run."),
+    ] = None,
+    trace_file: TraceOption = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the lab's.", min=0)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the flow table of each card as it stood at the end of a run, entry by entry.
+
+    What each flow was decided to be, by which row of the decision table; how many packets found their entry (hits, on
+    the fast path), and how many were exceptions, for the slow path. Bytes of what leaves for another host include VXLAN
+    and Ethernet.
+
+    Simulated runs and their traces only: hosts of a lab that is up do not report their flows in `status` yet.
+    """
+    from dtls_emu.events import Direction
+    from dtls_emu.teach.flows import flow_table
+
+    trace, _ = gather(lab, trace_file, seed)
+    entries = flow_table(trace.events)
+    if as_json:
+        print_json({"lab": trace.title, "seed": trace.seed, "flows": [entry.as_dict() for entry in entries]})
+        return
+    for host in sorted({entry.host for entry in entries}):
+        own = [entry for entry in entries if entry.host == host]
+        _print(f"{host}: from its VMs", [each for each in own if each.direction is Direction.EGRESS])
+        _print(
+            f"{host}: to its VMs, as the host that sends has decided",
+            [each for each in own if each.direction is Direction.INGRESS],
+        )
+    if not entries:
+        print_text("There was no flow.")
+
+
+def _print(title: str, entries: Sequence[FlowEntry]) -> None:
+    """A line for each entry; where there is little room, each is a few lines high."""
+    if not entries:
+        return
+    if width() is not None:
+        print_table(
+            title,
+            ("flow", "decision", "counted", "lookups", "entry"),
+            [_high_row(entry) for entry in entries],
+        )
+        return
+    print_table(
+        title,
+        (
+            "VM",
+            "protocol",
+            "source",
+            "destination",
+            "verdict",
+            ">row",
+            "name",
+            "code",
+            "path",
+            ">packets",
+            ">bytes",
+            ">hits",
+            ">exceptions",
+            ">generation",
+            ">age",
+        ),
+        [_flat_row(entry) for entry in entries],
+    )
+
+
+def _flat_row(entry: FlowEntry) -> tuple[str, ...]:
+    source, destination = _ends(entry)
+    return (
+        entry.vm,
+        _protocol(entry),
+        source,
+        destination,
+        str(entry.verdict or "-"),
+        str(entry.row or "-"),
+        entry.name or "-",
+        str(entry.code or "-"),
+        entry.path,
+        str(entry.packets),
+        str(entry.nbytes),
+        str(entry.hits),
+        str(entry.exceptions),
+        str(entry.generation),
+        _seconds(entry.age),
+    )
+
+
+def _high_row(entry: FlowEntry) -> tuple[str, ...]:
+    source, destination = _ends(entry)
+    decision = "-"
+    if entry.verdict is not None:
+        decision = f"{entry.verdict}\nrow {entry.row}\n{entry.code or 'no code'}"
+    return (
+        f"{entry.vm}: {_protocol(entry)}\n{source}\nto {destination}",
+        decision,
+        f"{_count(entry.packets, 'packet')}\n{_count(entry.nbytes, 'byte')}",
+        f"{_count(entry.hits, 'hit')}\n{_count(entry.exceptions, 'exception')}\n{entry.path} path",
+        f"generation {entry.generation}\n{_seconds(entry.age)} old",
+    )
+
+
+def _protocol(entry: FlowEntry) -> str:
+    from dtls_emu.teach.story import PROTOCOLS
+
+    name = PROTOCOLS.get(entry.flow.protocol, f"protocol {entry.flow.protocol}")
+    return f"{name} fragments" if entry.flow.fragment else name
+
+
+def _ends(entry: FlowEntry) -> tuple[str, str]:
+    flow = entry.flow
+    if not flow.source_port and not flow.destination_port:
+        return flow.source, flow.destination
+    return _end(flow.source, flow.source_port), _end(flow.destination, flow.destination_port)
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _seconds(age: float) -> str:
+    return f"{age:.3f} s"
