@@ -114,6 +114,7 @@ def _program(name, package):
 
 
 NEEDS = {
+    "browser": _program("chromium", "chromium"),
     "containers": _containers,
     "gnutls": _program("gnutls-serv", "gnutls-bin"),
     "mbedtls": _mbedtls,

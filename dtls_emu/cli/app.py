@@ -21,6 +21,7 @@ from dtls_emu.cli.host import host
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
+from dtls_emu.cli.serve import serve
 from dtls_emu.cli.set import set_command
 from dtls_emu.cli.status import status
 from dtls_emu.cli.streams import run_command
@@ -73,6 +74,7 @@ app.command(epilog="Example: sudo dtls-emu host --config host.json")(host)
 app.command(epilog="Example: sudo dtls-emu restart host-1")(restart)
 app.command(epilog="Example: dtls-emu run two-vms")(run)
 app.command(epilog="Example: dtls-emu schema > lab.schema.json")(schema)
+app.command(epilog="Example: dtls-emu serve two-vms")(serve)
 app.command("set", epilog="Example: sudo dtls-emu set host-1-host-2 loss=1% mtu=1400")(set_command)
 app.command(epilog="Example: sudo dtls-emu status --watch")(status)
 app.command(epilog="Example: dtls-emu trace two-vms --packet 1")(trace)
