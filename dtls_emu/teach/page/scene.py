@@ -35,8 +35,12 @@ MARGIN: Final = 16
 FIELD: Final = 340
 """Least width of the field between two sides, so that a packet has somewhere to go."""
 
+LEAST_HEIGHT: Final = 170
+
 TWO_SIDES: Final = 6
 """Hosts that still stand on two sides only."""
+
+INTERNET_SIZE: Final = (132.0, 46.0)
 
 DOT_WIDTH: Final = 54
 DOT_HEIGHT: Final = 26
@@ -87,11 +91,8 @@ def arrange(vms: Mapping[str, Sequence[str]], *, wide: bool, internet: bool) -> 
     sides = _sides(list(vms), wide=wide)
     if internet:
         sides["bottom" if wide else "right"].append(INTERNET)
-    sizes = {
-        name: _size(vms.get(name, ()), _side_of(sides, name), is_small=is_small)
-        for name in (*vms, INTERNET)
-        if name or internet
-    }
+    sizes = {name: _size(each, _side_of(sides, name), is_small=is_small) for name, each in vms.items()}
+    sizes[INTERNET] = INTERNET_SIZE
     field = _field(sides, sizes)
     hosts = [
         each
@@ -99,12 +100,10 @@ def arrange(vms: Mapping[str, Sequence[str]], *, wide: bool, internet: bool) -> 
         for each in _row(side, names, sizes, field, vms, is_small=is_small)
     ]
     ports = {each["name"]: each["port"] for each in hosts}
-    left, top = (max((sizes[name][0] for name in sides[side]), default=0) for side in ("left", "right"))
-    width = field.x + field.width + (top + GAP if sides["right"] else 0) + MARGIN
+    width = field.x + field.width + max((sizes[name][0] + GAP for name in sides["right"]), default=0) + MARGIN
     height = (
         field.y + field.height + max((sizes[name][1] + GAP for name in sides["bottom"]), default=0) + MARGIN
     )
-    assert left <= field.x, "the field begins beside the hosts on its left"
     centre = field.x + field.width / 2, field.y + field.height / 2
     return {
         "width": width,
@@ -162,7 +161,7 @@ def _field(sides: Mapping[str, list[str]], sizes: Mapping[str, tuple[float, floa
         MARGIN + left,
         MARGIN + top,
         max(across, FIELD if is_wide or sides["right"] else 0),
-        max(along, FIELD if sides["top"] else 0, 190),
+        max(along, FIELD if sides["top"] else 0, LEAST_HEIGHT),
     )
 
 
@@ -228,7 +227,9 @@ def _host(name: str, box: Box, side: str, vms: Sequence[str], *, is_small: bool)
     return {
         "name": name,
         "side": side,
-        "title": [left + GAP, top + TITLE - GAP / 2 - 4],
+        "title": [left + GAP, top + TITLE - GAP / 2 - 4]
+        if name
+        else [box.x + box.width / 2, box.y + box.height / 2],
         **box.as_dict(),
         "card": card.as_dict(),
         "port": port,

@@ -104,10 +104,11 @@ async function start() {
     scrubber.setAttribute("aria-valuetext", row ? `event ${index} of ${count}, ${time}` : "the beginning");
     byId("place").textContent = `${index} / ${count}`;
     const play = byId("play");
-    const word = player.playing ? "⏸ Pause" : "▶ Play";
-    if (play.textContent !== word) {
-      play.textContent = word;
-      play.setAttribute("aria-label", player.playing ? "Pause" : "Play");
+    const word = player.playing ? "Pause" : "Play";
+    if (play.getAttribute("aria-label") !== word) {
+      play.lastChild.textContent = word;
+      play.setAttribute("aria-label", word);
+      play.classList.toggle("playing", player.playing);
     }
     list.reveal(index - 1);
     if (!player.playing || moment - panelAt > PANEL_PAUSE) {

@@ -124,7 +124,7 @@ export class Scene {
       group.append(this.button(draw("g", { class: "card", "data-card": host.name },
         rect(box(card), "card-box"),
         draw("text", { x: cx, y: cy, class: "card-name", transform: upright ? `rotate(-90 ${cx} ${cy})` : null }, "card"),
-        draw("text", { x: cx, y: upright ? card.y + card.height - 14 : cy, class: "waiting", "data-waiting": host.name })),
+        draw("text", { x: cx, y: upright ? card.y + card.height + 16 : cy, class: "waiting", "data-waiting": host.name })),
       "host", host.name, `Card of ${host.name}`));
     }
     return group;
@@ -146,8 +146,8 @@ export class Scene {
     const [x, y] = onCurve(link, 0.5, true);
     const d = `M${link.from}Q${link.by} ${link.to}`;
     const path = draw("path", { d, class: "link" });
-    const label = draw("text", { x, y: y - 12, class: "link-label" });
-    const more = draw("text", { x, y: y + 24, class: "link-label faint" });
+    const label = draw("text", { x, y: y - 30, class: "link-label" });
+    const more = draw("text", { x, y: y + 30, class: "link-label faint" });
     const title = draw("title", {}, link.ends.join(" and "));
     const group = this.button(draw("g", { class: "tunnel idle", "data-link": link.ends.join("-") }, title,
       draw("path", { d, class: "touch" }), path, label, more), "link", link.ends, `Link of ${link.ends.join(" and ")}`);
@@ -290,7 +290,7 @@ export class Scene {
     }
     for (const text of this.svg.querySelectorAll("[data-waiting]")) {
       const count = found.get(text.getAttribute("data-waiting"));
-      const said = count ? `${count} ⏳` : "";
+      const said = count ? `${count} wait` : "";
       if (text.textContent !== said) text.textContent = said;
     }
   }
