@@ -113,7 +113,7 @@ class Browser:
         """Until an expression is true; its value."""
         end = time.monotonic() + seconds
         while True:
-            value = self.evaluate(script)
+            value = self.evaluate(f"(each => each instanceof Node ? true : each)({script})")
             if value:
                 return value
             if time.monotonic() > end:

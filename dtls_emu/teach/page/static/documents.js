@@ -36,10 +36,12 @@ export function tableView(title, rows, numbers = []) {
       names.map((name) => make("td", cell(name), String(row[name] ?? ""))))))));
 }
 
+const bytesOf = ({ start, stop }) => (stop - start > 1 ? `bytes ${start} to ${stop - 1}` : `byte ${start}`);
+
 /** Bytes above, their fields below; what is under the pointer or has the focus lights up in both. */
-export function octetsView(octets) {
+export function octetsView(octets, { open = true } = {}) {
   const count = octets.data.length / 2;
-  const fields = octets.layers.flatMap((layer, number) => layer.fields.map((field) => ({ ...field, colour: number % COLOURS })));
+  const fields = octets.layers.flatMap((layer, number) => layer.fields.map((field) => ({ ...field, layer: layer.name, colour: number % COLOURS })));
   const owners = Array.from({ length: Math.min(count, MOST_BYTES) }, () => []);
   fields.forEach((field, number) => {
     for (let at = field.start; at < Math.min(field.stop, owners.length); at += 1) owners[at].push(number);
@@ -49,51 +51,64 @@ export function octetsView(octets) {
     return make("b", { class: colour, "data-f": own.join(" ") }, octets.data.slice(2 * at, 2 * at + 2));
   }));
   if (count > MOST_BYTES) bytes.append(` … ${count - MOST_BYTES} more`);
+  const readout = make("p", { class: "readout" }, make("span", { class: "faint" }, "Point at a byte to see what it is."));
   let number = -1;
   const list = octets.layers.map((layer, at) => make("section", { class: "layer" },
     make("h5", { class: `c${at % COLOURS}` }, layer.name, make("small", {}, layer.source)),
     make("ul", {}, layer.fields.map((field) => {
       number += 1;
-      const size = field.stop - field.start;
-      return make("li", { tabindex: 0, "data-f": number },
+      return make("li", { tabindex: 0, "data-f": number, title: bytesOf(field) },
         make("span", { class: `c${at % COLOURS}` }, field.name), make("span", {}, field.value),
-        make("small", {}, [field.meaning, size > 1 ? `bytes ${field.start} to ${field.stop - 1}` : `byte ${field.start}`].filter(Boolean).join("; ")));
+        field.meaning ? make("small", {}, field.meaning) : null);
     }))));
   const figure = make("figure", { class: "octets" },
-    make("figcaption", {}, `${octets.title} (${count} bytes)`), bytes,
-    make("details", { class: "fields", open: true }, make("summary", {}, "Fields"), list));
+    make("figcaption", {}, `${octets.title} (${count} bytes)`), bytes, readout,
+    make("details", { class: "fields", open }, make("summary", {}, "Fields"), list));
   const light = (event) => {
     const target = event.target.closest?.("[data-f]");
     const wanted = new Set((target?.dataset.f ?? "").split(" ").filter(Boolean));
     for (const each of figure.querySelectorAll("[data-f]")) {
       each.classList.toggle("lit", each.dataset.f.split(" ").some((one) => wanted.has(one)));
     }
+    const lit = [...wanted].map((one) => fields[one]);
+    if (lit.length) readout.replaceChildren(...lit.map((field) => make("span", {}, `${field.layer}, ${field.name}: ${field.value} (${bytesOf(field)})`)));
   };
   for (const name of ["pointerover", "focusin"]) figure.addEventListener(name, light);
   for (const name of ["pointerleave", "focusout"]) figure.addEventListener(name, () => light({ target: figure }));
   return figure;
 }
 
+function wrapped(text, most) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1) && lines.at(-1).length + word.length >= most) lines.push("");
+    lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
+  }
+  return lines;
+}
+
 function ladderView({ left, right, messages }) {
-  const [a, b, step] = [120, 470, 58];
-  const height = 46 + step * messages.length;
-  const rungs = messages.map((each, number) => {
-    const y = 70 + step * number;
+  const [a, b, line] = [104, 470, 17];
+  let y = 70;
+  const rungs = messages.map((each) => {
     const forward = each.from === left;
     const [start, end] = forward ? [a, b] : [b, a];
     const stop = each.lost ? (start + end) / 2 : end;
     const tip = forward ? -9 : 9;
-    return draw("g", { class: each.lost ? "rung lost" : "rung" },
-      draw("text", { x: a - 10, y: y + 5, class: "time" }, `${(each.time * 1e3).toFixed(3)} ms`),
-      draw("text", { x: (a + b) / 2, y: y - 8, class: "what" }, each.text),
+    const middle = (a + b) / 2;
+    const details = wrapped(each.detail, 46);
+    const rung = draw("g", { class: each.lost ? "rung lost" : "rung" },
+      draw("text", { x: a - 8, y: y + 5, class: "time" }, `${(each.time * 1e3).toFixed(3)} ms`),
+      draw("text", { x: middle, y: y - 8, class: "what" }, each.text),
       draw("line", { x1: start, x2: stop, y1: y, y2: y }),
       draw("path", { d: `M${stop} ${y}l${tip} -6v12z` }),
-      draw("text", { x: (a + b) / 2, y: y + 17, class: "detail" }, each.detail.length > 58 ? `${each.detail.slice(0, 57)}…` : each.detail,
-        draw("title", {}, each.detail)));
+      details.map((text, number) => draw("text", { x: middle, y: y + 18 + line * number, class: "detail" }, text)));
+    y += 44 + line * details.length;
+    return rung;
   });
-  return draw("svg", { class: "ladder", viewBox: `0 0 ${b + 60} ${height}`, role: "img",
-    "aria-label": `${messages.length} messages between ${left} and ${right}: ${messages.map((each) => `${each.from}: ${each.text}`).join("; ")}` },
+  return draw("svg", { class: "ladder", viewBox: `0 0 ${b + 50} ${y - 30}`, role: "img",
+    "aria-label": `${messages.length} messages between ${left} and ${right}: ${messages.map((each) => `${each.from}: ${each.text}${each.lost ? ", lost" : ""}`).join("; ")}` },
   draw("text", { x: a, y: 22, class: "end" }, left), draw("text", { x: b, y: 22, class: "end" }, right),
-  draw("line", { x1: a, x2: a, y1: 32, y2: height, class: "post" }), draw("line", { x1: b, x2: b, y1: 32, y2: height, class: "post" }),
+  draw("line", { x1: a, x2: a, y1: 32, y2: y - 30, class: "post" }), draw("line", { x1: b, x2: b, y1: 32, y2: y - 30, class: "post" }),
   ...rungs);
 }

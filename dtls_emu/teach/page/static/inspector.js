@@ -37,17 +37,17 @@ export class Inspector {
       decision ? make("p", { class: decision.verdict === "encrypt" ? "good" : "bad" },
         `Row ${decision.row}, ${decision.name}: ${decision.verdict}. `,
         decision.vm ? make("button", { type: "button", class: "quiet", onclick: () => this.toDecision(decision.vm, decision.to) }, "Why?") : null) : null,
+      found.plain || found.sealed ? make("details", { open: true }, make("summary", {}, "From the VM, and on the fabric"),
+        make("div", { class: "beside" }, found.plain ? octetsView(found.plain, { open: false }) : null,
+          found.sealed ? octetsView(found.sealed, { open: false }) : make("p", { class: "faint" }, "Nothing of it was on the fabric."))) : null,
+      found.record ? make("details", { open: true }, make("summary", {}, "The record: nonce, additional data, and what is inside"), documentView(found.record, 4)) : null,
       make("details", { open: true }, make("summary", {}, "Path"), make("ol", { class: "path" },
         found.lines.map((line) => make("li", {}, make("button", { type: "button", class: "quiet", onclick: () => this.toEvent(line.event) },
           make("span", { class: "t" }, ms(line.time)), ` ${line.host || "lab"}: ${line.what}`), make("small", {}, line.text))))),
-      found.plain || found.sealed ? make("details", { open: true }, make("summary", {}, "From the VM, and on the fabric"),
-        make("div", { class: "beside" }, found.plain ? octetsView(found.plain) : null,
-          found.sealed ? octetsView(found.sealed) : make("p", { class: "faint" }, "Nothing of it was on the fabric."))) : null,
-      found.record ? make("details", { open: true }, make("summary", {}, "The record: nonce, additional data, and what is inside"), documentView(found.record, 4)) : null,
       found.devices.length ? make("details", {}, make("summary", {}, "In and out of each card"), found.devices.map((device) => [
         make("h3", {}, device.name),
         device.dropped ? make("p", { class: "bad" }, `dropped: ${device.dropped}`) : null,
-        make("div", { class: "beside" }, device.in ? octetsView(device.in) : null, device.out ? octetsView(device.out) : null),
+        make("div", { class: "beside" }, device.in ? octetsView(device.in, { open: false }) : null, device.out ? octetsView(device.out, { open: false }) : null),
       ]).flat()) : null,
     ].filter(Boolean);
   }

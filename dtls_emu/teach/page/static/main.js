@@ -141,11 +141,16 @@ async function start() {
   byId("scrubber").addEventListener("input", (event) => { player.pause(); player.seek(Number(event.target.value)); });
   byId("help").addEventListener("click", () => byId("keys").showModal());
 
+  byId("widen").addEventListener("click", () => {
+    const wide = document.body.classList.toggle("wide");
+    byId("widen").setAttribute("aria-pressed", String(wide));
+  });
+
   const keys = {
     " ": () => player.play(), ArrowRight: () => player.step(), ArrowLeft: () => player.back(),
     Home: () => byId("first").click(), End: () => byId("last").click(),
     "+": () => setSpeed(SPEEDS.indexOf(player.speed) + 1), "-": () => setSpeed(SPEEDS.indexOf(player.speed) - 1),
-    "?": () => byId("keys").showModal(),
+    w: () => byId("widen").click(), "?": () => byId("keys").showModal(),
     ...Object.fromEntries(PANELS.map((name, number) => [String(number + 1), () => tabs.open(name)])),
   };
   document.addEventListener("keydown", (event) => {

@@ -146,7 +146,7 @@ export class Scene {
     const [x, y] = onCurve(link, 0.5, true);
     const d = `M${link.from}Q${link.by} ${link.to}`;
     const path = draw("path", { d, class: "link" });
-    const label = draw("text", { x, y: y - 30, class: "link-label" });
+    const label = draw("text", { x, y: y - 46, class: "link-label" });
     const more = draw("text", { x, y: y + 30, class: "link-label faint" });
     const title = draw("title", {}, link.ends.join(" and "));
     const group = this.button(draw("g", { class: "tunnel idle", "data-link": link.ends.join("-") }, title,
