@@ -42,8 +42,14 @@ TWO_SIDES: Final = 6
 
 INTERNET_SIZE: Final = (132.0, 46.0)
 
-DOT_WIDTH: Final = 54
-DOT_HEIGHT: Final = 26
+DOT_WIDTH: Final = 48
+DOT_HEIGHT: Final = 22
+DOT_TITLE: Final = 48
+"""What a VM takes where there are many hosts, and the name of its host, which is larger there so that it can be read."""
+
+LONG_SIDES: Final = 2
+"""How many more of many hosts stand on a long side than on a short one."""
+
 MANY: Final = 12
 """More hosts than this are drawn smaller."""
 
@@ -77,7 +83,7 @@ class Box:
 def arrange(vms: Mapping[str, Sequence[str]], *, wide: bool, internet: bool) -> dict[str, Any]:
     """A picture of a lab, in JSON's types::
 
-        {"width", "height", "hosts": [{"name", box, "card": box, "port": [x, y], "vms": [{"name", box}]}],
+        {"width", "height", "small", "hosts": [{"name", box, "card": box, "port": [x, y], "vms": [{"name", box}]}],
          "links": [{"ends": [HOST, HOST], "from": [x, y], "by": [x, y], "to": [x, y]}]}
 
     A box is ``x``, ``y``, ``width`` and ``height``; a link goes from port to port, ``by`` the control point of its curve.
@@ -88,7 +94,7 @@ def arrange(vms: Mapping[str, Sequence[str]], *, wide: bool, internet: bool) -> 
         internet: with what is behind the gateway, as a host of the name :data:`INTERNET`.
     """
     is_small = len(vms) > MANY
-    sides = _sides(list(vms), wide=wide)
+    sides = _sides(vms, wide=wide)
     if internet:
         sides["bottom" if wide else "right"].append(INTERNET)
     sizes = {name: _size(each, _side_of(sides, name), is_small=is_small) for name, each in vms.items()}
@@ -109,23 +115,28 @@ def arrange(vms: Mapping[str, Sequence[str]], *, wide: bool, internet: bool) -> 
         "width": width,
         "height": height,
         "hosts": hosts,
+        "small": is_small,
         "links": [_link(pair, ports, centre) for pair in combinations(ports, 2)],
     }
 
 
-def _sides(hosts: list[str], *, wide: bool) -> dict[str, list[str]]:
-    """Which hosts stand where."""
-    first, second, third, fourth = (
-        ("left", "right", "top", "bottom") if wide else ("top", "bottom", "left", "right")
-    )
+def _sides(vms: Mapping[str, Sequence[str]], *, wide: bool) -> dict[str, list[str]]:
+    """Which hosts stand where: a few of them on two sides, each where there is more room; more on all four in turn."""
+    order = ("left", "top", "right", "bottom") if wide else ("top", "right", "bottom", "left")
     sides: dict[str, list[str]] = {"left": [], "right": [], "top": [], "bottom": []}
-    if len(hosts) <= TWO_SIDES:
-        half = ceil(len(hosts) / 2)
-        sides[first], sides[second] = hosts[:half], hosts[half:]
+    if len(vms) > TWO_SIDES:
+        places = [
+            side for side in order for _ in range(LONG_SIDES if (side in {"top", "bottom"}) is wide else 1)
+        ]
+        for number, name in enumerate(vms):
+            sides[places[number * len(places) // len(vms)]].append(name)
         return sides
-    quarter = ceil(len(hosts) / 4)
-    for number, side in enumerate((first, third, second, fourth)):
-        sides[side] = hosts[number * quarter : (number + 1) * quarter]
+    taken = dict.fromkeys((order[0], order[2]), 0.0)
+    axis = 1 if wide else 0
+    for name, inside in vms.items():
+        side = min(taken, key=lambda each: taken[each])
+        sides[side].append(name)
+        taken[side] += _size(inside, side, is_small=False)[axis]
     return sides
 
 
@@ -134,10 +145,10 @@ def _side_of(sides: Mapping[str, list[str]], name: str) -> str:
 
 
 def _columns(count: int, side: str) -> int:
-    """VMs beside each other on a host; those above and below the field have more room to the side."""
+    """VMs beside each other on a host, so that neither its side nor its depth gets long."""
     if side in {"left", "right"}:
-        return 1 if count <= 3 else 2
-    return max(1, min(count, 3))
+        return 1 if count <= 3 else 2 if count <= 6 else 3
+    return max(1, min(count, 2))
 
 
 def _size(vms: Sequence[str], side: str, *, is_small: bool) -> tuple[float, float]:
@@ -146,8 +157,12 @@ def _size(vms: Sequence[str], side: str, *, is_small: bool) -> tuple[float, floa
     rows = max(1, ceil(len(vms) / columns))
     inside = columns * (width + GAP) + GAP, rows * (height + GAP) + GAP
     if side in {"left", "right"}:
-        return inside[0] + CARD, inside[1] + TITLE
-    return max(inside[0], VM_WIDTH + 2 * GAP), inside[1] + TITLE + CARD
+        return inside[0] + CARD, inside[1] + _title(is_small=is_small)
+    return inside[0], inside[1] + _title(is_small=is_small) + CARD
+
+
+def _title(*, is_small: bool) -> int:
+    return DOT_TITLE if is_small else TITLE
 
 
 def _field(sides: Mapping[str, list[str]], sizes: Mapping[str, tuple[float, float]]) -> Box:
@@ -211,13 +226,14 @@ def _host(name: str, box: Box, side: str, vms: Sequence[str], *, is_small: bool)
     left = box.x + (CARD if side == "right" else 0)
     top = box.y + (CARD if side == "bottom" else 0)
     width, height = (DOT_WIDTH, DOT_HEIGHT) if is_small else (VM_WIDTH, VM_HEIGHT)
+    title = _title(is_small=is_small)
     columns = _columns(len(vms), side)
     inside = [
         {
             "name": vm,
             **Box(
                 left + GAP + at % columns * (width + GAP),
-                top + TITLE + at // columns * (height + GAP),
+                top + title + at // columns * (height + GAP),
                 width,
                 height,
             ).as_dict(),
@@ -227,9 +243,7 @@ def _host(name: str, box: Box, side: str, vms: Sequence[str], *, is_small: bool)
     return {
         "name": name,
         "side": side,
-        "title": [left + GAP, top + TITLE - GAP / 2 - 4]
-        if name
-        else [box.x + box.width / 2, box.y + box.height / 2],
+        "title": [left + GAP, top + title - 10] if name else [box.x + box.width / 2, box.y + box.height / 2],
         **box.as_dict(),
         "card": card.as_dict(),
         "port": port,

@@ -11,6 +11,7 @@ import { Scene } from "./scene.js";
 import { History } from "./state.js";
 
 const PANELS = ["packet", "controls", "handshake", "decision", "flows", "counters", "attacks", "meter"];
+const LIST_PAUSE = 100; // likewise of the list
 const PANEL_PAUSE = 250; // milliseconds between two drawings of a panel while time goes on
 
 const speedText = (speed) => (speed < 1e-3 ? `${Math.round(speed * 1e6)} µs a second` : speed < 1 ? `${Math.round(speed * 1e3)} ms a second` : "1 s a second");
@@ -31,6 +32,7 @@ async function start() {
 
   let drawn = 0;
   let panelAt = 0;
+  let listAt = 0;
   let settling = 0;
 
   const player = new Player(history, about.live, refresh);
@@ -94,7 +96,7 @@ async function start() {
     const passed = Math.min((moment - drawn) / 1e3, 0.1);
     drawn = moment;
     const { state, index, count } = player;
-    scene.show(state, player.time, player.speed, passed);
+    scene.show(state, player.time, player.speed, player.playing || settling ? passed : 1);
     const time = ms(player.time);
     byId("clock").textContent = time;
     const scrubber = byId("scrubber");
@@ -110,7 +112,10 @@ async function start() {
       play.setAttribute("aria-label", word);
       play.classList.toggle("playing", player.playing);
     }
-    list.reveal(index - 1);
+    if (!player.playing || moment - listAt > LIST_PAUSE) {
+      listAt = moment;
+      list.reveal(index - 1);
+    }
     if (!player.playing || moment - panelAt > PANEL_PAUSE) {
       panelAt = moment;
       if (tabs.name === "flows" || tabs.name === "counters") opened(tabs.name);
@@ -120,8 +125,9 @@ async function start() {
       byId("now").textContent = said;
       byId("now").classList.toggle("bad", Boolean(player.trouble));
     }
-    if (!player.playing && scene.moving && !settling) {
-      settling = requestAnimationFrame(() => { settling = 0; refresh(); });
+    settling = 0;
+    if (!player.playing && scene.moving) {
+      settling = requestAnimationFrame(() => { refresh(); });
     }
   }
 

@@ -44,7 +44,8 @@ export class Tabs {
       this.tabs[number].setAttribute("tabindex", isOpen ? "0" : "-1");
       this.panels.get(each).hidden = !isOpen;
     });
-    this.tabs[this.names.indexOf(name)].scrollIntoView?.({ block: "nearest", inline: "nearest" });
+    const tab = this.tabs[this.names.indexOf(name)];
+    tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - 40;
     this.shown(name);
   }
 }
@@ -123,7 +124,7 @@ export function showFlows(panel, state) {
   };
   const rows = [...state.flows.values()].map((each) => ({
     host: each.host, VM: each.vm || "-", flow: ends(each.flow), verdict: each.verdict || "-", row: each.row || "-", code: each.code || "-",
-    out: each.out, in: each.in, dropped: each.dropped, since: ms(each.since), "": each.over ? "over" : "",
+    out: each.out, in: each.in, dropped: each.dropped, since: each.over ? "over" : ms(each.since),
   }));
   clear(panel, make("h2", {}, "Flows"), tableView("", rows, ["row", "out", "in", "dropped", "since"]),
     make("p", { class: "faint" }, "Packets, up to this moment. A row and a verdict are the sender's card's: the other one only looks where a flow belongs."));

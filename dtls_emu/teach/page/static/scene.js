@@ -5,6 +5,8 @@ import { byId, clear, draw } from "./dom.js";
 const INTERNET = "";
 const MOST_AT_A_PLACE = 4; // envelopes drawn at one place; how many there are is written beside them
 const LINGER = 0.9; // seconds on the screen that what has come to its end can still be seen
+const CROWD = 60; // envelopes from which on they are not numbered
+const SLOW = 120; // milliseconds
 const EASE = 14; // how fast an envelope follows its place, per second
 
 const WORDS = {
@@ -79,10 +81,15 @@ export class Scene {
       this.links.set(link.ends.join(">"), { link, forward: true });
       this.links.set(link.ends.toReversed().join(">"), { link, forward: false });
     }
+    const names = scene.hosts.map((host) => host.name).filter((name) => name !== INTERNET);
+    this.common = names[0].length - 1; // of many names, what they begin with together is left out
+    while (this.common && !names.every((name) => name.startsWith(names[0].slice(0, this.common)))) this.common -= 1;
+    this.svg.classList.toggle("many", scene.small);
     this.linkLayer = draw("g", { class: "links" });
     this.envelopes = draw("g", { class: "envelopes" });
     this.nodes.clear();
     clear(this.svg, symbols(), this.linkLayer, ...scene.hosts.map((host) => this.host(host)), this.envelopes);
+    this.badges = [...this.svg.querySelectorAll("[data-waiting]")].map((text) => [text.getAttribute("data-waiting"), text]);
     this.few = scene.hosts.length <= 12;
     if (this.few) for (const link of scene.links) this.line(link);
   }
@@ -115,9 +122,9 @@ export class Scene {
     const card = host.card;
     const upright = card.height > card.width;
     const [cx, cy] = [card.x + card.width / 2, card.y + card.height / 2];
-    const name = host.name === INTERNET ? "internet" : host.name;
+    const name = host.name === INTERNET ? "internet" : this.scene.small ? host.name.slice(this.common) : host.name;
     const group = draw("g", { class: host.name === INTERNET ? "host internet" : "host" },
-      rect(box(host), "host-box"),
+      draw("title", {}, host.name || "internet"), rect(box(host), "host-box"),
       draw("text", { x: host.title[0], y: host.title[1], class: "host-name" }, name),
       ...inside);
     if (host.name !== INTERNET) {
@@ -146,19 +153,21 @@ export class Scene {
     const [x, y] = onCurve(link, 0.5, true);
     const d = `M${link.from}Q${link.by} ${link.to}`;
     const path = draw("path", { d, class: "link" });
-    const label = draw("text", { x, y: y - 46, class: "link-label" });
+    const beside = link.from[0] === link.to[0]; // along one side: the words stand in the field, not over the hosts
+    const right = link.by[0] > link.from[0];
+    const label = draw("text", { x: beside ? x + (right ? 26 : -26) : x, y: beside ? y : y - 46, class: `link-label ${beside ? (right ? "starts" : "ends") : ""}` });
     const more = draw("text", { x, y: y + 30, class: "link-label faint" });
     const title = draw("title", {}, link.ends.join(" and "));
     const group = this.button(draw("g", { class: "tunnel idle", "data-link": link.ends.join("-") }, title,
       draw("path", { d, class: "touch" }), path, label, more), "link", link.ends, `Link of ${link.ends.join(" and ")}`);
     this.linkLayer.append(group);
-    const line = { group, label, more, title, said: "" };
+    const line = { group, label, more, title, beside, said: "" };
     this.lines.set(key, line);
     return line;
   }
 
   /** Show a state of the lab at a time; speed says how long a second of the screen is. */
-  show(state, time, speed, passed = 1) {
+  show(state, time, speed, passed = 1) { // passed: seconds since the last drawing; 1 draws everything
     this.last = [state, time, speed];
     const wanted = new Map();
     const crowd = new Map();
@@ -196,7 +205,13 @@ export class Scene {
         if (spread) wanted.set(`e${entry.event}`, { at: spread, entry, falls: Boolean(entry.why), from: entry.why ? null : centre(this.hosts.get(entry.host)?.card ?? this.scene.hosts[0]) });
       }
     });
+    this.crowded = wanted.size > CROWD;
     this.move(wanted, passed);
+    // While time goes on, what changes slowly is drawn less often.
+    const moment = performance.now();
+    if (passed < 1 && moment - (this.slow ?? 0) < SLOW && state.at >= (this.at ?? 0)) return;
+    this.slow = moment;
+    this.at = state.at;
     this.tunnels(state);
     this.waiting(state);
   }
@@ -246,7 +261,7 @@ export class Scene {
       node.group.setAttribute("data-shape", shape);
     }
     const count = entry.count > 1 ? ` ×${entry.count}` : "";
-    const said = falls ? entry.why : entry.packet ? `${entry.packet}${count}${entry.damaged ? " damaged" : ""}` : "";
+    const said = this.crowded ? "" : falls ? entry.why : entry.packet ? `${entry.packet}${count}${entry.damaged ? " damaged" : ""}` : "";
     if (node.said !== said) node.text.textContent = node.said = said;
   }
 
@@ -278,8 +293,8 @@ export class Scene {
       line.group.setAttribute("aria-label", `Link of ${a} and ${b}: ${what}. ${more}`);
       line.title.textContent = `${a} and ${b}: ${what}; ${more}`;
       const room = this.scene.hosts.length <= 4;
-      line.label.textContent = room ? what : "";
-      line.more.textContent = room ? more : "";
+      line.label.textContent = room && now !== "idle" ? what : "";
+      line.more.textContent = this.scene.hosts.length <= 3 && !line.beside ? more : "";
     }
   }
 
@@ -288,8 +303,8 @@ export class Scene {
     for (const entry of state.packets.values()) {
       if (entry.waiting) found.set(entry.host, (found.get(entry.host) ?? 0) + entry.count);
     }
-    for (const text of this.svg.querySelectorAll("[data-waiting]")) {
-      const count = found.get(text.getAttribute("data-waiting"));
+    for (const [host, text] of this.badges) {
+      const count = found.get(host);
       const said = count ? `${count} wait` : "";
       if (text.textContent !== said) text.textContent = said;
     }
