@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from websockets.sync.client import connect
 
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds for anything that a page is waited for: machines are busy."""
 
 FLAGS = (
@@ -46,11 +47,22 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        port = self._port(Path(folder) / "DevToolsActivePort")
+        self._stack = ExitStack()
+        self._stack.callback(self._end)
+        try:
+            self._attach(Path(folder) / "DevToolsActivePort")
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _attach(self, file):
+        port = self._port(file)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
             pages = json.load(answer)
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-        self._socket = connect(address, max_size=None, compression=None, proxy=None)
+        self._socket = self._stack.enter_context(
+            connect(address, max_size=None, compression=None, proxy=None)
+        )
         self._number = 0
         self.troubles = []
         self.asked = []
@@ -155,13 +167,13 @@ class Browser:
 
     def close(self):
         """End the browser."""
-        try:
+        with suppress(Exception):
             self.call("Browser.close")
-        except Exception:
-            self._process.terminate()
-        self._socket.close()
+        self._stack.close()
+
+    def _end(self):
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
