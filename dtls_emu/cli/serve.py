@@ -25,6 +25,7 @@ __all__ = ["serve"]
 
 LOOPBACK: Final = "127.0.0.1"
 USUAL_LAB: Final = "two-vms"
+HTTP: Final = 80
 BACKLOG: Final = 64
 
 GRACE: Final = 1
@@ -71,7 +72,7 @@ def serve(
     page = Page(
         session,
         token,
-        [f"{name}:{own}" for name in (LOOPBACK, "localhost")],
+        _names(own),
         meter=_meter(lab or USUAL_LAB) if trace_file is None else None,
     )
     address = f"http://{LOOPBACK}:{own}/{token}/"
@@ -158,6 +159,12 @@ def _run(server: object, listener: socket.socket) -> None:
             signal.signal(number, handler)
     if signal.SIGTERM in asked:
         signal.raise_signal(signal.SIGTERM)
+
+
+def _names(port: int) -> list[str]:
+    """What a browser writes into its Host header; the port of HTTP is left out there (RFC 9110 7.2)."""
+    names = (LOOPBACK, "localhost")
+    return [f"{name}:{port}" for name in names] + ([*names] if port == HTTP else [])
 
 
 def _has_screen() -> bool:

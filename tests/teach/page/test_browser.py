@@ -78,6 +78,8 @@ def address(serve, lab):
 @pytest.fixture
 def page(browser, address):
     """The page, freshly loaded, standing at the end of what has happened so far; in the end nothing was wrong."""
+    browser.open("about:blank")  # what the page before it still asks for is not this one's
+    browser.evaluate("1")
     browser.troubles.clear()
     browser.asked.clear()
     browser.open(address)

@@ -85,10 +85,7 @@ async function start() {
   async function goOn(stand) {
     const end = performance.now() + 2000;
     while (history.rows.length < stand.events && performance.now() < end) await new Promise((done) => setTimeout(done, 10));
-    history.ended = false;
-    player.seek(history.rows.length);
-    player.time = Math.max(player.time, history.now);
-    player.play(true);
+    player.goOn();
   }
 
   function refresh() {

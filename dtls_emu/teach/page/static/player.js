@@ -17,9 +17,10 @@ export class Player {
     this.speed = SPEEDS[3];
     this.playing = false;
     this.asked = false;
-    this.wanted = 0; // steps to go once the events are there
+    this.era = 0; // goes up when something is done to the lab: answers to what was asked before are of no use then
     this.trouble = "";
     this.then = 0;
+    this.pending = 0;
   }
 
   get index() { return this.state.at; }
@@ -31,7 +32,8 @@ export class Player {
     this.playing = on;
     this.then = performance.now();
     this.told(this);
-    if (on) requestAnimationFrame((moment) => this.frame(moment));
+    cancelAnimationFrame(this.pending);
+    if (on) this.again();
   }
 
   frame(moment) {
@@ -40,7 +42,11 @@ export class Player {
     this.then = moment;
     this.move(passed);
     this.told(this);
-    if (this.playing) requestAnimationFrame((next) => this.frame(next));
+    if (this.playing) this.again();
+  }
+
+  again() {
+    this.pending = requestAnimationFrame((moment) => this.frame(moment));
   }
 
   move(passed) {
@@ -63,15 +69,18 @@ export class Player {
   async ask(seconds, events) {
     if (!this.live || this.asked || this.history.ended) return;
     this.asked = true;
+    const era = this.era;
     const before = this.history.rows.length;
     try {
       const stand = await post("advance", { seconds, events });
+      if (era !== this.era) return;
       this.trouble = "";
       // Not again before the events are here, or it is clear that there are none.
       const end = performance.now() + 1000;
       while (this.history.rows.length < stand.events && performance.now() < end) {
         await new Promise((done) => setTimeout(done, 10));
       }
+      if (era !== this.era) return;
       this.history.now = Math.max(this.history.now, stand.now);
       this.history.ended = stand.ended;
       if (stand.events === before && !stand.ended && this.playing) await new Promise((done) => setTimeout(done, 100));
@@ -81,6 +90,16 @@ export class Player {
     }
     this.asked = false;
     this.told(this);
+  }
+
+  /** Something was done to the lab, and so it goes on: from there. */
+  goOn() {
+    this.era += 1;
+    this.asked = false;
+    this.history.ended = false;
+    this.seek(this.count);
+    this.time = Math.max(this.time, this.history.now);
+    this.play(true);
   }
 
   seek(index) {

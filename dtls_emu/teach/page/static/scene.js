@@ -122,6 +122,7 @@ export class Scene {
     const card = host.card;
     const upright = card.height > card.width;
     const [cx, cy] = [card.x + card.width / 2, card.y + card.height / 2];
+    const bottom = card.y + card.height - 26;
     const name = host.name === INTERNET ? "internet" : this.scene.small ? host.name.slice(this.common) : host.name;
     const group = draw("g", { class: host.name === INTERNET ? "host internet" : "host" },
       draw("title", {}, host.name || "internet"), rect(box(host), "host-box"),
@@ -130,7 +131,9 @@ export class Scene {
     if (host.name !== INTERNET) {
       group.append(this.button(draw("g", { class: "card", "data-card": host.name },
         rect(box(card), "card-box"),
-        draw("text", { x: cx, y: cy, class: "card-name", transform: upright ? `rotate(-90 ${cx} ${cy})` : null }, "card"),
+        draw("text", upright
+          ? { x: cx, y: bottom, class: "card-name", transform: `rotate(-90 ${cx} ${bottom})` }
+          : { x: card.x + 34, y: cy, class: "card-name" }, "card"),
         draw("text", { x: cx, y: upright ? card.y + card.height + 16 : cy, class: "waiting", "data-waiting": host.name })),
       "host", host.name, `Card of ${host.name}`));
     }
@@ -180,7 +183,8 @@ export class Scene {
     const where = (entry) => {
       if (entry.place === "internet") return centre(this.hosts.get(INTERNET) ?? this.hosts.get(entry.host));
       const box = entry.place === "vm" && this.vms.get(entry.vm);
-      return box ? centre(box) : centre(this.hosts.get(entry.host).card);
+      // Beside the VM's name, not over it.
+      return box ? [box.x + box.width - 10, box.y + 4] : centre(this.hosts.get(entry.host).card);
     };
     for (const [key, entry] of state.packets) {
       if (!this.hosts.has(entry.host)) continue;
