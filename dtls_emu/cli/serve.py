@@ -17,8 +17,12 @@ from dtls_emu.errors import DtlsEmuError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
+
+    import uvicorn
 
     from dtls_emu.teach.document import Document
+    from dtls_emu.teach.page.server import Page
 
 
 __all__ = ["serve"]
@@ -99,7 +103,7 @@ def serve(
         limit_concurrency=BACKLOG,
     )
     try:
-        _run(uvicorn.Server(config), listener)
+        _run(page, config, listener)
     finally:
         page.close()
         listener.close()
@@ -139,26 +143,23 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _run(server: object, listener: socket.socket) -> None:
-    """Serve until Ctrl-C, which is how it ends; other signals end it as they end any command."""
+def _run(page: Page, config: uvicorn.Config, listener: socket.socket) -> None:
+    """Serve until Ctrl-C, which is how it ends; SIGTERM ends it as it ends any command."""
     import uvicorn
 
-    assert isinstance(server, uvicorn.Server)
-    asked: list[int] = []
+    class Server(uvicorn.Server):
+        """Which ends open streams, too."""
 
-    def end(number: int, _frame: object) -> None:
-        asked.append(number)
-        server.should_exit = True
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Take a signal; it is raised anew when the server has ended."""
+            page.stop()
+            super().handle_exit(sig, frame)
 
-    # The library takes Ctrl-C and SIGTERM, and raises them anew when it has ended; they come here.
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        server.run(sockets=[listener])
+        Server(config).run(sockets=[listener])
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if signal.SIGTERM in asked:
-        signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGINT, before)
 
 
 def _names(port: int) -> list[str]:

@@ -126,6 +126,7 @@ class Page:
         self._meter = meter
         self._next = 1
         self._busy = asyncio.Lock()
+        self._is_over = False
         api = f"/{token}/api/{{run:int}}"
         routes = [
             Route(f"/{token}/", self._index),
@@ -156,6 +157,12 @@ class Page:
             exception_handlers={DtlsEmuError: _refuse, 404: _not_found, 405: _not_allowed, 500: _broken},
         )
         self.app: ASGIApp = _Guard(inner, token, hosts)
+
+    def stop(self) -> None:
+        """End the streams of events, which would hold up the server's end. May be called from a signal handler."""
+        self._is_over = True
+        for session in self.runs.values():
+            session.tell()
 
     def close(self) -> None:
         """Overwrite all keys. Idempotent."""
@@ -191,7 +198,8 @@ class Page:
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdecimal():
             start = min(int(last[:9]), len(session.events))
-        return StreamingResponse(_happening(session, start), media_type="text/event-stream")
+        rows = _happening(session, start, lambda: self._is_over)
+        return StreamingResponse(rows, media_type="text/event-stream")
 
     async def _packet(self, request: Request) -> Response:
         return await self._view(request, views.packet, request.path_params["number"])
@@ -354,8 +362,8 @@ def _rows(session: Session, start: int, limit: int) -> bytes:
     return json.dumps(found, separators=(",", ":")).encode()
 
 
-async def _happening(session: Session, start: int) -> AsyncIterator[bytes]:
-    """Rows from ``start`` on as they happen, until the browser goes away."""
+async def _happening(session: Session, start: int, is_over: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Rows from ``start`` on as they happen, until the browser goes away or the server ends."""
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
 
@@ -366,7 +374,7 @@ async def _happening(session: Session, start: int) -> AsyncIterator[bytes]:
     try:
         yield b"retry: 1000\n\n"
         told: tuple[int, float, bool] | None = None
-        while True:
+        while not is_over():
             news.clear()
             data = await run_in_threadpool(_rows, session, start, 2_000)
             count = len(session.events)

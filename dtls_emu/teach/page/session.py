@@ -114,7 +114,8 @@ class Session:
     def close(self) -> None:
         """Overwrite all keys. Idempotent."""
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Have those who listen look again."""
         for listener in tuple(self._listeners):
             listener()
 
@@ -210,7 +211,7 @@ class LiveSession(Session):
                 if not self.simulation.step():
                     self._ended = True
                     break
-        self._tell()
+        self.tell()
 
     def set(self, target: str, words: list[str]) -> None:
         """Change the lab from now on.
@@ -221,7 +222,7 @@ class LiveSession(Session):
         with self._changing():
             self.simulation.set(target, *words)
             self.topology = self.simulation.cloud.topology
-        self._tell()
+        self.tell()
 
     def send(self, order: Order) -> str:
         """Have a VM, or somebody on the fabric, send something now; what follows takes time.
@@ -234,7 +235,7 @@ class LiveSession(Session):
         """
         with self._changing():
             said = send(self.simulation, self.events, order)
-        self._tell()
+        self.tell()
         return said
 
     def rekey(self, host: str, peer: str) -> None:
@@ -245,7 +246,7 @@ class LiveSession(Session):
         """
         with self._changing():
             self.simulation.rekey(host, peer)
-        self._tell()
+        self.tell()
 
     def secrets(self) -> list[Secrets]:
         """Of every handshake so far."""

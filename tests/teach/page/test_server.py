@@ -220,7 +220,7 @@ def test_events_are_told_as_they_happen(page):
 
     async def listen():
         session = page.runs[0]
-        stream = _happening(session, 0)
+        stream = _happening(session, 0, lambda: False)
         assert await anext(stream) == b"retry: 1000\n\n"
         first = await anext(stream)
         before = len(session.events)
