@@ -165,3 +165,26 @@ def test_what_is_in_clear_is_shown_in_clear(make_lab):
         assert {row[7]["as"] for row in session.rows(0, 10_000) if row[1] == "sent"} == {"clear"}
     finally:
         session.close()
+
+
+def test_keys_of_a_broker_are_not_made_by_a_handshake(make_lab):
+    """So there is nothing to make anew, and that is said."""
+    session = LiveSession(
+        make_lab("name: one, kind: ping, from: a, to: b, count: 1", overrides="keying: broker")
+    )
+    try:
+        settle(session)
+        with pytest.raises(DtlsEmuError, match="keys come from the broker"):
+            session.rekey("h1", "h2")
+    finally:
+        session.close()
+
+
+def test_a_run_that_is_full_goes_no_further(session, monkeypatch):
+    """What is kept has an end, and who wants more is told."""
+    monkeypatch.setattr("dtls_emu.teach.page.session.MOST_EVENTS", len(session.events))
+    before = len(session.events)
+    session.advance(1.0, 100)
+    assert len(session.events) == before
+    with pytest.raises(DtlsEmuError, match="no more are kept"):
+        session.send(order({"what": "ping", "from": "a", "to": "b"}))

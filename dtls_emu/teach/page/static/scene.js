@@ -5,6 +5,8 @@ import { byId, clear, draw } from "./dom.js";
 const INTERNET = "";
 const MOST_AT_A_PLACE = 4; // envelopes drawn at one place; how many there are is written beside them
 const LINGER = 0.9; // seconds on the screen that what has come to its end can still be seen
+const OPEN = "M-17-13h34v26h-34zM-10-6h20M-10 0h20";
+const SEALED = "M-17-13h34v26h-34zM-5 0v-3a5 5 0 0 1 10 0v3zM-6 0h12v9h-12z"; // with a lock
 const CROWD = 60; // envelopes from which on they are not numbered
 const SLOW = 120; // milliseconds
 const EASE = 14; // how fast an envelope follows its place, per second
@@ -232,7 +234,7 @@ export class Scene {
     for (const [key, { at, entry, exact, falls, from }] of wanted) {
       let node = this.nodes.get(key);
       if (!node) {
-        node = this.envelope(entry, falls);
+        node = this.crowded && !falls ? this.small(entry) : this.envelope(entry, falls);
         [node.x, node.y] = from ?? at;
         this.nodes.set(key, node);
         this.envelopes.append(node.group);
@@ -248,12 +250,22 @@ export class Scene {
     }
   }
 
+  /** An envelope among so many that each is one shape: the browser draws hundreds of them ten times a second. */
+  small(entry) {
+    const group = draw("path", { onclick: () => this.lookInto(entry) });
+    return { group, shape: "", said: null };
+  }
+
+  lookInto(entry) {
+    this.chosen(entry.packet ? "packet" : "datagram", entry.packet || entry.datagram);
+  }
+
   envelope(entry, falls) {
     const use = draw("use", { x: -17, y: -13, width: 34, height: 26 });
     const text = draw("text", { y: falls ? 30 : -18, class: falls ? "why" : "number" });
     const inner = draw("g", { class: falls ? "falls" : "" }, use, text);
     const group = draw("g", { class: "envelope" }, inner);
-    group.addEventListener("click", () => this.chosen(entry.packet ? "packet" : "datagram", entry.packet || entry.datagram));
+    group.addEventListener("click", () => this.lookInto(entry));
     return { group, use, text, shape: "", said: null };
   }
 
@@ -261,9 +273,14 @@ export class Scene {
     const shape = falls ? "dropped" : entry.shape;
     if (node.shape !== shape) {
       node.shape = shape;
-      node.use.setAttribute("href", `#envelope-${shape}`);
+      if (node.use) node.use.setAttribute("href", `#envelope-${shape}`);
+      else {
+        node.group.setAttribute("d", shape === "sealed" ? SEALED : OPEN);
+        node.group.setAttribute("class", `paper ${shape === "unprotected" ? "clear" : shape}`);
+      }
       node.group.setAttribute("data-shape", shape);
     }
+    if (!node.text) return;
     const count = entry.count > 1 ? ` ×${entry.count}` : "";
     const said = this.crowded ? "" : falls ? entry.why : entry.packet ? `${entry.packet}${count}${entry.damaged ? " damaged" : ""}` : "";
     if (node.said !== said) node.text.textContent = node.said = said;
