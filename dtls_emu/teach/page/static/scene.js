@@ -200,15 +200,19 @@ export class Scene {
       wanted.set(`d${key}`, { at: onCurve(link.link, f, link.forward), entry: flight, exact: true });
       if (flight.twice) wanted.set(`t${key}`, { at: onCurve(link.link, Math.max(0, f - 0.06), link.forward), entry: flight, exact: true });
     }
-    state.ended.forEach((entry, number) => {
+    // The newest first: of several that were dropped at one place, only it says why.
+    state.ended.toReversed().forEach((entry, back) => {
+      const number = state.ended.length - 1 - back;
       const isLast = number === state.ended.length - 1 && entry.event === state.at - 1;
       if (!isLast && (time - entry.time > LINGER * speed || state.at - entry.event > 24)) return;
       const link = entry.place === "link" && this.links.get(`${entry.from}>${entry.to}`);
       if (entry.place !== "link" && !this.hosts.has(entry.host)) return;
       const at = link ? onCurve(link.link, 0.5, link.forward) : entry.place === "link" ? null : where(entry);
       if (at) {
-        const spread = place(...at, `e${entry.host}${entry.place}${entry.vm ?? ""}`);
-        if (spread) wanted.set(`e${entry.event}`, { at: spread, entry, falls: Boolean(entry.why), from: entry.why ? null : centre(this.hosts.get(entry.host)?.card ?? this.scene.hosts[0]) });
+        const spot = `e${entry.host}${entry.place}${entry.place === "vm" ? entry.vm : ""}`;
+        const spread = place(...at, spot);
+        const isFirst = crowd.get(spot) === 1;
+        if (spread) wanted.set(`e${entry.event}`, { at: spread, entry, quiet: !isFirst, falls: Boolean(entry.why), from: entry.why ? null : centre(this.hosts.get(entry.host)?.card ?? this.scene.hosts[0]) });
       }
     });
     this.crowded = wanted.size > CROWD;
@@ -231,7 +235,7 @@ export class Scene {
         this.nodes.delete(key);
       }
     }
-    for (const [key, { at, entry, exact, falls, from }] of wanted) {
+    for (const [key, { at, entry, exact, falls, from, quiet }] of wanted) {
       let node = this.nodes.get(key);
       if (!node) {
         node = this.crowded && !falls ? this.small(entry) : this.envelope(entry, falls);
@@ -246,7 +250,7 @@ export class Scene {
         if (Math.abs(at[0] - node.x) + Math.abs(at[1] - node.y) > 0.6) this.moving = true;
       }
       node.group.setAttribute("transform", `translate(${node.x.toFixed(1)} ${node.y.toFixed(1)})`);
-      this.look(node, entry, falls);
+      this.look(node, entry, falls, quiet);
     }
   }
 
@@ -269,7 +273,7 @@ export class Scene {
     return { group, use, text, shape: "", said: null };
   }
 
-  look(node, entry, falls) {
+  look(node, entry, falls, quiet) {
     const shape = falls ? "dropped" : entry.shape;
     if (node.shape !== shape) {
       node.shape = shape;
@@ -282,7 +286,7 @@ export class Scene {
     }
     if (!node.text) return;
     const count = entry.count > 1 ? ` ×${entry.count}` : "";
-    const said = this.crowded ? "" : falls ? entry.why : entry.packet ? `${entry.packet}${count}${entry.damaged ? " damaged" : ""}` : "";
+    const said = this.crowded || quiet ? "" : falls ? entry.why : entry.packet ? `${entry.packet}${count}${entry.damaged ? " damaged" : ""}` : "";
     if (node.said !== said) node.text.textContent = node.said = said;
   }
 
