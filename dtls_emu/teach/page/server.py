@@ -325,9 +325,11 @@ class _Guard:
             return _say(
                 403, "open the address that `dtls-emu serve` has printed: the token is missing or wrong"
             )
-        for name, value in scope["headers"]:
-            if name == b"sec-fetch-site" and value not in {b"same-origin", b"none"}:
-                return _say(403, "requests of other sites are not answered")
+        about = {name: value for name, value in scope["headers"] if name.startswith(b"sec-fetch-")}
+        # Somebody may follow a link to the page, from a notebook's terminal for one; no other site gets at anything else.
+        is_visit = scope["method"] == "GET" and about.get(b"sec-fetch-dest") == b"document"
+        if about.get(b"sec-fetch-site", b"none") not in {b"same-origin", b"none"} and not is_visit:
+            return _say(403, "requests of other sites are not answered")
         return None
 
 

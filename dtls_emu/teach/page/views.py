@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.events import Decided, Delivered, Dropped, LabChanged, Offered, PacketEvent, Received, Sent
 from dtls_emu.lab.problems import suggest
+from dtls_emu.lab.topology import is_internet
 from dtls_emu.teach.attacks import ATTACKS
 from dtls_emu.teach.decision import explain_decision
 from dtls_emu.teach.dissect import dissect_datagram, dissect_packet
@@ -231,11 +232,14 @@ def _link(link: Link) -> dict[str, float]:
 
 
 def _uses_internet(lab: dict[str, Any]) -> bool:
-    """Whether a traffic item goes to an address that is no VM's."""
-    return any(
-        str(item.get("to", "")) and str(item["to"]) not in lab.get("vms", {})
-        for item in lab.get("traffic", [])
-    )
+    """Whether a traffic item goes to a public address."""
+    for item in lab.get("traffic", []):
+        try:
+            if is_internet(ip_address(str(item.get("to", "")))):
+                return True
+        except ValueError:
+            continue  # the name of a VM
+    return False
 
 
 def _bytes_of(event: Event, number: int) -> bytes | None:

@@ -65,9 +65,14 @@ def test_a_host_name_of_somebody_else_is_refused(client, host):
 
 
 def test_requests_of_another_site_are_refused(client):
-    """Even of one that knows the token."""
+    """Even of one that knows the token; but a link to the page may be followed."""
     for site in ("cross-site", "same-site"):
-        assert client.get(f"{API}/about", headers={"Sec-Fetch-Site": site}).status_code == 403
+        for kind in ("empty", "iframe", "script"):
+            headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": kind}
+            assert client.get(f"{API}/about", headers=headers).status_code == 403
+        visit = {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": "document"}
+        assert client.get(f"/{TOKEN}/", headers=visit).status_code == 200
+        assert client.post(f"{API}/advance", json={}, headers=visit).status_code == 403
     assert client.get(f"{API}/about", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
 
 

@@ -9,6 +9,7 @@ from dtls_emu.errors import DtlsEmuError
 from dtls_emu.events import AssociationOpened, Decided, Dropped, LabChanged, Lost, Refused, Sent
 from dtls_emu.teach.page.requests import order
 from dtls_emu.teach.page.session import LiveSession, RecordedSession
+from dtls_emu.teach.page.views import about, decision, packet
 from dtls_emu.vocabulary import DropReason, Verdict
 
 
@@ -188,3 +189,28 @@ def test_a_run_that_is_full_goes_no_further(session, monkeypatch):
     assert len(session.events) == before
     with pytest.raises(DtlsEmuError, match="no more are kept"):
         session.send(order({"what": "ping", "from": "a", "to": "b"}))
+
+
+def test_a_trace_without_its_lab_is_shown_all_the_same(session):
+    """Hosts and VMs are those that have done something; what would take the lab is told to be missing."""
+    trace = parse_trace(list(encode_trace(session.trace)))
+    trace.lab = {}
+    again = RecordedSession(trace)
+    assert again.vms() == {"h1": ["a"], "h2": ["b"]}
+    shown = about(again)
+    assert shown["settings"] == {"networks": {}, "vms": {}, "links": {}}
+    assert [host["name"] for host in shown["scenes"]["tall"]["hosts"]] == ["h1", "h2"]
+    assert again.rows(0, 10_000) == session.rows(0, 10_000)
+    with pytest.raises(DtlsEmuError, match="the lab is not in this trace"):
+        decision(again, "a", "b")
+    assert packet(again, 1)["plain"]
+
+
+def test_a_lost_packet_is_shown_to_where_it_got(session):
+    """It has gone out of one card, and into no other."""
+    session.set("h1-h2", ["loss=100%"])
+    events = send(session, "ping")
+    view = packet(session, first(events, Lost).packet)
+    assert [device["name"] for device in view["devices"]] == ["card of h1"]
+    assert view["lines"][-1]["what"] == "lost"
+    assert view["lines"][-1]["text"].endswith("lost")

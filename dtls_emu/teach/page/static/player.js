@@ -5,6 +5,7 @@ import { post } from "./link.js";
 export const SPEEDS = [10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 5e-3, 20e-3, 100e-3, 1];
 const QUIET = 0.7; // seconds on the screen: a longer wait in which nothing is under way is cut to this
 const AHEAD = 0.6; // seconds on the screen that the lab is ahead
+const PATIENCE = 1500; // milliseconds for an answer, until it is said why there is none yet
 const BURST = 400; // events that the lab is asked for at a time
 
 export class Player {
@@ -71,6 +72,10 @@ export class Player {
     this.asked = true;
     const era = this.era;
     const before = this.history.rows.length;
+    const slow = setTimeout(() => {
+      this.trouble = "The lab is at work. On first use the datapath is compiled, which can take half a minute.";
+      this.told(this);
+    }, PATIENCE);
     try {
       const stand = await post("advance", { seconds, events });
       if (era !== this.era) return;
@@ -87,6 +92,8 @@ export class Player {
     } catch (error) {
       this.playing = false;
       this.trouble = error.message;
+    } finally {
+      clearTimeout(slow);
     }
     this.asked = false;
     this.told(this);

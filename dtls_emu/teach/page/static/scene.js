@@ -84,7 +84,7 @@ export class Scene {
       this.links.set(link.ends.toReversed().join(">"), { link, forward: false });
     }
     const names = scene.hosts.map((host) => host.name).filter((name) => name !== INTERNET);
-    this.common = names[0].length - 1; // of many names, what they begin with together is left out
+    this.common = Math.max((names[0] ?? "").length - 1, 0); // of many names, what they begin with together is left out
     while (this.common && !names.every((name) => name.startsWith(names[0].slice(0, this.common)))) this.common -= 1;
     this.svg.classList.toggle("many", scene.small);
     this.linkLayer = draw("g", { class: "links" });
@@ -125,7 +125,7 @@ export class Scene {
     const upright = card.height > card.width;
     const [cx, cy] = [card.x + card.width / 2, card.y + card.height / 2];
     const bottom = card.y + card.height - 26;
-    const name = host.name === INTERNET ? "internet" : this.scene.small ? host.name.slice(this.common) : host.name;
+    const name = host.name === INTERNET ? "internet" : this.scene.small ? host.name.slice(this.common) : this.short(host.name, host.width - (upright ? card.width : 0) - 16);
     const group = draw("g", { class: host.name === INTERNET ? "host internet" : "host" },
       draw("title", {}, host.name || "internet"), rect(box(host), "host-box"),
       draw("text", { x: host.title[0], y: host.title[1], class: "host-name" }, name),
