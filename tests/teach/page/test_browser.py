@@ -167,6 +167,18 @@ def test_speed_is_chosen(page):
     assert page.evaluate("dtlsEmu.player.speed") == 1e-3
 
 
+def test_keys_are_told(page):
+    """In a dialog that can be closed again; and there is more room for the panels on demand."""
+    page.key("?")
+    page.wait("document.querySelector('#keys').open")
+    page.click("#keys form button")
+    page.wait("!document.querySelector('#keys').open")
+    before = page.evaluate("document.querySelector('aside').clientWidth")
+    page.click("#widen")
+    assert page.evaluate("document.querySelector('aside').clientWidth") > before
+    assert page.evaluate("document.querySelector('#widen').getAttribute('aria-pressed')") == "true"
+
+
 def test_events_are_filtered(page):
     """By host, kind, packet and text; what is left is said."""
     for field, value, column in (("host", "h2", 2), ("kind", "sealed", 1), ("packet", "1", 3)):

@@ -34,16 +34,16 @@ export class Controls {
     const words = { ping: "Ping", stream: "Stream", fragment: "Fragment", jumbo: "Jumbo", replay: "Replay the last record", tamper: "Tamper with the last record" };
     const send = (what) => make("button", { type: "button", id: `send-${what}`, onclick: () => this.send(what) }, words[what]);
     const set = (legend, id, act, ...parts) => make("fieldset", {}, make("legend", {}, legend), ...parts,
-      act ? make("button", { type: "button", id, onclick: act }, "Set") : null);
+      act ? make("button", { type: "button", id, "aria-label": `Set: ${legend}`, onclick: act }, "Set") : null);
     clear(panel, make("h2", {}, "Controls"), this.status,
       set("A VM sends", "", null, make("div", { class: "row" }, make("label", {}, "From ", this.from), make("label", {}, "to ", this.to), make("label", {}, "packets of a stream ", this.count)),
         make("div", { class: "row" }, ["ping", "stream", "fragment", "jumbo"].map(send))),
       set("Somebody on the fabric", "", null, make("div", { class: "row" }, ["replay", "tamper"].map(send))),
       set("Network", "set-network", () => this.setNetwork(), make("label", {}, "Network ", this.network), make("label", {}, this.encrypted, " encrypted"), make("label", {}, "enforcement ", this.enforcement)),
       set("VM", "set-vm", () => this.setVm(), make("label", {}, "VM ", this.vm), make("label", {}, "size ", this.size), make("label", {}, this.accelerated, " accelerated networking")),
-      set("Link and tunnel", "set-link", () => this.setLink(), make("label", {}, "Between ", this.a), make("label", {}, "and ", this.b),
-        make("label", {}, "loss, % ", this.loss), make("label", {}, "delay, µs ", this.delay), make("label", {}, "MTU, bytes ", this.mtu),
-        make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
+      set("Link", "set-link", () => this.setLink(), make("label", {}, "Between ", this.a), make("label", {}, "and ", this.b),
+        make("label", {}, "loss, % ", this.loss), make("label", {}, "delay, µs ", this.delay), make("label", {}, "MTU, bytes ", this.mtu)),
+      set("Tunnel of these hosts", "", null, make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
       make("p", { class: "faint" }, "What is set holds from the end of what has happened on; the picture goes there."));
     this.network.addEventListener("change", () => this.fill());
     this.vm.addEventListener("change", () => this.fill());
