@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_RUN := iproute2
 DEBIAN_CONTAINERS := aardvark-dns catatonit debootstrap iptables netavark podman runc
-DEBIAN_TEST := curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
+DEBIAN_TEST := chromium curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwolfssl-dev openssl tshark
 
 .PHONY: run test setup setup-test lint types tests docs bench bench-peers containers-test fuzz random-labs clean help
 
@@ -80,7 +80,7 @@ $(VENV)/.installed: pyproject.toml .ci/system-packages
 	@echo "installing dtls-emu and what it needs into $(VENV), from PyPI"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[metrics]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[metrics,serve]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -144,7 +144,18 @@ def _program(name, package):
     return lambda: None if shutil.which(name) else f"{name} is not installed (Debian: {package})"
 
 
+def _browser():
+    missing = [] if shutil.which("chromium") else ["chromium is not installed (Debian: chromium)"]
+    missing += [
+        f"{name} is not installed (PyPI)"
+        for name in ("starlette", "uvicorn", "websockets")
+        if find_spec(name) is None
+    ]
+    return "; ".join(missing) or None
+
+
 NEEDS = {
+    "browser": _browser,
     "containers": _containers,
     "gnutls": _program("gnutls-serv", "gnutls-bin"),
     "mbedtls": _mbedtls,

@@ -23,6 +23,7 @@ from dtls_emu.cli.host import host
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
+from dtls_emu.cli.serve import serve
 from dtls_emu.cli.set import set_command
 from dtls_emu.cli.status import status
 from dtls_emu.cli.streams import run_command
@@ -93,6 +94,7 @@ _add("host", host, "host --config host.json")
 _add("restart", restart, "restart host-1")
 _add("run", run, "run two-vms")
 _add("schema", schema, "schema > lab.schema.json")
+_add("serve", serve, "serve two-vms")
 _add("set", set_command, "set host-1-host-2 loss=1% mtu=1400")
 _add("status", status, "status --watch")
 _add("trace", trace, "trace two-vms --packet 1")

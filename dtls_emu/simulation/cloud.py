@@ -305,6 +305,11 @@ class Cloud:
         self._carry_out(card, card.close(self.clock.now))
         self._watch_card(card)
 
+    def rekey(self, host: str, peer: str) -> None:
+        """Have a card begin a fresh association with another host, where its tunnel is up."""
+        card = self.cards[host]
+        self._carry_out(card, card.rekey(peer, self.clock.now))
+
     def close(self) -> None:
         """Overwrite all keys; nobody says goodbye."""
         for card in self.cards.values():

@@ -36,6 +36,8 @@ from dtls_emu.simulation.guests.traffic import make_executor
 from dtls_emu.simulation.outcome import Outcome
 from dtls_emu.simulation.reporting import item_outcome, snapshot, tunnel_outcomes
 from dtls_emu.tunnel.settings import TunnelSettings
+from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import Keying
 from dtls_emu.wire.burst import Burst
 
 
@@ -285,6 +287,20 @@ class Simulation:
             raise LocalProtocolError(f"no host is called {host}")
         self._settling = None
         self.cloud.shut_down(host)
+
+    def rekey(self, host: str, peer: str) -> None:
+        """Have a card begin a handshake for fresh keys with another host, beside those in force. What follows takes time.
+
+        Raises:
+            LocalProtocolError: there is no tunnel between them that is up and makes its keys by handshake.
+        """
+        tunnel = self.cloud.cards[host].tunnels.made(peer) if host in self.cloud.cards else None
+        if tunnel is None or tunnel.state is not TunnelState.UP:
+            raise LocalProtocolError(f"no tunnel from {host} to {peer} is up")
+        if self.cloud.topology.profile.keying is not Keying.HANDSHAKE:
+            raise LocalProtocolError("keys come from the broker, a session at a time: there is no handshake")
+        self._settling = None
+        self.cloud.rekey(host, peer)
 
     def snapshot(self) -> dict[str, Any]:
         """How everything stands, in JSON's types: clock, traffic items, tunnels, flows, counters and links."""

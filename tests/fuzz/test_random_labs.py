@@ -70,17 +70,17 @@ def nothing(*_arguments, **_options):
 
 def counts_twice(egress, *arguments):
     """A packet more was taken and sent than there was, which the card's own equation does not show."""
-    send_clear(egress, *arguments)
+    forward(egress, *arguments)
     egress.counters.offered += 1
     egress.counters.clear += 1
 
 
-send_clear = Egress._send_clear
+forward = Egress.forward
 
 FAULTS = {
     "exception": ("dtls_emu.nic.egress.packet_too_big", raises),
     "accounts": ("dtls_emu.nic.ingress.Ingress.drop", nothing),
-    "stages": ("dtls_emu.nic.egress.Egress._send_clear", counts_twice),
+    "stages": ("dtls_emu.nic.egress.Egress.forward", counts_twice),
     "stuck": ("dtls_emu.tunnel.tunnel.Tunnel.timeout", lambda _tunnel: float("inf")),
     "watch": ("dtls_emu.nic.egress.while_building", lambda _facts, _profile: FirstPacket.CLEAR),
     "not the same again": ("dtls_emu.fabric.impairment.Random", lambda _seed: SystemRandom()),

@@ -1,0 +1,126 @@
+// What can be done to a lab that runs: each button says afterwards what has come of it, and its effect is in the events.
+
+import { clear, make, option } from "./dom.js";
+import { post } from "./link.js";
+
+export class Controls {
+  constructor(panel, about, { done }) {
+    this.about = about;
+    this.done = done; // called when something was done, so that time goes on from there
+    this.status = make("p", { id: "done", role: "status" });
+    if (!about.live) {
+      clear(panel, make("h2", {}, "Controls"), make("p", { class: "faint" }, "This is a recorded run: nothing can be changed in it. Serve a lab to play with it."));
+      return;
+    }
+    const { vms, networks } = about.settings;
+    const names = Object.keys(vms);
+    const other = names.find((name) => vms[name].host !== vms[names[0]]?.host && vms[name].network === vms[names[0]]?.network) ?? names[1];
+    this.from = make("select", { id: "from" }, names.map((name) => option(name)));
+    this.to = make("select", { id: "to" }, names.map((name) => option(name, name, name === other)));
+    this.count = make("input", { id: "count", type: "number", min: 1, max: about.most_packets, value: 8 });
+    this.network = make("select", { id: "network" }, Object.keys(networks).map((name) => option(name)));
+    this.encrypted = make("input", { id: "encrypted", type: "checkbox" });
+    this.enforcement = make("select", { id: "enforcement" }, about.enforcements.map((name) => option(name)));
+    this.vm = make("select", { id: "vm" }, names.map((name) => option(name)));
+    this.size = make("select", { id: "size" });
+    this.accelerated = make("input", { id: "accelerated", type: "checkbox" });
+    const hosts = about.scenes.wide.hosts.map((host) => host.name).filter(Boolean);
+    this.a = make("select", { id: "link-a" }, hosts.map((name) => option(name)));
+    this.b = make("select", { id: "link-b" }, hosts.map((name) => option(name, name, name === hosts[1])));
+    this.loss = make("input", { id: "loss", type: "number", min: 0, max: 100, step: "any" });
+    this.delay = make("input", { id: "delay", type: "number", min: 0, step: "any" });
+    this.mtu = make("input", { id: "mtu", type: "number", min: 576, max: 65535 });
+
+    const words = { ping: "Ping", stream: "Stream", fragment: "Fragment", jumbo: "Jumbo", replay: "Replay the last record", tamper: "Tamper with the last record" };
+    const send = (what) => make("button", { type: "button", id: `send-${what}`, onclick: () => this.send(what) }, words[what]);
+    const set = (legend, id, act, ...parts) => make("fieldset", {}, make("legend", {}, legend), ...parts,
+      act ? make("button", { type: "button", id, "aria-label": `Set: ${legend}`, onclick: act }, "Set") : null);
+    clear(panel, make("h2", {}, "Controls"), this.status,
+      set("A VM sends", "", null, make("div", { class: "row" }, make("label", {}, "From ", this.from), make("label", {}, "to ", this.to), make("label", {}, "packets of a stream ", this.count)),
+        make("div", { class: "row" }, ["ping", "stream", "fragment", "jumbo"].map(send))),
+      set("Somebody on the fabric", "", null, make("div", { class: "row" }, ["replay", "tamper"].map(send))),
+      set("Network", "set-network", () => this.setNetwork(), make("label", {}, "Network ", this.network), make("label", {}, this.encrypted, " encrypted"), make("label", {}, "enforcement ", this.enforcement)),
+      set("VM", "set-vm", () => this.setVm(), make("label", {}, "VM ", this.vm), make("label", {}, "size ", this.size), make("label", {}, this.accelerated, " accelerated networking")),
+      set("Link", "set-link", () => this.setLink(), make("label", {}, "Between ", this.a), make("label", {}, "and ", this.b),
+        make("label", {}, "loss, % ", this.loss), make("label", {}, "delay, µs ", this.delay), make("label", {}, "MTU, bytes ", this.mtu)),
+      set("Tunnel of these hosts", "", null, make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
+      make("p", { class: "faint" }, "What is set holds from the end of what has happened on; the picture goes there."));
+    this.network.addEventListener("change", () => this.fill());
+    this.vm.addEventListener("change", () => this.fill());
+    for (const end of [this.a, this.b]) end.addEventListener("change", () => this.fill());
+    this.fill();
+  }
+
+  /** The settings as they are. */
+  fill() {
+    const { networks, vms, links } = this.about.settings;
+    const network = networks[this.network.value];
+    if (network) {
+      this.encrypted.checked = network.encrypted;
+      this.enforcement.value = network.enforcement;
+    }
+    const vm = vms[this.vm.value];
+    if (vm) {
+      const sizes = [...new Set([vm.size, ...this.about.sizes])];
+      clear(this.size, sizes.map((name) => option(name, name, name === vm.size)));
+      this.accelerated.checked = vm.accelerated;
+    }
+    const link = links[`${this.a.value}-${this.b.value}`] ?? links[`${this.b.value}-${this.a.value}`];
+    this.loss.value = link ? Number((link.loss * 100).toPrecision(6)) : "";
+    this.delay.value = link ? Number((link.delay * 1e6).toPrecision(6)) : "";
+    this.mtu.value = link ? link.mtu : "";
+  }
+
+  choose(kind, name) {
+    if (!this.about.live) return;
+    if (kind === "vm") {
+      this.vm.value = name;
+      this.from.value = name;
+    } else if (kind === "link") {
+      [this.a.value, this.b.value] = name;
+    } else if (kind === "host") this.a.value = name;
+    this.fill();
+  }
+
+  async act(path, body, said) {
+    try {
+      const found = await post(path, body);
+      if (found.settings) {
+        this.about.settings = found.settings;
+        this.fill();
+      }
+      this.status.className = "good";
+      this.status.textContent = `✓ ${found.said ?? said}`;
+      await this.done(found);
+    } catch (error) {
+      this.status.className = "bad";
+      this.status.textContent = `✗ ${error.message}`;
+    }
+  }
+
+  send(what) {
+    return this.act("send", { what, from: this.from.value, to: this.to.value, count: Number(this.count.value) || 1 });
+  }
+
+  setNetwork() {
+    const words = [`encryption.enabled=${this.encrypted.checked}`, `encryption.enforcement=${this.enforcement.value}`];
+    return this.act("set", { target: `virtual_networks.${this.network.value}`, words }, `network ${this.network.value}: ${words.join(", ")}`);
+  }
+
+  setVm() {
+    const words = [`size=${this.size.value}`, `accelerated_networking=${this.accelerated.checked}`];
+    return this.act("set", { target: `vms.${this.vm.value}`, words }, `VM ${this.vm.value}: ${words.join(", ")}`);
+  }
+
+  setLink() {
+    const words = [];
+    if (this.loss.value !== "") words.push(`loss=${this.loss.value}%`);
+    if (this.delay.value !== "") words.push(`delay=${this.delay.value}us`);
+    if (this.mtu.value !== "") words.push(`mtu=${this.mtu.value}`);
+    return this.act("set", { target: `${this.a.value}-${this.b.value}`, words }, `link of ${this.a.value} and ${this.b.value}: ${words.join(", ")}`);
+  }
+
+  rekey() {
+    return this.act("rekey", { host: this.a.value, peer: this.b.value }, `${this.a.value} makes fresh keys with ${this.b.value}`);
+  }
+}
