@@ -39,7 +39,7 @@ def test_a_drop_for_another_reason_voids_the_run(testbed, monkeypatch):
     """A fragment counted as something else is not a fragment rejected."""
     egress = testbed._cards.sender.egress
 
-    def miscount(_reason, count, _mark):
+    def miscount(_reason, count, _mark, _decision=None):
         egress.counters.dropped[DropReason.MALFORMED] += count
 
     monkeypatch.setattr(egress, "drop", miscount)
