@@ -128,8 +128,8 @@ def play(
     ]
 
 
-_PROGRESS = re.compile(r"^ *\d+ %  .*\n", re.MULTILINE)
-"""What a command says of long work; a slow machine makes any work long."""
+_PROGRESS = re.compile(r"\A(?: *\d+ %  .*\n)+")
+"""What a command says of long work before its result; a slow machine makes any work long."""
 
 
 def compare(played: list[tuple[Step, str, int]]) -> None:
