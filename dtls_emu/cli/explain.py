@@ -27,7 +27,10 @@ __all__ = ["explain"]
 LONGEST: Final = MAX_PACKET
 """Bytes of the longest IP packet (RFC 791 3.1)."""
 
-explain = typer.Typer(no_args_is_help=True, help="Explain what fits a path, and who is encrypted and why.")
+explain = typer.Typer(
+    no_args_is_help=True,
+    help="Explain what fits a path, who is encrypted and why, and the bytes of a record, a handshake or a packet.",
+)
 
 
 @explain.command(epilog="Example: dtls-emu explain mtu --link-mtu 1500; dtls-emu explain mtu two-vms")

@@ -60,6 +60,7 @@ _SEND: Final = int(Out.SEND)
 _MISS: Final = int(Out.MISS)
 _DROP: Final = int(Out.DROP)
 _MALFORMED: Final = int(Out.MALFORMED)
+_TOO_BIG: Final = int(Out.TOO_BIG)
 _NO_ROOM: Final = int(Out.NO_ROOM)
 
 _SEVERAL: Final = frozenset(map(int, (Out.MIXED, Out.PADDED, Out.TOO_MANY_ROWS)))
@@ -175,7 +176,9 @@ class Egress:
             return
         keys = self._datapath.rows.keys
         key = unpack_key(keys[0])
-        watcher.classified(Direction.EGRESS, vm, key, burst.packets, burst.mark)
+        # A last row that fits, of a burst that does not, is forwarded, and told of, by itself.
+        fits = verdict == _TOO_BIG and burst.last <= self.flows[number].inner_mtu
+        watcher.classified(Direction.EGRESS, vm, key, burst.packets - fits, burst.mark)
         if verdict == _MISS:
             is_stale = self.flows.find(keys, 0) is not None
             watcher.missed(Direction.EGRESS, vm, key, burst.packets, burst.mark, stale=is_stale)

@@ -13,12 +13,12 @@ from dtls_emu.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
 from dtls_emu.teach.blocks import Command, Facts, Field, Heading, Layer, Octets, Text, Verdict
 from dtls_emu.teach.dissect.datagram import dissect_encapsulation
 from dtls_emu.teach.dissect.handshake import handshake_layers
-from dtls_emu.teach.dissect.names import ALERT_LEVELS, ALERTS, CONTENT_TYPES, HANDSHAKE_TYPES, VERSIONS
+from dtls_emu.teach.dissect.names import ALERT_LEVELS, CONTENT_TYPES, HANDSHAKE_TYPES, VERSIONS
 from dtls_emu.teach.dissect.packet import dissect_packet
 from dtls_emu.teach.dissect.reader import Reader
 from dtls_emu.teach.dissect.record import dissect_record
 from dtls_emu.teach.document import Document
-from dtls_emu.wire.protocol import ALERT, APPLICATION_DATA, DTLS_1_2, HANDSHAKE, MAX_CIPHERTEXT
+from dtls_emu.wire.protocol import ALERT, ALERT_NAMES, APPLICATION_DATA, DTLS_1_2, HANDSHAKE, MAX_CIPHERTEXT
 
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _plaintext(content_type: int, plaintext: bytes) -> Octets:
         level, description = plaintext
         fields = (
             Field("level", 0, 1, f"{level} {ALERT_LEVELS.get(level, '')}".rstrip()),
-            Field("description", 1, 2, f"{description} {ALERTS.get(description, '')}".rstrip()),
+            Field("description", 1, 2, f"{description} {ALERT_NAMES.get(description, '')}".rstrip()),
         )
         return Octets("Plaintext", plaintext, (Layer("Alert", "RFC 5246 7.2", fields),))
     layers = tuple(handshake_layers(Reader(plaintext))) if content_type == HANDSHAKE else ()

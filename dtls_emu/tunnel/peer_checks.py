@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.errors import RemoteProtocolError
 from dtls_emu.tunnel.context import ALPN
 from dtls_emu.wire.hello import EXTENDED_MASTER_SECRET, RENEGOTIATION_INFO
-from dtls_emu.wire.protocol import DTLS_1_2
+from dtls_emu.wire.protocol import ALERT_NAMES, DTLS_1_2
 
 
 if TYPE_CHECKING:
@@ -42,35 +42,6 @@ _REQUIRED_OF_SERVERS: Final = {
 }
 """RFC 9325 3.5: a client cannot see whether its hello was spliced into somebody else's session otherwise."""
 
-_ALERT_NAMES: Final = {
-    0: "close_notify",
-    10: "unexpected_message",
-    20: "bad_record_mac",
-    22: "record_overflow",
-    40: "handshake_failure",
-    42: "bad_certificate",
-    43: "unsupported_certificate",
-    44: "certificate_revoked",
-    45: "certificate_expired",
-    46: "certificate_unknown",
-    47: "illegal_parameter",
-    48: "unknown_ca",
-    49: "access_denied",
-    50: "decode_error",
-    51: "decrypt_error",
-    70: "protocol_version",
-    71: "insufficient_security",
-    80: "internal_error",
-    86: "inappropriate_fallback",
-    90: "user_canceled",
-    100: "no_renegotiation",
-    109: "missing_extension",
-    110: "unsupported_extension",
-    116: "certificate_required",
-    120: "no_application_protocol",
-}
-"""RFC 5246 7.2, RFC 8446 6, RFC 7301 3.2."""
-
 
 def are_plausible(messages: list[HandshakeHeader], highest_received: int) -> bool:
     """Whether the message fragments of a plaintext record may reach OpenSSL.
@@ -91,7 +62,7 @@ def are_plausible(messages: list[HandshakeHeader], highest_received: int) -> boo
 
 def alert_name(description: int) -> str:
     """An alert in words, with its number."""
-    return f"alert {description} ({_ALERT_NAMES.get(description, 'unknown')})"
+    return f"alert {description} ({ALERT_NAMES.get(description, 'unknown')})"
 
 
 def check_negotiated(

@@ -13,6 +13,7 @@ from dtls_emu.overhead import MAX_PLAINTEXT
 
 __all__ = [
     "ALERT",
+    "ALERT_NAMES",
     "APPLICATION_DATA",
     "CHANGE_CIPHER_SPEC",
     "DTLS_1_0",
@@ -35,6 +36,35 @@ HEARTBEAT: Final = 0x18  # RFC 6520; a content type of DTLS 1.2 that this packag
 
 DTLS_1_0: Final = 0xFEFF  # what a first ClientHello and a HelloVerifyRequest may say, RFC 6347 4.2.1
 DTLS_1_2: Final = 0xFEFD
+
+ALERT_NAMES: Final = {
+    0: "close_notify",
+    10: "unexpected_message",
+    20: "bad_record_mac",
+    22: "record_overflow",
+    40: "handshake_failure",
+    42: "bad_certificate",
+    43: "unsupported_certificate",
+    44: "certificate_revoked",
+    45: "certificate_expired",
+    46: "certificate_unknown",
+    47: "illegal_parameter",
+    48: "unknown_ca",
+    49: "access_denied",
+    50: "decode_error",
+    51: "decrypt_error",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    90: "user_canceled",
+    100: "no_renegotiation",
+    109: "missing_extension",
+    110: "unsupported_extension",
+    116: "certificate_required",
+    120: "no_application_protocol",
+}
+"""Of an alert's description (RFC 5246 7.2, RFC 8446 6, RFC 7301 3.2)."""
 
 MAX_SEQUENCE: Final = 2**48 - 1
 

@@ -6,7 +6,6 @@ from typing import Final
 
 
 __all__ = [
-    "ALERTS",
     "ALERT_LEVELS",
     "CERTIFICATE_TYPES",
     "CIPHER_SUITES",
@@ -117,29 +116,3 @@ SIGNATURE_SCHEMES: Final = {
 }
 
 ALERT_LEVELS: Final = {1: "warning", 2: "fatal"}
-
-ALERTS: Final = {
-    0: "close_notify",
-    10: "unexpected_message",
-    20: "bad_record_mac",
-    22: "record_overflow",
-    40: "handshake_failure",
-    42: "bad_certificate",
-    43: "unsupported_certificate",
-    44: "certificate_revoked",
-    45: "certificate_expired",
-    46: "certificate_unknown",
-    47: "illegal_parameter",
-    48: "unknown_ca",
-    49: "access_denied",
-    50: "decode_error",
-    51: "decrypt_error",
-    70: "protocol_version",
-    71: "insufficient_security",
-    80: "internal_error",
-    86: "inappropriate_fallback",
-    90: "user_canceled",
-    100: "no_renegotiation",
-    109: "missing_extension",
-    110: "unsupported_extension",
-}

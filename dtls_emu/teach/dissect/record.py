@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.overhead import EXPLICIT_NONCE, RECORD_HEADER, TAG
 from dtls_emu.teach.dissect.handshake import handshake_layers
-from dtls_emu.teach.dissect.names import ALERT_LEVELS, ALERTS, CONTENT_TYPES, VERSIONS
+from dtls_emu.teach.dissect.names import ALERT_LEVELS, CONTENT_TYPES, VERSIONS
 from dtls_emu.teach.dissect.reader import Reader, TruncatedError
-from dtls_emu.wire.protocol import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE
+from dtls_emu.wire.protocol import ALERT, ALERT_NAMES, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE
 
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _fragment(reader: Reader, kind: int, epoch: int, sequence: int) -> Iterator[
             yield reader.layer("ChangeCipherSpec", "RFC 5246 7.1")
         elif kind == ALERT:
             reader.number("level", 1, names=ALERT_LEVELS)
-            reader.number("description", 1, names=ALERTS)
+            reader.number("description", 1, names=ALERT_NAMES)
             yield reader.layer("Alert", "RFC 5246 7.2")
         elif kind == APPLICATION_DATA:
             reader.rest("application data", "in clear: never accepted")
