@@ -323,9 +323,10 @@ def test_a_run_whose_folder_is_gone_ends_by_itself(ordinary_user, name):
 )
 def test_up_that_is_interrupted_leaves_nothing(ordinary_user, name, moment, number):
     """Ctrl-C is passed on to the process inside, which undoes; when `up` is killed, it notices and does the same."""
-    command = ordinary_user.command(*COMMAND, "up", "two-vms", "--name", name)
+    # Whoever runs the tests in the background has this signal ignored, and that is inherited.
+    up = ["env", "--default-signal=INT", *COMMAND, "up", "two-vms", "--name", name]
     with subprocess.Popen(
-        command,
+        ordinary_user.command(*up),
         env=ordinary_user.environment,
         text=True,
         stdout=subprocess.DEVNULL,
