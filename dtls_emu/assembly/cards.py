@@ -18,7 +18,7 @@ from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from cryptography import x509
 
@@ -46,6 +46,8 @@ def build_cards(
     on_packets: PacketObserver | None = None,
     observer: Observer | None = None,
     key_log: Callable[[bytes], None] | None = None,
+    hosts: Iterable[str] | None = None,
+    first_port: int = DYNAMIC_PORTS.start,
 ) -> dict[str, Card]:
     """Make all cards of a lab, by host name, with fresh certificates of one CA for each region.
 
@@ -57,6 +59,8 @@ def build_cards(
         on_drop: called with host, reason, count and mark for everything a card drops.
         on_packets, observer: as in :class:`~dtls_emu.nic.card.Card`, of every card.
         key_log: as in :func:`~dtls_emu.tunnel.context.build_contexts`.
+        hosts: make the cards of these only.
+        first_port: as in :class:`~dtls_emu.nic.card.Card`, of every card.
     """
     now = datetime.now(UTC)
     credentials = credentials or issue_credentials(topology, now)
@@ -74,8 +78,9 @@ def build_cards(
             on_packets=on_packets,
             observer=observer,
             key_log=key_log,
+            first_port=first_port,
         )
-        for name in topology.hosts
+        for name in hosts or topology.hosts
     }
 
 

@@ -5,6 +5,7 @@ The one place to watch a run from: captures, explanations, flow logs and pages a
 
 from dtls_emu.events.base import (
     Association,
+    CardRestarted,
     Direction,
     Event,
     FlowId,
@@ -76,6 +77,7 @@ __all__ = [
     "Answered",
     "Association",
     "AssociationOpened",
+    "CardRestarted",
     "Classified",
     "Damaged",
     "Decided",

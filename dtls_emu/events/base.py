@@ -20,6 +20,7 @@ from enum import StrEnum
 
 __all__ = [
     "Association",
+    "CardRestarted",
     "Direction",
     "Event",
     "FlowId",
@@ -110,3 +111,16 @@ class LabChanged(Event):
 
     path: tuple[str, ...]
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardRestarted(Event):
+    """A host's card was started anew: its tunnels, flows and counters begin again.
+
+    Fields:
+        backend: who seals and opens from now on.
+        protects: it has a cipher; what it makes is not in clear.
+    """
+
+    backend: str
+    protects: bool = True

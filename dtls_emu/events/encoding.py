@@ -76,6 +76,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         flows.FlowContinued,
         flows.FlowEnded,
         base.LabChanged,
+        base.CardRestarted,
     )
 }
 """Every kind of event by its name, in the order of a packet's path, then tunnels, then flows."""

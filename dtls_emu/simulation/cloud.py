@@ -15,18 +15,20 @@ The internet behind the gateway is one node with every public address: it answer
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.assembly.broker_keys import issue_session_keys
-from dtls_emu.assembly.cards import build_cards
+from dtls_emu.assembly.cards import build_cards, issue_credentials
 from dtls_emu.events import mark_of, tagged
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
 from dtls_emu.nic.effects import Driver, carry_out
 from dtls_emu.simulation.accounts import NOBODY, AccountingError, Accounts
 from dtls_emu.simulation.guests.guest import Guest
+from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.wire.burst import Burst
 
@@ -59,6 +61,10 @@ INTERNET_DELAY: Final = 0.01
 """Seconds from a gateway to any public address, one way: about 1,000 km of fibre and back in a ping."""
 
 INTERNET_MTU: Final = 1500
+
+_PORTS_APART: Final = 4099
+"""Between the first ports of a card and of the next one in its place, so that old associations and new ones do not meet
+on one pair of ports; coprime to their number, so that it takes long to come back to one."""
 
 _BUSY: Final = frozenset({TunnelState.HANDSHAKING, TunnelState.REKEYING})
 """States of a tunnel in which an attempt may hold records that overtook its Finished."""
@@ -104,15 +110,16 @@ class Cloud:
         self.fabric.on_duplicate = self.accounts.duplicate
         if observer is not None:
             self.fabric.tap(observer)
-        self.cards = build_cards(
-            topology,
-            engines=engines,
-            credentials=credentials,
+        self._make_cards = partial(
+            build_cards,
+            credentials=credentials or issue_credentials(topology, datetime.now(UTC)),
             key_log=key_log,
             on_drop=lambda _host, reason, count, mark: self.accounts.drop(reason, count, mark),
             on_packets=self.accounts.handle,
             observer=observer,
         )
+        self._restarts = 0
+        self.cards = self._make_cards(topology, engines=engines)
         self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
         self.internet = Guest(None, INTERNET_MTU)
         self.onlookers: set[int] = set()
@@ -169,6 +176,8 @@ class Cloud:
 
     def _hand_out_keys(self, card: Card, request: RequestKeys) -> None:
         """The broker's part; its channel to the hosts is not the fabric."""
+        if self.cards[card.host] is not card:
+            return  # started anew since: nobody waits for these
         responder, initiator = issue_session_keys(card.host, request.port)
         for host, peer, keys in (
             (self.cards[request.peer], card.host, responder),
@@ -284,17 +293,8 @@ class Cloud:
         Raises:
             AccountingError: naming whose books do not balance, or where packets wait, and the figures.
         """
-        for name, card in self.cards.items():
-            if not card.balanced:
-                raise AccountingError(
-                    f"the books of card {name} do not balance: egress {card.egress.counters.as_dict()}, "
-                    f"ingress {card.ingress.counters.as_dict()}"
-                )
-            if card.egress.counters.waiting:
-                raise AccountingError(
-                    f"packets still wait for a tunnel on card {name}: {card.egress.counters.waiting}; its tunnels: "
-                    f"{card.status()['tunnels']}"
-                )
+        for card in self.cards.values():
+            _check_card(card)
         books = self.fabric.statistics()
         if not books.balanced:
             raise AccountingError(f"the books of the fabric do not balance: {books}")
@@ -310,6 +310,24 @@ class Cloud:
         card = self.cards[host]
         self._carry_out(card, card.rekey(peer, self.clock.now))
 
+    def restart(self, host: str, engine: Engine) -> None:
+        """Start the card of a host anew: the one before it says goodbye, and takes all that it had with it.
+
+        Raises:
+            AccountingError: the books of the one before do not balance.
+        """
+        self.shut_down(host)
+        old = self.cards[host]
+        old.abort(self.clock.now)
+        _check_card(old)
+        timer = self._timers.pop(f"card {host}", None)
+        if timer is not None:
+            timer.cancel()
+        self._restarts += 1
+        port = DYNAMIC_PORTS[self._restarts * _PORTS_APART % len(DYNAMIC_PORTS)]
+        self.cards |= self._make_cards(self.topology, engines={host: engine}, hosts=[host], first_port=port)
+        self._attach(self.topology.hosts[host])
+
     def close(self) -> None:
         """Overwrite all keys; nobody says goodbye."""
         for card in self.cards.values():
@@ -321,6 +339,19 @@ class Cloud:
 
     def _card_of(self, vm: str) -> Card:
         return self.cards[self.topology.vms[vm].host]
+
+
+def _check_card(card: Card) -> None:
+    if not card.balanced:
+        raise AccountingError(
+            f"the books of card {card.host} do not balance: egress {card.egress.counters.as_dict()}, "
+            f"ingress {card.ingress.counters.as_dict()}"
+        )
+    if card.egress.counters.waiting:
+        raise AccountingError(
+            f"packets still wait for a tunnel on card {card.host}: {card.egress.counters.waiting}; its tunnels: "
+            f"{card.status()['tunnels']}"
+        )
 
 
 class _HostDriver(Driver):

@@ -21,14 +21,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from dtls_emu.assembly.cards import choose_engine
 from dtls_emu.assembly.lab_document import changed, compile_document, differences, without_traffic
 from dtls_emu.assembly.targets import parse_words, plan_changes
+from dtls_emu.crypto.registry import AUTO, load
 from dtls_emu.errors import LocalProtocolError, RunError
-from dtls_emu.events import LabChanged
+from dtls_emu.events import CardRestarted, LabChanged
 from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.lab.quantities import format_duration
 from dtls_emu.lab.schema import Lab
 from dtls_emu.lab.traffic_checks import LONGEST_RUN
+from dtls_emu.nic.card import Engine
 from dtls_emu.nic.effects import Transmit
 from dtls_emu.simulation.accounts import forward_mark, reverse_of
 from dtls_emu.simulation.cloud import Cloud
@@ -49,7 +52,6 @@ if TYPE_CHECKING:
     from dtls_emu.assembly.targets import Change
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.events import Observer, UnderlayAddress
-    from dtls_emu.nic.card import Engine
     from dtls_emu.progress import Progress
     from dtls_emu.simulation.accounts import Account
     from dtls_emu.vocabulary import FirstPacket
@@ -301,6 +303,32 @@ class Simulation:
             raise LocalProtocolError("keys come from the broker, a session at a time: there is no handshake")
         self._settling = None
         self.cloud.rekey(host, peer)
+
+    def restart(self, host: str, *, backend: str = "") -> None:
+        """Start the card of a host anew, as ``dtls-emu restart`` does: its tunnels, flows and counters begin again.
+
+        Args:
+            host: its name.
+            backend: of the new card; "" for the same as before.
+
+        Raises:
+            LocalProtocolError: no such host.
+            LabFileError: no such backend, or none that this lab can have.
+            BackendUnavailableError: it does not work on this machine.
+        """
+        if host not in self.cloud.cards:
+            raise LocalProtocolError(f"no host is called {host}")
+        engine = self.cloud.cards[host].engine
+        if backend:
+            document = changed(self._document, ("hosts", host, "smartnic"), {"backend": backend})
+            topology = compile_document(document, self.lab.name)
+            engine = choose_engine(backend) if backend == AUTO else Engine(load(backend), "as was asked for")
+            self._document = document
+            self.cloud.update(topology)
+        self._settling = None
+        self.cloud.restart(host, engine)
+        if self._observer is not None:
+            self._observer(CardRestarted(self.now, host, engine.backend.name, engine.backend.protects))
 
     def snapshot(self) -> dict[str, Any]:
         """How everything stands, in JSON's types: clock, traffic items, tunnels, flows, counters and links."""

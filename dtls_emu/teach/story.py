@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.events import (
     Answered,
     AssociationOpened,
+    CardRestarted,
     Classified,
     Damaged,
     Decided,
@@ -373,6 +374,14 @@ def _lab_changed(event: LabChanged) -> tuple[str, str]:
     return "lab changed", f"{'.'.join(event.path)}: {event.value}"
 
 
+def _card_restarted(event: CardRestarted) -> tuple[str, str]:
+    protects = "" if event.protects else ", which protects nothing"
+    return (
+        "card starts",
+        f"anew, with backend {event.backend}{protects}: its tunnels, flows and counters begin again",
+    )
+
+
 _TELLERS: Final[dict[type[Event], Callable[..., tuple[str, str]]]] = {
     Offered: _offered,
     Classified: _classified,
@@ -406,4 +415,5 @@ _TELLERS: Final[dict[type[Event], Callable[..., tuple[str, str]]]] = {
     FlowContinued: _flow_continued,
     FlowEnded: _flow_ended,
     LabChanged: _lab_changed,
+    CardRestarted: _card_restarted,
 }

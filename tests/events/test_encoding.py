@@ -91,7 +91,7 @@ def test_names_are_stable():
         *("received", "refused", "opened", "delivered", "dropped", "answered"),
         *("flight_sent", "flight_retransmitted", "flight_received", "state_changed", "rekeyed"),
         *("association_opened", "keys_requested", "port_opened", "port_closed"),
-        *("flow_started", "flow_continued", "flow_ended", "lab_changed"),
+        *("flow_started", "flow_continued", "flow_ended", "lab_changed", "card_restarted"),
     }
 
 

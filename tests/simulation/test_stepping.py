@@ -10,7 +10,7 @@ import pytest
 
 from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.errors import LabFileError, LocalProtocolError, RunError
-from dtls_emu.events import LabChanged, fan_out, observer_of
+from dtls_emu.events import AssociationOpened, CardRestarted, LabChanged, fan_out, observer_of
 from dtls_emu.lab import shipped_labs
 from dtls_emu.simulation import Simulation, simulate
 from dtls_emu.vocabulary import DropReason, FirstPacket, FlowEncryption, Verdict
@@ -219,3 +219,86 @@ def test_keys_are_gone_once_it_is_closed(make_lab):
         cards = simulation.cloud.cards.values()
         assert any(list(tunnel.associations) for card in cards for tunnel in card.tunnels.values())
     assert not any(list(tunnel.associations) for card in cards for tunnel in card.tunnels.values())
+
+
+# ------------------------------------------------------------------------------------------------ restarts
+
+
+def restarts(events):
+    return [event for event in events if isinstance(event, CardRestarted)]
+
+
+@pytest.mark.parametrize("host", ["h1", "h2"])
+def test_a_card_starts_anew(make_lab, host):
+    """Its peer hears a goodbye; the flow goes on through a tunnel of fresh keys; every packet is accounted for."""
+    events: list[Any] = []
+    with Simulation(make_lab(STREAM), observer=observer_of(events.append)) as simulation:
+        simulation.run_until(0.0205)
+        before = simulation.cloud.cards[host]
+        simulation.restart(host)
+        after = simulation.cloud.cards[host]
+        assert after is not before
+        assert after.engine.backend is before.engine.backend
+        assert after.status()["egress"]["offered"] == 0
+        run_on(simulation)
+        outcome = simulation.outcome()
+    (item,) = outcome.items
+    assert item.forward.delivered > 40
+    assert all(tunnel.state == "up" for tunnel in outcome.tunnels)
+    opened = [event for event in events if isinstance(event, AssociationOpened) and event.host == host]
+    assert len(opened) == 2
+    assert len({event.association for event in opened}) == 2
+    assert [(event.time, event.host) for event in restarts(events)] == [(0.0205, host)]
+
+
+def test_a_card_takes_its_waiting_packets_with_it(make_lab):
+    """While a tunnel is being built: they are dropped, and counted as such."""
+    with Simulation(make_lab(PING)) as simulation:
+        simulation.run_until(0.0001)
+        assert simulation.cloud.waiting
+        simulation.restart("h1")
+        assert not simulation.cloud.waiting
+        run_on(simulation)
+        (item,) = simulation.outcome().items
+    assert item.forward.dropped[DropReason.TUNNEL_DOWN] == 1
+    assert item.forward.delivered == item.forward.offered - 1
+
+
+def test_a_card_starts_with_another_backend(make_lab):
+    """Which the lab has from then on; one without a cipher is told as such."""
+    events: list[Any] = []
+    with Simulation(make_lab(STREAM), observer=observer_of(events.append)) as simulation:
+        simulation.run_until(0.0205)
+        simulation.restart("h1", backend="cryptography")
+        simulation.restart("h2", backend="null")
+        assert [card.engine.backend.name for card in simulation.cloud.cards.values()] == [
+            "cryptography",
+            "null",
+        ]
+        simulation.set("h1-h2", "delay=1ms")
+        assert simulation.cloud.topology.hosts["h2"].backend == "null"
+    assert [(event.backend, event.protects) for event in restarts(events)] == [
+        ("cryptography", True),
+        ("null", False),
+    ]
+
+
+def test_a_restart_that_cannot_be_is_refused(make_lab):
+    """No such host, no such backend: and the card that is there goes on."""
+    with Simulation(make_lab(PING)) as simulation:
+        before = simulation.cloud.cards["h1"]
+        with pytest.raises(LocalProtocolError, match="no host is called h9"):
+            simulation.restart("h9")
+        with pytest.raises(LabFileError, match="no backend"):
+            simulation.restart("h1", backend="rot13")
+        assert simulation.cloud.cards["h1"] is before
+
+
+def test_the_keys_of_a_broker_go_to_the_card_that_is_there(make_lab):
+    """Not to the one that asked for them, and was started anew meanwhile."""
+    with Simulation(make_lab(STREAM, overrides="keying: broker")) as simulation:
+        simulation.run_until(0.0001)
+        simulation.restart("h1")
+        run_on(simulation)
+        (item,) = simulation.outcome().items
+    assert item.forward.delivered >= item.forward.offered - 1

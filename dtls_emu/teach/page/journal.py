@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.events import (
     EVENTS,
+    CardRestarted,
     Classified,
     Damaged,
     Decided,
@@ -62,7 +63,7 @@ class Journal:
 
     def __init__(self, hosts: Mapping[str, str], unprotected: frozenset[str] = frozenset()) -> None:
         self._hosts = hosts
-        self._unprotected = unprotected
+        self._unprotected = set(unprotected)
         self._sealed: set[int] = set()
 
     def row(self, event: Event) -> list[Any]:
@@ -124,6 +125,9 @@ class Journal:
                     "peer": event.peer,
                     "keys": None if event.association is None else list(event.association),
                 }
+            case CardRestarted():
+                (self._unprotected.discard if event.protects else self._unprotected.add)(event.host)
+                return {"backend": event.backend}
         peer = getattr(event, "peer", None)
         return {} if peer is None else {"peer": peer}
 

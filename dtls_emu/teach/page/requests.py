@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["BadRequestError", "advance", "attack", "change", "ends", "number", "order", "word"]
+__all__ = ["BadRequestError", "advance", "attack", "change", "ends", "number", "order", "restart", "word"]
 
 LONGEST: Final = 256
 """Characters of a name or a word."""
@@ -88,6 +88,12 @@ def ends(body: Any) -> tuple[str, str]:
     """Two hosts."""
     given = _object(body, "host", "peer")
     return word(given, "host"), word(given, "peer")
+
+
+def restart(body: Any) -> tuple[str, str]:
+    """A host, and the backend of its new card; "" for the same as before."""
+    given = _object(body, "host", "backend")
+    return word(given, "host"), word(given, "backend") if given.get("backend") else ""
 
 
 def attack(body: Any) -> str:

@@ -15,7 +15,7 @@ Whoever opens a page in the same browser can send requests here, and other users
     GET  /TOKEN/api/RUN/events?from=&limit=     rows of events
     GET  /TOKEN/api/RUN/stream?from=      the same as they happen, as server-sent events
     GET  /TOKEN/api/RUN/packet/N, datagram/N, handshakes, handshakes/N, decision?from=&to=
-    POST /TOKEN/api/RUN/advance, set, send, rekey
+    POST /TOKEN/api/RUN/advance, set, send, rekey, restart
     POST /TOKEN/api/RUN/attack, meter     to be carried out now, in a run of its own; explained
 
 Run 0 is the one that was served; each attack adds one.
@@ -147,6 +147,7 @@ class Page:
                     ("set", self._set),
                     ("send", self._send),
                     ("rekey", self._rekey),
+                    ("restart", self._restart),
                     ("attack", self._attack),
                     ("meter", self._measure),
                 )
@@ -248,6 +249,12 @@ class Page:
         host, peer = requests.ends(await _body(request))
         await run_in_threadpool(session.rekey, host, peer)
         return _json(_stand(session))
+
+    async def _restart(self, request: Request) -> Response:
+        session = self._live(request)
+        host, backend = requests.restart(await _body(request))
+        await run_in_threadpool(session.restart, host, backend)
+        return _json(_stand(session) | {"settings": views.settings(session)})
 
     async def _attack(self, request: Request) -> Response:
         session = self._live(request)

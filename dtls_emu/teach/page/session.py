@@ -93,6 +93,10 @@ class Session:
         """Of the handshakes, where they are known."""
         return []
 
+    def backends(self) -> dict[str, str]:
+        """Who seals and opens on the card of each host; empty where that is not known."""
+        return {}
+
     def vms(self) -> dict[str, list[str]]:
         """Names of the VMs of each host."""
         if self.topology is not None:
@@ -246,6 +250,25 @@ class LiveSession(Session):
         """
         with self._changing():
             self.simulation.rekey(host, peer)
+        self.tell()
+
+    def backends(self) -> dict[str, str]:
+        """Who seals and opens on the card of each host."""
+        return {name: card.engine.backend.name for name, card in self.simulation.cloud.cards.items()}
+
+    def restart(self, host: str, backend: str) -> None:
+        """Start the card of a host anew.
+
+        Args:
+            host: its name.
+            backend: of the new card; "" for the same as before.
+
+        Raises:
+            DtlsEmuError: no such host, or a backend that cannot be had.
+        """
+        with self._changing():
+            self.simulation.restart(host, backend=backend)
+            self.topology = self.simulation.cloud.topology
         self.tell()
 
     def secrets(self) -> list[Secrets]:

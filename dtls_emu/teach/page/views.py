@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from ipaddress import ip_address
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.crypto.registry import available
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.events import Decided, Delivered, Dropped, LabChanged, Offered, PacketEvent, Received, Sent
 from dtls_emu.lab.problems import suggest
@@ -69,20 +71,22 @@ def about(session: Session) -> dict[str, Any]:
         "attacks": [{"name": each.name, "summary": each.summary} for each in ATTACKS.values()],
         "enforcements": [str(each) for each in Enforcement],
         "sizes": list(SIZES),
+        "backends": _backends() if session.is_live else [],
     }
 
 
 def settings(session: Session) -> dict[str, Any]:
-    """Networks, VMs and links as they are set now; empty where the lab is not known."""
+    """Networks, VMs, links and cards as they are set now; empty where the lab is not known."""
     topology = session.topology
     if topology is None:
-        return {"networks": {}, "vms": {}, "links": {}}
+        return {"networks": {}, "vms": {}, "links": {}, "hosts": {}}
     return {
         "networks": {
             name: {"encrypted": network.encrypted, "enforcement": str(network.enforcement)}
             for name, network in topology.networks.items()
         },
         "vms": {name: _vm(vm) for name, vm in topology.vms.items()},
+        "hosts": {name: {"backend": backend} for name, backend in session.backends().items()},
         "links": {f"{a}-{b}": _link(topology.link(a, b)) for a, b in combinations(topology.hosts, 2)}
         if len(topology.hosts) <= MOST_LINKS
         else {},
@@ -214,6 +218,12 @@ def _address(topology: Topology, source: Vm, destination: str) -> Address:
     if source.address(found.version) is None:
         raise ViewError(f"{source.name} has no address of IP version {found.version}")
     return found
+
+
+@cache
+def _backends() -> list[dict[str, str]]:
+    """What a card can be started with, and why it cannot where that is so. Each is loaded for it, which takes time once."""
+    return [{"name": name, "missing": found if isinstance(found, str) else ""} for name, found in available()]
 
 
 def _vm(vm: Vm) -> dict[str, Any]:

@@ -126,6 +126,8 @@ def test_only_the_page_s_own_files_are_served(client):
         ("send", {"what": "stream", "from": "vm-a", "to": "vm-b", "count": 65}, 400, "`count`"),
         ("send", {"what": "replay"}, 422, "no record was on the fabric yet"),
         ("rekey", {"host": "host-1", "peer": "host-9"}, 422, "no tunnel from host-1 to host-9 is up"),
+        ("restart", {"host": "host-9"}, 422, "no host is called host-9"),
+        ("restart", {"host": "host-1", "backend": "rot13"}, 422, "no backend `rot13`"),
         ("attack", {"name": "x"}, 422, "no attack is called x"),
     ],
 )

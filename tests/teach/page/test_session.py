@@ -142,6 +142,17 @@ def test_keys_are_made_anew(session):
         session.rekey("h1", "nobody")
 
 
+def test_a_card_starts_anew(session):
+    """With the backend that is asked for; and what cannot be had is refused, and nothing is changed."""
+    session.restart("h2", "cryptography")
+    assert session.backends()["h2"] == "cryptography"
+    assert "card_restarted" in {row[1] for row in session.rows(0, 10_000)}
+    assert "AssociationOpened" in kinds(send(session, "ping"))
+    with pytest.raises(DtlsEmuError, match="no backend"):
+        session.restart("h2", "rot13")
+    assert session.backends()["h2"] == "cryptography"
+
+
 def test_records_without_a_cipher_are_never_shown_as_sealed(make_lab):
     """The `null` backend makes the shape of a record, and no more."""
     lab = make_lab("name: one, kind: ping, from: a, to: b, count: 1")
@@ -198,7 +209,7 @@ def test_a_trace_without_its_lab_is_shown_all_the_same(session):
     again = RecordedSession(trace)
     assert again.vms() == {"h1": ["a"], "h2": ["b"]}
     shown = about(again)
-    assert shown["settings"] == {"networks": {}, "vms": {}, "links": {}}
+    assert shown["settings"] == {"networks": {}, "vms": {}, "links": {}, "hosts": {}}
     assert [host["name"] for host in shown["scenes"]["tall"]["hosts"]] == ["h1", "h2"]
     assert again.rows(0, 10_000) == session.rows(0, 10_000)
     with pytest.raises(DtlsEmuError, match="the lab is not in this trace"):

@@ -30,6 +30,8 @@ export class Controls {
     this.loss = make("input", { id: "loss", type: "number", min: 0, max: 100, step: "any" });
     this.delay = make("input", { id: "delay", type: "number", min: 0, step: "any" });
     this.mtu = make("input", { id: "mtu", type: "number", min: 576, max: 65535 });
+    this.card = make("select", { id: "card" }, hosts.map((name) => option(name)));
+    this.backend = make("select", { id: "backend" });
 
     const words = { ping: "Ping", stream: "Stream", fragment: "Fragment", jumbo: "Jumbo", replay: "Replay the last record", tamper: "Tamper with the last record" };
     const send = (what) => make("button", { type: "button", id: `send-${what}`, onclick: () => this.send(what) }, words[what]);
@@ -44,16 +46,19 @@ export class Controls {
       set("Link", "set-link", () => this.setLink(), make("label", {}, "Between ", this.a), make("label", {}, "and ", this.b),
         make("label", {}, "loss, % ", this.loss), make("label", {}, "delay, µs ", this.delay), make("label", {}, "MTU, bytes ", this.mtu)),
       set("Tunnel of these hosts", "", null, make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
+      set("Card", "", null, make("label", {}, "Card of ", this.card), make("label", {}, "backend ", this.backend),
+        make("button", { type: "button", id: "restart", onclick: () => this.restart() }, "Restart")),
       make("p", { class: "faint" }, "What is set holds from the end of what has happened on; the picture goes there."));
     this.network.addEventListener("change", () => this.fill());
     this.vm.addEventListener("change", () => this.fill());
+    this.card.addEventListener("change", () => this.fill());
     for (const end of [this.a, this.b]) end.addEventListener("change", () => this.fill());
     this.fill();
   }
 
   /** The settings as they are. */
   fill() {
-    const { networks, vms, links } = this.about.settings;
+    const { networks, vms, links, hosts } = this.about.settings;
     const network = networks[this.network.value];
     if (network) {
       this.encrypted.checked = network.encrypted;
@@ -69,6 +74,9 @@ export class Controls {
     this.loss.value = link ? Number((link.loss * 100).toPrecision(6)) : "";
     this.delay.value = link ? Number((link.delay * 1e6).toPrecision(6)) : "";
     this.mtu.value = link ? link.mtu : "";
+    const backend = hosts[this.card.value]?.backend;
+    clear(this.backend, this.about.backends.map(({ name, missing }) =>
+      make("option", { value: name, selected: name === backend, disabled: Boolean(missing), title: missing || null }, missing ? `${name} (not here)` : name)));
   }
 
   choose(kind, name) {
@@ -78,7 +86,7 @@ export class Controls {
       this.from.value = name;
     } else if (kind === "link") {
       [this.a.value, this.b.value] = name;
-    } else if (kind === "host") this.a.value = name;
+    } else if (kind === "host") this.a.value = this.card.value = name;
     this.fill();
   }
 
@@ -118,6 +126,11 @@ export class Controls {
     if (this.delay.value !== "") words.push(`delay=${this.delay.value}us`);
     if (this.mtu.value !== "") words.push(`mtu=${this.mtu.value}`);
     return this.act("set", { target: `${this.a.value}-${this.b.value}`, words }, `link of ${this.a.value} and ${this.b.value}: ${words.join(", ")}`);
+  }
+
+  restart() {
+    const { value: host } = this.card;
+    return this.act("restart", { host, backend: this.backend.value }, `the card of ${host} has started anew, with backend ${this.backend.value}`);
   }
 
   rekey() {

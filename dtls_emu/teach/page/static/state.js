@@ -177,6 +177,9 @@ const HANDLERS = {
   rekeyed(state, row, host, packet, count, about) {
     state.tunnel(host, about.peer, { force: about.keys });
   },
+  card_restarted(state, row, host) {
+    for (const key of state.tunnels.keys()) if (key.startsWith(`${host}>`)) state.tunnels.delete(key);
+  },
   flow_started: (state, row, host, packet, count, about) => counted(state, host, about),
   flow_continued: (state, row, host, packet, count, about) => counted(state, host, about),
   flow_ended(state, row, host, packet, count, about) {
