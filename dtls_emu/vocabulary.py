@@ -7,7 +7,73 @@ virtual-network flow log's tuple (Azure, "Virtual network flow logs").
 from enum import StrEnum
 
 
-__all__ = ["DropReason", "Enforcement", "FirstPacket", "FlowEncryption", "FragmentShape", "Keying", "Verdict"]
+__all__ = [
+    "Basis",
+    "DropReason",
+    "EndpointKind",
+    "Enforcement",
+    "FirstPacket",
+    "FlowEncryption",
+    "FragmentShape",
+    "Keying",
+    "Outcome",
+    "Verdict",
+]
+
+
+class Basis(StrEnum):
+    """How sure the source of a statement is."""
+
+    DOC = "DOC"  # stated in the vendor's document
+    EXC = "EXC"  # seen in an excerpt or a translation of it
+    REP = "REP"  # reported by users, in a public issue of the vendor's or another project
+    INF = "INF"  # inferred from documented text, which does not say it outright
+
+
+class EndpointKind(StrEnum):
+    """What a flow can end at; :mod:`dtls_emu.lab.endpoint_kinds` says of each what encryption means for it."""
+
+    VM = "vm"
+    VPN_GATEWAY = "vpn-gateway"
+    EXPRESSROUTE_GATEWAY = "expressroute-gateway"
+    VIRTUAL_WAN_HUB = "virtual-wan-hub"
+    APPLICATION_GATEWAY = "application-gateway"
+    FIREWALL_STANDARD = "firewall-standard"
+    FIREWALL_PREMIUM = "firewall-premium"
+    LOAD_BALANCER = "load-balancer"
+    LOAD_BALANCER_MIXED = "load-balancer-mixed"
+    LOAD_BALANCER_SECONDARY = "load-balancer-secondary"
+    LOAD_BALANCER_GEN8 = "load-balancer-gen8"
+    PRIVATE_ENDPOINT = "private-endpoint"
+    PRIVATE_LINK_SERVICE = "private-link-service"
+    PAAS = "paas"
+    INJECTED_CONTAINER = "injected-container"
+    AKS_CNI = "aks-cni"
+    AKS_OVERLAY = "aks-overlay"
+    AKS_KUBENET = "aks-kubenet"
+    AKS_BYOCNI = "aks-byocni"
+    AKS_POD_SUBNET = "aks-pod-subnet"
+    AKS_API_SERVER = "aks-api-server"
+    AKS_CONTROL_PLANE = "aks-control-plane"
+    DNS_PRIVATE_RESOLVER = "dns-private-resolver"
+    NAT_GATEWAY = "nat-gateway"
+    DATA_GATEWAY = "data-gateway"
+    DHCP_RELAY = "dhcp-relay"
+    INTERNET = "internet"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """What encryption of its network means for an endpoint."""
+
+    AS_VM = "as-vm"  # encrypted where its size, its card and its state allow it
+    BY_SIZE = "by-size"  # encrypted where the VMs that it runs on can be; in clear otherwise
+    BLOCKED_BY_SIZE = (
+        "blocked-by-size"  # loses connectivity on sizes that can be encrypted; in clear on others
+    )
+    CLEAR = "clear"  # reachable, never encrypted
+    FAILS = "fails"  # loses connectivity
+    PUBLIC = "public"  # outside of the network: neither encrypted nor dropped
 
 
 class Enforcement(StrEnum):
@@ -75,9 +141,12 @@ class DropReason(StrEnum):
     TOO_BIG_NO_DF = "too_big_no_df"  # does not fit, IPv4 without DF: not cut, and no ICMP may be sent
     SPOOFED_SOURCE = "spoofed_source"  # a VM sends from an address that is not its own
     NO_ROUTE = "no_route"  # no private route between the ends
+    DENIED = "denied"  # a security rule denies it
+    UNSUPPORTED_END = "unsupported_end"  # an end that loses connectivity in an encrypted network
     NOT_ACCEPTED = "not_accepted"  # cannot be encrypted, and an end has DropUnencrypted
     SW_NOT_READY = "sw_not_ready"  # the flow table of an end is not ready (boot, servicing)
     NOT_SUPPORTED = "not_supported"  # the peer's stack has no discovery
+    HW_NOT_SUPPORTED = "hw_not_supported"  # `card_missing: drop` and a host's card is absent or faulty
     FIRST_PACKET = "first_packet"  # `first_packet: drop` while the tunnel is built
     QUEUE_FULL = "queue_full"  # more waiting packets than the queue holds
     TUNNEL_DOWN = "tunnel_down"  # waited for a tunnel that did not come up

@@ -16,6 +16,7 @@ from dtls_emu.assembly import lab_document
 from dtls_emu.crypto import registry
 from dtls_emu.crypto.registry import ENTRY_POINTS
 from dtls_emu.lab import load_lab, shipped_labs
+from dtls_emu.lab.endpoint_kinds import ENDPOINTS
 from dtls_emu.lab.loader import EXAMPLES
 from dtls_emu.lab.profiles import PROFILES, Profile
 from dtls_emu.policy import rows
@@ -33,6 +34,7 @@ __all__ = [
     "decision_table",
     "documented_fields",
     "drop_reasons",
+    "endpoint_kinds",
     "field_docstrings",
     "flow_codes",
     "profile_knobs",
@@ -103,6 +105,17 @@ def decision_table() -> str:
                 str(row.basis),
             ]
             for row in rows()
+        ],
+    )
+
+
+def endpoint_kinds() -> str:
+    """Every kind of endpoint, and what encryption means for it."""
+    return table(
+        ["kind", "what it is", "outcome", "basis", "source"],
+        [
+            [code(row.kind), prose(row.title), code(row.outcome), str(row.basis), prose(row.source)]
+            for row in ENDPOINTS.values()
         ],
     )
 

@@ -107,7 +107,18 @@ def differences(old: Topology, new: Topology) -> list[str]:
 _HOST_FIELDS: Final = ("underlay", "region", "backend", "smartnic_present")
 _VM_FIELDS: Final = ("host", "network", "addresses", "mac", "mtu")
 _NETWORK_FIELDS: Final = ("vni", "prefixes")
-_LIVE_KNOBS: Final = ("first_packet", "fragments", "icmp_too_big", "outer_dscp")
+_LIVE_KNOBS: Final = (
+    "card_missing",
+    "first_packet",
+    "fragments",
+    "icmp_too_big",
+    "incapable_code",
+    "mixed_enforcement",
+    "outer_dscp",
+    "plain_peer",
+    "same_host",
+    "unsupported",
+)
 """Of the profile. The others are about what a card has made already."""
 
 

@@ -1,6 +1,6 @@
 """From words to what is merged into a lab document.
 
-A target is a virtual network, a VM, a link by its hosts (``h1-h2`` for both directions, ``h1->h2`` for one),
+A target is a virtual network, a VM, an endpoint, a link by its hosts (``h1-h2`` for both directions, ``h1->h2`` for one),
 ``link_defaults`` or ``overrides``; a word is ``key=value``, in the lab file's spelling. A key without a value
 is as the defaults say again. What is not named stays as it is.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "parse_words", "plan_changes"]
 
-_SECTIONS: Final = ("virtual_networks", "vms", "hosts")
+_SECTIONS: Final = ("virtual_networks", "vms", "endpoints", "hosts")
 _WHOLE: Final = ("link_defaults", "overrides")
 
 
@@ -74,11 +74,11 @@ def plan_changes(document: Mapping[str, Any], target: str, values: dict[str, Any
     """
     if target in _WHOLE:
         return [Change((target,), values)]
-    sections = [section for section in _SECTIONS if target in document[section]]
+    sections = [section for section in _SECTIONS if target in document.get(section, ())]
     if len(sections) > 1:
         raise RunError(f"`{target}` is in {' and in '.join(sections)}; write {sections[0]}.{target}")
     section, found, name = target.partition(".")
-    if found and section in _SECTIONS and name in document[section]:
+    if found and section in _SECTIONS and name in document.get(section, ()):
         return [Change((section, name), values)]
     if sections:
         return [Change((sections[0], target), values)]
@@ -132,7 +132,7 @@ def _hosts_of(hosts: Iterable[str], target: str) -> list[tuple[str, str]]:
 def _no_target(document: Mapping[str, Any], target: str, pairs: Sequence[tuple[str, str]]) -> str:
     if pairs:
         return f"`{target}` may mean several links; write {' or '.join('->'.join(pair) for pair in pairs)}"
-    names = [*document["virtual_networks"], *document["vms"], *_WHOLE]
+    names = [*document["virtual_networks"], *document["vms"], *document.get("endpoints", ()), *_WHOLE]
     hosts = list(document["hosts"])
     link = f", or a link such as {hosts[0]}-{hosts[1]}" if len(hosts) > 1 else ""
     return f"nothing here is called `{target}`; {suggest(target, names)}{link}"

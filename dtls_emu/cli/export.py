@@ -108,7 +108,7 @@ def _tell(lab: Lab, files: Sequence[Path]) -> None:
     for file in files:
         typer.echo(f"wrote {file}")
     for host in lab.hosts:
-        own = [name for name, vm in lab.vms.items() if vm.host == host]
+        own = [name for name, vm in lab.guests.items() if vm.host == host]
         if len(own) > 1:
             typer.echo(
                 f"note: {', '.join(own)} share the network namespace of {host}: see the limits of containers"

@@ -50,12 +50,13 @@ def validate(
         print_json({"valid": True, "problems": [], "notes": notes, **known})
     else:
         nouns = zip(_counts(loaded).values(), _NOUNS, strict=True)
-        say(f"{loaded.name}: OK: {', '.join(_count(number, noun) for number, noun in nouns)}")
+        told = ", ".join(_count(number, noun) for number, noun in nouns if number or noun != "endpoint")
+        say(f"{loaded.name}: OK: {told}")
         for note in notes:
             say(f"note: {note}", err=True)
 
 
-_NOUNS: Final = ("virtual network", "host", "VM", "link", "traffic item", "expectation")
+_NOUNS: Final = ("virtual network", "host", "VM", "endpoint", "link", "traffic item", "expectation")
 
 
 def _counts(lab: Lab) -> dict[str, int]:
@@ -63,6 +64,7 @@ def _counts(lab: Lab) -> dict[str, int]:
         "virtual_networks": len(lab.virtual_networks),
         "hosts": len(lab.hosts),
         "vms": len(lab.vms),
+        "endpoints": len(lab.endpoints),
         "links": len(lab.links),
         "traffic": len(lab.traffic),
         "expectations": sum(item.expect is not None for item in lab.traffic),

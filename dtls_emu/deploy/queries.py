@@ -146,7 +146,7 @@ def find_place(name: str, run: str | None = None, runs: Path | None = None) -> P
     found: list[Place] = []
     known: set[str] = set()
     for each, state in states.items():
-        names = {*state.lab["vms"], *state.lab["hosts"]}
+        names = {*state.lab["vms"], *state.lab.get("endpoints", ()), *state.lab["hosts"]}
         known |= names
         if name in names:
             found.append(Place(each, namespace_name(each, name)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import entry_points
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -19,8 +19,9 @@ from dtls_emu.vocabulary import Keying
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
+    from dtls_emu.lab.placed import Placed
     from dtls_emu.lab.problems import KeyPath
-    from dtls_emu.lab.schema import Lab, Link, VirtualNetwork, Vm
+    from dtls_emu.lab.schema import Lab, Link, VirtualNetwork
 
 
 __all__ = ["Declared", "check_lab"]
@@ -36,6 +37,12 @@ class Declared:
     virtual_networks: frozenset[str] = field(default_factory=frozenset)
     hosts: frozenset[str] = field(default_factory=frozenset)
     vms: frozenset[str] = field(default_factory=frozenset)
+    endpoints: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def guests(self) -> frozenset[str]:
+        """All that lives on hosts."""
+        return self.vms | self.endpoints
 
 
 def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
@@ -52,6 +59,7 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         extra.virtual_networks | lab.virtual_networks.keys(),
         extra.hosts | lab.hosts.keys(),
         extra.vms | lab.vms.keys(),
+        extra.endpoints | lab.endpoints.keys(),
     )
     missing = [*_check_sections(names)]
     if missing:  # every reference to it would be wrong
@@ -62,15 +70,20 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         _check_vms(lab, names),
         _check_links(lab, names),
         check_mtus(lab),
-        name_clashes(lab.hosts, names.vms),
-        check_traffic(lab, names.vms),
+        (
+            replace(each, path=("endpoints", *each.path[1:]))
+            if each.path[0] == "vms" and each.path[1] in names.endpoints
+            else each
+            for each in name_clashes(lab.hosts, names.guests)
+        ),
+        check_traffic(lab, names.guests),
     )
     return list(islice(found, MAX_PROBLEMS + 1))
 
 
 def _check_sections(names: Declared) -> Iterator[Problem]:
     for section in fields(names):
-        if not getattr(names, section.name):
+        if section.name != "endpoints" and not getattr(names, section.name):
             yield Problem((section.name,), "missing or empty; write at least one entry")
 
 
@@ -147,8 +160,14 @@ def _check_hosts(lab: Lab) -> Iterator[Problem]:
 def _check_vms(lab: Lab, names: Declared) -> Iterator[Problem]:
     addresses, macs = _Seen("address"), _Seen("MAC address")
     spaces = {name: PrefixSet(network.address_prefixes) for name, network in lab.virtual_networks.items()}
-    for name, vm in lab.vms.items():
-        path: KeyPath = ("vms", name)
+    placed = chain(
+        (("vms", name, vm) for name, vm in lab.vms.items()),
+        (("endpoints", name, endpoint) for name, endpoint in lab.endpoints.items()),
+    )
+    for section, name, vm in placed:
+        path: KeyPath = (section, name)
+        if section == "endpoints" and name in names.vms:
+            yield Problem(path, f"a VM is called `{name}`, too; rename one of them")
         if vm.host not in names.hosts:
             yield _unknown((*path, "host"), "host", vm.host, names.hosts)
         if vm.virtual_network not in names.virtual_networks:
@@ -170,7 +189,7 @@ def _check_vms(lab: Lab, names: Declared) -> Iterator[Problem]:
             )
 
 
-def _check_inside(network: VirtualNetwork, space: PrefixSet, vm: Vm, path: KeyPath) -> Iterator[Problem]:
+def _check_inside(network: VirtualNetwork, space: PrefixSet, vm: Placed, path: KeyPath) -> Iterator[Problem]:
     address = vm.address if path[-1] == "address" else vm.address_v6
     assert address is not None
     inside = space.find(address)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import check_lab
+from dtls_emu.lab.endpoint_kinds import resolved
 from dtls_emu.lab.problems import dotted
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.sizes import supports_encryption
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from dtls_emu.lab import schema
+    from dtls_emu.lab.placed import Placed
     from dtls_emu.lab.profiles import Profile
 
 
@@ -56,7 +58,10 @@ def compile_lab(lab: schema.Lab) -> Topology:
             Host(name, str(host.underlay), host.region, host.smartnic.backend, host.smartnic.present)
             for name, host in lab.hosts.items()
         ),
-        vms=(_compile_vm(name, vm, profile) for name, vm in lab.vms.items()),
+        vms=(
+            *(_compile_vm(name, vm, profile) for name, vm in lab.vms.items()),
+            *(_compile_endpoint(name, each, profile) for name, each in lab.endpoints.items()),
+        ),
         links=_compile_links(lab),
         default_link=replace(_PERFECT_LINK, **_settings(lab.link_defaults)),
     )
@@ -64,11 +69,7 @@ def compile_lab(lab: schema.Lab) -> Topology:
 
 def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
     return Vm(
-        name=name,
-        host=vm.host,
-        network=vm.virtual_network,
-        addresses=(vm.address,) if vm.address_v6 is None else (vm.address, vm.address_v6),
-        mac=_derived_mac(name, vm.address) if vm.mac is None else bytes.fromhex(vm.mac.replace(":", "")),
+        **_place(name, vm),
         size=vm.size if isinstance(vm.size, str) else vm.size.name,
         size_capable=(
             supports_encryption(vm.size, profile.sizes) if isinstance(vm.size, str) else vm.size.can_encrypt
@@ -77,8 +78,40 @@ def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
         restarted=vm.restarted_since_encryption,
         flow_table_ready=vm.flow_table_ready,
         discovery=vm.discovery,
-        mtu=vm.mtu,
     )
+
+
+def _compile_endpoint(name: str, endpoint: schema.Endpoint, profile: Profile) -> Vm:
+    can_encrypt = endpoint.can_encrypt is not False
+    return Vm(
+        **_place(name, endpoint),
+        size=endpoint.kind,
+        size_capable=can_encrypt,
+        accelerated_networking=True,
+        restarted=True,
+        flow_table_ready=True,
+        discovery=True,
+        kind=endpoint.kind,
+        outcome=resolved(endpoint.kind, profile.unsupported, can_encrypt=can_encrypt),
+    )
+
+
+def _place(name: str, placed: Placed) -> dict[str, Any]:
+    """Where something lives, and what its NIC is like."""
+    return {
+        "name": name,
+        "host": placed.host,
+        "network": placed.virtual_network,
+        "addresses": (
+            (placed.address,) if placed.address_v6 is None else (placed.address, placed.address_v6)
+        ),
+        "mac": (
+            _derived_mac(name, placed.address)
+            if placed.mac is None
+            else bytes.fromhex(placed.mac.replace(":", ""))
+        ),
+        "mtu": placed.mtu,
+    }
 
 
 def _derived_mac(name: str, address: IPv4Address) -> bytes:

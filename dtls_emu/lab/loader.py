@@ -26,7 +26,7 @@ __all__ = ["load_lab", "parse_lab", "shipped_labs"]
 EXAMPLES: Final = Path(__file__).with_name("examples")
 SUFFIX: Final = ".yaml"
 
-_SECTIONS: Final = ("virtual_networks", "hosts", "vms")
+_SECTIONS: Final = ("virtual_networks", "hosts", "vms", "endpoints")
 
 
 def load_lab(path_or_name: str | Path) -> Lab:

@@ -69,7 +69,7 @@ def _black_holes(lab: Lab, version: int) -> Iterator[tuple[KeyPath, int, tuple[s
     peers = lab.peers
     hosts: dict[str, set[str]] = {}  # with an IPv6 guest, by network
     networks: dict[str, set[str]] = {}  # of IPv6 guests, by host
-    for vm in lab.vms.values():
+    for vm in lab.guests.values():
         if vm.address_v6 is not None and vm.virtual_network in lab.virtual_networks and vm.host in lab.hosts:
             hosts.setdefault(vm.virtual_network, set()).add(vm.host)
             networks.setdefault(vm.host, set()).add(vm.virtual_network)

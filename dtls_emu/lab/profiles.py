@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dtls_emu.lab.endpoint_kinds import ENDPOINTS
 from dtls_emu.lab.sizes import CURRENT_SIZES, SizeRow
-from dtls_emu.vocabulary import FirstPacket, Keying, Verdict
+from dtls_emu.vocabulary import EndpointKind, FirstPacket, FlowEncryption, Keying, Outcome, Verdict
 
 
 __all__ = ["PROFILES", "Profile"]
@@ -25,6 +26,18 @@ class Profile:
         summary: one line for people.
         sizes: rows of the size catalogue.
         fragments: what happens to an IP fragment between two encrypted networks, DROP or CLEAR.
+        unsupported: kinds of endpoints that lose connectivity in an encrypted network; the vendor's texts on gateways
+            and firewalls have changed.
+        plain_peer: what happens under DropUnencrypted to a flow with a network without encryption, CLEAR or DROP. Not
+            documented by the vendor.
+        same_host: what happens under DropUnencrypted to a flow between two VMs of one host, CLEAR or DROP. Not
+            documented by the vendor.
+        mixed_enforcement: what becomes of what cannot be encrypted where only one of two networks drops unencrypted,
+            DROP or CLEAR. Not documented by the vendor.
+        card_missing: what happens to a flow whose VM could be encrypted but for its host's card, CLEAR or DROP. Not
+            documented by the vendor.
+        incapable_code: the flow-log code of a flow that passes in clear for want of a VM that can be encrypted,
+            NX_FALLBACK or NX_HW_NOT_SUPPORTED. Not documented by the vendor.
         first_packet: what happens to packets that arrive while their tunnel is being built.
         icmp_too_big: a packet that does not fit is answered by ICMP with the MTU that fits.
         replay_window: records that a window remembers, a multiple of 64.
@@ -40,7 +53,13 @@ class Profile:
     name: str
     summary: str
     sizes: tuple[SizeRow, ...]
+    unsupported: frozenset[EndpointKind]
     fragments: Verdict
+    plain_peer: Verdict
+    same_host: Verdict
+    mixed_enforcement: Verdict
+    card_missing: Verdict
+    incapable_code: FlowEncryption
     first_packet: FirstPacket
     icmp_too_big: bool
     replay_window: int
@@ -65,7 +84,14 @@ _CURRENT: Final = Profile(
     name="current",
     summary="the newest documents: fragments dropped, v5 and newer D and E sizes",
     sizes=CURRENT_SIZES,
+    # The newest list of scenarios; of containers and Gen8 hardware no text after the preview's speaks.
+    unsupported=frozenset(kind for kind, row in ENDPOINTS.items() if row.outcome is Outcome.FAILS),
     fragments=Verdict.DROP,  # FAQ since 2025; the preview of 2023 sent them in clear
+    plain_peer=Verdict.CLEAR,  # flow logs: NX covers an end that lacks encryption, NX_NOT_ACCEPTED needs both
+    same_host=Verdict.CLEAR,  # flow logs: "by design"; nothing is on the wire
+    mixed_enforcement=Verdict.DROP,  # flow logs: NX_FALLBACK needs Allow on both
+    card_missing=Verdict.CLEAR,  # as what else cannot be encrypted
+    incapable_code=FlowEncryption.NX_FALLBACK,  # the code of what was attempted and went in clear
     first_packet=FirstPacket.QUEUE,  # not documented; "minimal effect to an initial connection" fits best
     icmp_too_big=True,  # not documented; without it a TCP flow over too small a fabric never recovers
     replay_window=1024,  # RFC 6347 asks for 64; a burst of 64 rows over a reordering fabric needs more

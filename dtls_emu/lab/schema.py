@@ -20,8 +20,9 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from dtls_emu.lab.addresses import AddressPrefix, MacAddress, UnderlayAddress, VmAddress4, VmAddress6
+from dtls_emu.lab.addresses import AddressPrefix, UnderlayAddress
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
+from dtls_emu.lab.placed import Endpoint, Placed
 from dtls_emu.lab.problems import UnknownNameError, shown
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.sizes import MAX_NAME as MAX_SIZE_NAME
@@ -29,12 +30,13 @@ from dtls_emu.lab.sizes import canonical_size, nearest_sizes, size_row
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
-from dtls_emu.overhead import IPV4_MINIMUM, MAX_PACKET, smallest_handshake_mtu
-from dtls_emu.vocabulary import Enforcement, FirstPacket, Keying, Verdict
+from dtls_emu.overhead import MAX_PACKET, smallest_handshake_mtu
+from dtls_emu.vocabulary import EndpointKind, Enforcement, FirstPacket, FlowEncryption, Keying, Verdict
 
 
 __all__ = [
     "Encryption",
+    "Endpoint",
     "Host",
     "Lab",
     "Link",
@@ -52,9 +54,6 @@ MAX_VNI: Final = 2**24 - 1
 
 MIN_LINK_MTU: Final = smallest_handshake_mtu(4)
 """Smallest fabric on which a DTLS handshake can be made; over IPv6 it is larger (:mod:`dtls_emu.lab.checks`)."""
-
-MAX_VM_MTU: Final = 9216
-"""The usual jumbo limit of switches; Azure's own is 9000."""
 
 MAX_NETWORKS: Final = 5000
 """As many as Azure joins in one mesh ("Limitations with Azure Virtual Network Manager"); so that looking for clashes
@@ -158,6 +157,9 @@ OuterDscp = Annotated[
 ]
 
 
+Passing = Literal[Verdict.DROP, Verdict.CLEAR]
+
+
 class Encryption(LabModel):
     """Encryption of a virtual network, with ARM's spelling."""
 
@@ -215,18 +217,9 @@ class Host(LabModel):
     smartnic: SmartNic = Field(default_factory=SmartNic, description="Its card.")
 
 
-class Vm(LabModel):
+class Vm(Placed):
     """A VM."""
 
-    host: Name = Field(description="Name of the host it lives on.")
-    virtual_network: Name = Field(description="Name of its virtual network.")
-    address: VmAddress4 = Field(description="Its IPv4 address, inside a prefix of its virtual network.")
-    address_v6: VmAddress6 | None = Field(
-        default=None, description="Its IPv6 address, inside a prefix of its virtual network."
-    )
-    mac: MacAddress | None = Field(
-        default=None, description="Its MAC address. Default: derived from its name and address."
-    )
     size: VmSize = Field(
         default="Standard_D4s_v5",
         description="Azure VM size, in any case; it decides whether the VM can be encrypted. One that is not known "
@@ -235,9 +228,6 @@ class Vm(LabModel):
     accelerated_networking: Switch = Field(
         default=True,
         description="Accelerated networking; without it the VM cannot be encrypted. Default true.",
-    )
-    mtu: Whole = Field(
-        default=1500, ge=IPV4_MINIMUM, le=MAX_VM_MTU, description="MTU of its NIC, in bytes. Default 1500."
     )
     restarted_since_encryption: Switch = Field(
         default=True,
@@ -324,10 +314,40 @@ class Overrides(LabModel):
         description="What happens to packets while their tunnel is being built. Where a network has "
         "DropUnencrypted, `clear` means `queue`. Default queue.",
     )
-    fragments: Literal[Verdict.DROP, Verdict.CLEAR] | None = Field(
+    fragments: Passing | None = Field(
         default=None,
         description="What happens to IP fragments between two encrypted networks: `drop`, or `clear` as in the "
         "preview of 2023. Where a network has DropUnencrypted, `clear` means `drop`. Default drop.",
+    )
+    unsupported: frozenset[EndpointKind] | None = Field(
+        default=None,
+        description="Kinds of endpoints that lose connectivity in an encrypted network; the list replaces the "
+        "profile's. The vendor's texts on gateways and firewalls have changed.",
+    )
+    plain_peer: Passing | None = Field(
+        default=None,
+        description="What happens under DropUnencrypted to a flow with a network without encryption. Not documented "
+        "by the vendor. Default clear.",
+    )
+    same_host: Passing | None = Field(
+        default=None,
+        description="What happens under DropUnencrypted to a flow between two VMs of one host. Not documented by the "
+        "vendor. Default clear.",
+    )
+    mixed_enforcement: Passing | None = Field(
+        default=None,
+        description="What becomes of what cannot be encrypted where only one of two networks drops unencrypted. Not "
+        "documented by the vendor. Default drop.",
+    )
+    card_missing: Passing | None = Field(
+        default=None,
+        description="What happens to a flow whose VM could be encrypted but for its host's card, where both networks "
+        "allow unencrypted. Not documented by the vendor. Default clear.",
+    )
+    incapable_code: Literal[FlowEncryption.NX_FALLBACK, FlowEncryption.NX_HW_NOT_SUPPORTED] | None = Field(
+        default=None,
+        description="The flow-log code of a flow that passes in clear for want of a VM that can be encrypted. Not "
+        "documented by the vendor. Default NX_FALLBACK.",
     )
     icmp_too_big: Switch | None = Field(
         default=None,
@@ -372,6 +392,13 @@ def _section(description: str) -> Any:
     )
 
 
+def _optional(description: str) -> Any:
+    """Entries by name, of which there may be none."""
+    return Field(
+        default_factory=dict, description=description, json_schema_extra={"additionalProperties": False}
+    )
+
+
 class Lab(LabModel):
     """A lab: virtual networks, hosts, VMs, the links between hosts, and traffic."""
 
@@ -398,6 +425,9 @@ class Lab(LabModel):
     )
     hosts: dict[Name, Host] = _section("Hosts by name; at least one.")
     vms: dict[Name, Vm] = _section("VMs by name; at least one.")
+    endpoints: dict[Name, Endpoint] = _optional(
+        "What is no VM of the user's, by name: gateways, private endpoints, platform services, ..."
+    )
     link_defaults: LinkSettings = Field(
         default_factory=LinkSettings, description="What every link is like, but for what its own entry says."
     )
@@ -407,6 +437,15 @@ class Lab(LabModel):
     traffic: tuple[Traffic, ...] = Field(
         default=(), description="What is sent. Items run side by side; `start` puts one after another."
     )
+
+    @property
+    def guests(self) -> dict[str, Placed]:
+        """VMs and endpoints by name: all that lives on hosts."""
+        return {**self.vms, **self.endpoints}
+
+    def guest(self, name: str) -> Placed | None:
+        """The VM or endpoint of this name."""
+        return self.vms.get(name) or self.endpoints.get(name)
 
     @property
     def peers(self) -> dict[str, frozenset[str]]:

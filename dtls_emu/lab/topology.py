@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.prefixes import Address, Prefix, PrefixMap, PrefixSet
+from dtls_emu.vocabulary import EndpointKind, Outcome
 
 
 if TYPE_CHECKING:
@@ -81,20 +82,22 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """A guest.
+    """A guest: a VM, or an endpoint of another kind that the lab places on a host.
 
     Fields:
         name: as in the lab file.
         host, network: names of where it lives.
         addresses: its IPv4 address, then its IPv6 address when it has one.
         mac: 6 bytes.
-        size: Azure size name.
+        size: Azure size name; of an endpoint of another kind, its kind.
         size_capable: the size can encrypt under the lab's profile.
         accelerated_networking: on for its NIC.
         restarted: stopped and started since its network's encryption was enabled.
         flow_table_ready: its flow table (GFT) is ready; False at first boot and while the host is serviced.
         discovery: its host's networking stack supports discovery.
         mtu: of its NIC, in bytes of IP packet.
+        kind: what it is; most are VMs.
+        outcome: what encryption of its network means for it: AS_VM, CLEAR or FAILS.
     """
 
     name: str
@@ -109,6 +112,8 @@ class Vm:
     flow_table_ready: bool
     discovery: bool
     mtu: int
+    kind: EndpointKind = EndpointKind.VM
+    outcome: Outcome = Outcome.AS_VM
 
     def address(self, version: int) -> Address | None:
         """Its address of IP version 4 or 6, None when it has none."""
@@ -149,7 +154,7 @@ class Topology:
         name: of the lab.
         profile: with the lab's overrides applied.
         seed: of every random choice of a run.
-        networks, hosts, vms: by name.
+        networks, hosts, vms: by name; the VMs include endpoints of other kinds.
         default_link: what a link is like that the lab file does not name; its ends mean nothing.
     """
 

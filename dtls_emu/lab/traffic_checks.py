@@ -12,8 +12,9 @@ from dtls_emu.lab.quantities import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dtls_emu.lab.placed import Placed
     from dtls_emu.lab.problems import KeyPath
-    from dtls_emu.lab.schema import Lab, Vm
+    from dtls_emu.lab.schema import Lab
     from dtls_emu.lab.traffic import Bulk, Fragments, Pcap, Ping, Traffic, UdpStream
 
 
@@ -46,7 +47,7 @@ def check_traffic(lab: Lab, vms: frozenset[str]) -> Iterator[Problem]:
             yield Problem(
                 (*path, "expect", "answered"), f"`{item.kind}` is not answered; leave it out, or use `ping`"
             )
-        source = lab.vms.get(item.source)
+        source = lab.guest(item.source)
         if source is None:
             continue
         match item.kind:
@@ -118,12 +119,12 @@ def _version(item: Ping | UdpStream | Bulk) -> int:
 
 
 def _check_versions(
-    lab: Lab, item: Ping | UdpStream | Bulk | Fragments, source: Vm, versions: set[int], path: KeyPath
+    lab: Lab, item: Ping | UdpStream | Bulk | Fragments, source: Placed, versions: set[int], path: KeyPath
 ) -> Iterator[Problem]:
     """A VM has an address of each IP version it is to use."""
     key = "shapes" if item.kind == "fragments" else "ip_version"
     if isinstance(item.destination, str):
-        ends = [(item.source, source), (item.destination, lab.vms.get(item.destination))]
+        ends = [(item.source, source), (item.destination, lab.guest(item.destination))]
     else:
         ends = [(item.source, source)]
         if versions != {item.destination.version}:
@@ -138,7 +139,7 @@ def _check_versions(
             yield Problem(where, f"VM `{name}` has no IPv6 address; give it an `address_v6`, or use IPv4")
 
 
-def _check_size(size: int, item: Traffic, source: Vm, path: KeyPath) -> Iterator[Problem]:
+def _check_size(size: int, item: Traffic, source: Placed, path: KeyPath) -> Iterator[Problem]:
     if size > source.mtu:
         yield Problem(
             path,
@@ -147,7 +148,7 @@ def _check_size(size: int, item: Traffic, source: Vm, path: KeyPath) -> Iterator
         )
 
 
-def _check_capture(lab: Lab, item: Pcap, source: Vm, path: KeyPath) -> Iterator[Problem]:
+def _check_capture(lab: Lab, item: Pcap, source: Placed, path: KeyPath) -> Iterator[Problem]:
     here = (*path, "file")
     try:
         packets = read_pcap(item.file)
@@ -167,8 +168,9 @@ def _check_capture(lab: Lab, item: Pcap, source: Vm, path: KeyPath) -> Iterator[
             f"{format_duration(LONGEST_RUN)}; write the path of a shorter capture",
         )
     players = [(item.source, source)]
-    if item.destination is not None and item.destination in lab.vms:
-        players.append((item.destination, lab.vms[item.destination]))
+    other = None if item.destination is None else lab.guest(item.destination)
+    if item.destination is not None and other is not None:
+        players.append((item.destination, other))
         without = next((name for name, vm in players if vm.address_v6 is None), None)
         version6 = next((packet for packet in packets if packet.data[0] >> 4 == 6), None)
         if version6 is not None and without is not None:

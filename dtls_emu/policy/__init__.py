@@ -3,18 +3,23 @@
 One table of rows, evaluated from the top; the first that applies decides. No state, no I/O, no clock.
 """
 
-from dtls_emu.policy.decision import Decision, decide, in_clear_meanwhile, while_building
+from dtls_emu.policy.conditions import Condition, conditions_of, drops_unencrypted
+from dtls_emu.policy.decision import Decision, decide, decide_conditions, in_clear_meanwhile, while_building
 from dtls_emu.policy.facts import Endpoint, Flow, endpoint_of, flow_to
 from dtls_emu.policy.table import Basis, Row, rows
 
 
 __all__ = [
     "Basis",
+    "Condition",
     "Decision",
     "Endpoint",
     "Flow",
     "Row",
+    "conditions_of",
     "decide",
+    "decide_conditions",
+    "drops_unencrypted",
     "endpoint_of",
     "flow_to",
     "in_clear_meanwhile",

@@ -1,10 +1,14 @@
-"""The decision: the first row of the table that applies."""
+"""The decision: the first row of the table that applies.
+
+There are a few dozen combinations of conditions in a lab: each is looked for in the table once.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from dtls_emu.policy.conditions import conditions_of, drops_unencrypted
 from dtls_emu.policy.table import rows
 from dtls_emu.vocabulary import FirstPacket
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from dtls_emu.vocabulary import DropReason, FlowEncryption, Verdict
 
 
-__all__ = ["Decision", "decide", "in_clear_meanwhile", "while_building"]
+__all__ = ["Decision", "decide", "decide_conditions", "in_clear_meanwhile", "while_building"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,24 @@ class Decision:
 
 def decide(flow: Flow, profile: Profile) -> Decision:
     """Decide a flow."""
-    row = next(row for row in rows() if row.applies(flow, profile))
-    return Decision(row.verdict, row.code, row.reason, row)
+    conditions = conditions_of(flow, profile)
+    return _decided.get(conditions) or decide_conditions(conditions)
+
+
+def decide_conditions(conditions: int) -> Decision:
+    """Decide where these :class:`~dtls_emu.policy.conditions.Condition` bits hold, whatever they come from."""
+    row = next(row for row in rows() if row.applies(conditions))
+    decision = _decisions[row.name]
+    if len(_decided) < _MOST_KEPT:
+        _decided[conditions] = decision
+    return decision
+
+
+_decisions: Final = {row.name: Decision(row.verdict, row.code, row.reason, row) for row in rows()}
+
+_decided: Final[dict[int, Decision]] = {}
+_MOST_KEPT: Final = 4096
+"""Combinations that are remembered: more than labs have, and fewer than there are."""
 
 
 def while_building(flow: Flow, profile: Profile) -> FirstPacket:
@@ -48,7 +68,7 @@ def while_building(flow: Flow, profile: Profile) -> FirstPacket:
     The profile's choice; but where a network has DropUnencrypted, `clear` becomes `queue`: no packet between
     two encrypted networks may then be in clear on the fabric.
     """
-    if profile.first_packet is FirstPacket.CLEAR and any(end.drops_unencrypted for end in flow.ends):
+    if profile.first_packet is FirstPacket.CLEAR and drops_unencrypted(flow, profile):
         return FirstPacket.QUEUE
     return profile.first_packet
 

@@ -18,7 +18,7 @@ __all__ = ["Endpoint", "Flow", "endpoint_of", "flow_to"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of a flow: a VM and where it lives."""
+    """One end of a flow: a VM, or what else a lab places on a host, and where it lives."""
 
     vm: Vm
     network: Network
@@ -44,6 +44,7 @@ class Flow:
         destination: the VM that the packet is for; None when the address belongs to no VM that the source
             has a private route to.
         internet: the destination is a public address. Only without a ``destination``.
+        denied: a security rule denies it.
         fragment: the packet is an IP fragment, of whatever shape.
         tunnel_failed: a tunnel between the two hosts was tried and did not come up.
         tunnel_building: it is being built, and the packet does not wait for it.
@@ -55,6 +56,7 @@ class Flow:
     fragment: bool = False
     tunnel_failed: bool = False
     tunnel_building: bool = False
+    denied: bool = False
 
     @property
     def ends(self) -> tuple[Endpoint, ...]:

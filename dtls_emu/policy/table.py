@@ -1,35 +1,22 @@
-"""The decision as a table of rows.
+"""The decision as a table of rows: data, evaluated from the top; the first that applies decides.
 
-The numbers are those of the reference table that the emulator follows. Each row is reached by some lab. Rows 2, 6 and 7 (security rules, and
-ends that are no VM: gateways, private endpoints, load balancers) need facts that a lab file cannot state yet.
-Of row 9 the table decides fragments; a packet that does not fit the path is the card's to drop.
+The numbers are those of the reference table that the emulator follows; a number whose row depends on a knob of the
+profile, or on more than one fact, stands at several rows. Of row 9 the table decides fragments; a packet that does not
+fit the path is the card's to drop.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from dtls_emu.vocabulary import DropReason, FirstPacket, FlowEncryption, Verdict
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dtls_emu.lab.profiles import Profile
-    from dtls_emu.policy.facts import Flow
+from dtls_emu.policy.conditions import Condition
+from dtls_emu.vocabulary import Basis, DropReason, FlowEncryption, Verdict
 
 
 __all__ = ["Basis", "Row", "rows"]
 
-
-class Basis(StrEnum):
-    """How sure the source of a row is."""
-
-    DOC = "DOC"  # stated in the vendor's document
-    EXC = "EXC"  # seen in an excerpt or a translation of it
-    INF = "INF"  # inferred from documented text, which does not say it outright
+_NONE: Final = Condition(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,96 +24,40 @@ class Row:
     """One row.
 
     Fields:
-        number: of the reference table; a number that depends on the profile has several rows.
+        number: of the reference table.
         name: short, for reports.
         condition: when it applies, in words.
-        applies: the same as a predicate.
         verdict: what happens to the flow.
         code: field 9 of the flow-log tuple; None where no tuple is written.
         reason: what the dropped packets are counted as; None unless ``verdict`` is DROP.
         basis, source: how sure, and where it is said.
+        needs: conditions that all hold.
+        lacks: conditions none of which holds.
+        any_of: conditions of which one holds at least; none are named where nothing is asked.
     """
 
     number: int
     name: str
     condition: str
-    applies: Callable[[Flow, Profile], bool]
     verdict: Verdict
     code: FlowEncryption | None
     reason: DropReason | None
     basis: Basis
     source: str
+    needs: Condition = _NONE
+    lacks: Condition = _NONE
+    any_of: Condition = _NONE
+
+    def applies(self, conditions: int) -> bool:
+        """Whether the row applies where these :class:`~dtls_emu.policy.conditions.Condition` bits hold."""
+        if conditions & self.needs != self.needs or conditions & self.lacks:
+            return False
+        return not self.any_of or bool(conditions & self.any_of)
 
 
 def rows() -> tuple[Row, ...]:
     """The table, top to bottom."""
     return _ROWS
-
-
-def _no_private_route(flow: Flow, _: Profile) -> bool:
-    return flow.destination is None and not flow.internet
-
-
-def _internet(flow: Flow, _: Profile) -> bool:
-    return flow.internet
-
-
-def _neither_encrypted(flow: Flow, _: Profile) -> bool:
-    return not any(end.network.encrypted for end in flow.ends)
-
-
-def _one_encrypted(flow: Flow, _: Profile) -> bool:
-    return not all(end.network.encrypted for end in flow.ends)
-
-
-def _same_host(flow: Flow, _: Profile) -> bool:
-    return len({end.host.name for end in flow.ends}) == 1
-
-
-def _fragment_tolerated(flow: Flow, profile: Profile) -> bool:
-    return flow.fragment and profile.fragments is Verdict.CLEAR and _nobody_drops(flow)
-
-
-def _fragment(flow: Flow, _: Profile) -> bool:
-    return flow.fragment
-
-
-def _flow_table_not_ready(flow: Flow, _: Profile) -> bool:
-    return not all(end.vm.flow_table_ready for end in flow.ends)
-
-
-def _no_discovery(flow: Flow, _: Profile) -> bool:
-    return not all(end.vm.discovery for end in flow.ends)
-
-
-def _card_missing(flow: Flow, _: Profile) -> bool:
-    return _nobody_drops(flow) and any(
-        end.vm.size_capable and not end.host.smartnic_present for end in flow.ends
-    )
-
-
-def _end_incapable(flow: Flow, _: Profile) -> bool:
-    return _nobody_drops(flow) and not all(end.can_encrypt for end in flow.ends)
-
-
-def _tunnel_failed(flow: Flow, _: Profile) -> bool:
-    return _nobody_drops(flow) and flow.tunnel_failed
-
-
-def _tunnel_building(flow: Flow, profile: Profile) -> bool:
-    return _nobody_drops(flow) and flow.tunnel_building and profile.first_packet is FirstPacket.CLEAR
-
-
-def _not_accepted(flow: Flow, _: Profile) -> bool:
-    return flow.tunnel_failed or not all(end.can_encrypt and end.host.smartnic_present for end in flow.ends)
-
-
-def _otherwise(_flow: Flow, _: Profile) -> bool:
-    return True
-
-
-def _nobody_drops(flow: Flow) -> bool:
-    return not any(end.drops_unencrypted for end in flow.ends)
 
 
 # From row 8 on both networks are encrypted: rows 4 and 5 have taken every other flow.
@@ -135,162 +66,245 @@ _ROWS: Final = (
         1,
         "no private route",
         "no VM that the sender has a private route to, and no public address",
-        _no_private_route,
         Verdict.DROP,
         FlowEncryption.NX,
         DropReason.NO_ROUTE,
         Basis.INF,
         "routing: neither a prefix of the network, nor of a peered one, nor the internet",
+        needs=Condition.NO_ROUTE,
+    ),
+    Row(
+        2,
+        "denied",
+        "a security rule denies it: of an administrator, or of a security group",
+        Verdict.DROP,
+        FlowEncryption.NX,
+        DropReason.DENIED,
+        Basis.DOC,
+        "flow logs: denied flows have D and NX, and the rule that denies",
+        needs=Condition.DENIED,
     ),
     Row(
         3,
         "internet",
         "the destination is a public address",
-        _internet,
         Verdict.CLEAR,
         FlowEncryption.NX,
         None,
         Basis.DOC,
         "preview overview: public IP traffic is neither dropped nor encrypted in either mode",
+        needs=Condition.PUBLIC,
     ),
     Row(
         4,
         "neither network encrypted",
         "encryption is enabled in neither network",
-        _neither_encrypted,
         Verdict.CLEAR,
         FlowEncryption.NX,
         None,
         Basis.DOC,
         "flow logs: NX is the default",
+        lacks=Condition.ENCRYPTED_NETWORK,
+    ),
+    Row(
+        5,
+        "plain peer refused",
+        "encryption is enabled in one network only, which drops unencrypted, and the lab says `plain_peer: drop`",
+        Verdict.DROP,
+        FlowEncryption.NX_NOT_ACCEPTED,
+        DropReason.NOT_ACCEPTED,
+        Basis.INF,
+        "not documented by the vendor; the strict reading of DropUnencrypted",
+        needs=Condition.PLAIN_NETWORK | Condition.DROPS | Condition.PLAIN_PEERS_DROP,
     ),
     Row(
         5,
         "one network encrypted",
         "encryption is enabled in one network only, in either enforcement mode",
-        _one_encrypted,
         Verdict.CLEAR,
         FlowEncryption.NX,
         None,
         Basis.INF,
         "flow logs: NX covers an end that lacks encryption, NX_NOT_ACCEPTED needs both",
+        needs=Condition.PLAIN_NETWORK,
+    ),
+    Row(
+        6,
+        "end never encrypted",
+        "an end is of a kind that is reachable and never encrypted: a gateway, a private endpoint, a firewall",
+        Verdict.CLEAR,
+        FlowEncryption.NX,
+        None,
+        Basis.DOC,
+        "overview, supported scenarios: supported, not encrypted; that the code is NX is inferred",
+        needs=Condition.CLEAR_END,
+    ),
+    Row(
+        7,
+        "end loses connectivity",
+        "an end is of a kind that is not supported: a DNS private resolver, a load balancer of mixed sizes",
+        Verdict.DROP,
+        None,
+        DropReason.UNSUPPORTED_END,
+        Basis.DOC,
+        "overview, supported scenarios: not supported; no flow-log code is documented",
+        needs=Condition.FAILING_END,
+    ),
+    Row(
+        8,
+        "same host refused",
+        "both VMs live on one host, a network drops unencrypted, and the lab says `same_host: drop`",
+        Verdict.DROP,
+        FlowEncryption.NX_NOT_ACCEPTED,
+        DropReason.NOT_ACCEPTED,
+        Basis.INF,
+        "not documented by the vendor; the strict reading of DropUnencrypted",
+        needs=Condition.SAME_HOST | Condition.DROPS | Condition.SAME_HOST_DROPS,
     ),
     Row(
         8,
         "same host",
         "both VMs live on one host",
-        _same_host,
         Verdict.CLEAR,
         FlowEncryption.NX_LOCAL_DST,
         None,
         Basis.DOC,
         "flow logs: not encrypted by design; that DropUnencrypted does not change it is inferred",
+        needs=Condition.SAME_HOST,
     ),
     Row(
         9,
         "fragment tolerated",
         "an IP fragment, the lab says `fragments: clear`, and neither network drops unencrypted",
-        _fragment_tolerated,
         Verdict.CLEAR,
         FlowEncryption.NX,
         None,
         Basis.DOC,
         "FAQ 2023: fragmented packets are not offloaded and do not get encrypted",
+        needs=Condition.FRAGMENT | Condition.FRAGMENTS_PASS,
+        lacks=Condition.DROPS,
     ),
     Row(
         9,
         "fragment",
         "an IP fragment",
-        _fragment,
         Verdict.DROP,
         None,  # no status is documented for it, and none is invented
         DropReason.FRAGMENT,
         Basis.EXC,
         "FAQ since 2025: fragmented packets are not offloaded to hardware and are therefore dropped",
+        needs=Condition.FRAGMENT,
     ),
     Row(
         10,
         "flow table not ready",
         "the flow table of an end is not ready: first boot, restart, servicing of its host",
-        _flow_table_not_ready,
         Verdict.DROP,
         FlowEncryption.NX_SW_NOT_READY,
         DropReason.SW_NOT_READY,
         Basis.DOC,
         "flow logs: in all these scenarios the packet is dropped",
+        needs=Condition.NOT_READY,
     ),
     Row(
         11,
         "no discovery",
         "the networking stack of an end does not support discovery",
-        _no_discovery,
         Verdict.DROP,
         FlowEncryption.NX_NOT_SUPPORTED,
         DropReason.NOT_SUPPORTED,
         Basis.DOC,
         "flow logs: the session was not established, the packet is dropped",
+        needs=Condition.NO_DISCOVERY,
+    ),
+    Row(
+        12,
+        "no card refused",
+        "as the next row, and the lab says `card_missing: drop`",
+        Verdict.DROP,
+        FlowEncryption.NX_HW_NOT_SUPPORTED,
+        DropReason.HW_NOT_SUPPORTED,
+        Basis.INF,
+        "flow logs document the code, not whether the packet passes",
+        needs=Condition.NO_CARD | Condition.MISSING_CARD_DROPS,
+        lacks=Condition.DROPS,
     ),
     Row(
         12,
         "no card",
         "a VM's size can encrypt but its host's card is absent or faulty, and both networks allow unencrypted",
-        _card_missing,
         Verdict.CLEAR,
         FlowEncryption.NX_HW_NOT_SUPPORTED,
         None,
         Basis.INF,
         "flow logs document the code, not whether the packet passes",
+        needs=Condition.NO_CARD,
+        lacks=Condition.DROPS,
+    ),
+    Row(
+        13,
+        "incapable VM, by hardware",
+        "as the next row, and the lab says `incapable_code: NX_HW_NOT_SUPPORTED`",
+        Verdict.CLEAR,
+        FlowEncryption.NX_HW_NOT_SUPPORTED,
+        None,
+        Basis.INF,
+        "overview: traffic to unsupported VMs is unencrypted; which code it gets is not said",
+        needs=Condition.INCAPABLE | Condition.INCAPABLE_IS_HARDWARE,
+        lacks=Condition.DROPS,
     ),
     Row(
         13,
         "incapable VM",
         "a size cannot encrypt, accelerated networking is off, or a VM was not stopped and started since "
         "encryption was enabled, and both networks allow unencrypted",
-        _end_incapable,
         Verdict.CLEAR,
         FlowEncryption.NX_FALLBACK,
         None,
         Basis.INF,
         "overview: traffic to unsupported VMs is unencrypted; which code it gets is not said",
+        needs=Condition.INCAPABLE,
+        lacks=Condition.DROPS,
     ),
     Row(
         14,
         "tunnel failed",
         "the tunnel did not come up, and both networks allow unencrypted",
-        _tunnel_failed,
         Verdict.CLEAR,
         FlowEncryption.NX_FALLBACK,
         None,
         Basis.DOC,
         "flow logs: encryption was attempted and had a problem, the flow is allowed",
+        needs=Condition.TUNNEL_FAILED,
+        lacks=Condition.DROPS,
     ),
     Row(
         14,
         "tunnel being built",
         "the tunnel is being built, the lab says `first_packet: clear`, and both networks allow unencrypted",
-        _tunnel_building,
         Verdict.CLEAR,
         FlowEncryption.NX_FALLBACK,
         None,
         Basis.INF,
         "first packets are not documented; NX_FALLBACK is the code of what was attempted and went in clear",
+        needs=Condition.TUNNEL_BUILDING | Condition.FIRST_PACKETS_PASS,
+        lacks=Condition.DROPS,
     ),
     Row(
         15,
         "not accepted",
         "as 12 or 13, or the tunnel did not come up, but a network drops unencrypted",
-        _not_accepted,
         Verdict.DROP,
         FlowEncryption.NX_NOT_ACCEPTED,
         DropReason.NOT_ACCEPTED,
         Basis.DOC,
         "flow logs, for DropUnencrypted on both ends; for one end inferred, as NX_FALLBACK needs Allow on both",
+        any_of=Condition.NO_CARD | Condition.INCAPABLE | Condition.TUNNEL_FAILED,
     ),
     Row(
         16,
         "encrypted",
         "both ends can encrypt and the tunnel is up, or is to be built",
-        _otherwise,
         Verdict.ENCRYPT,
         FlowEncryption.X,
         None,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.policy import Basis, decide, flow_to, rows
+from dtls_emu.lab.endpoint_kinds import ENDPOINTS
+from dtls_emu.policy import Basis, Condition, conditions_of, decide, flow_to, rows
 from dtls_emu.teach.blocks import Facts, Heading, Table, Text, Verdict
 from dtls_emu.teach.document import Document
+from dtls_emu.vocabulary import EndpointKind, Outcome
 from dtls_emu.vocabulary import Verdict as Decided
 
 
@@ -23,6 +25,7 @@ __all__ = ["BASES", "explain_decision"]
 
 BASES: Final = {
     Basis.DOC: "documented by the vendor",
+    Basis.REP: "reported by users",
     Basis.EXC: "seen in an excerpt or a translation of the vendor's text",
     Basis.INF: "inferred; not documented by the vendor",
 }
@@ -53,8 +56,9 @@ def explain_decision(
     document = Document(f"From {source.name} to {destination}")
     document.add(Facts(tuple(_facts(flow, topology))))
     shown, matched = [], 0
+    conditions = conditions_of(flow, topology.profile)
     for number, row in enumerate(rows()):
-        applies = row.applies(flow, topology.profile)
+        applies = row.applies(conditions)
         shown.append(_line(row, flow, topology.profile, applies=applies))
         if applies:
             matched = number
@@ -65,6 +69,9 @@ def explain_decision(
         Verdict(good=decision.verdict is Decided.ENCRYPT, text=_said(decision.row)),
         Text(f"Row {decision.row.number} is {BASES[decision.row.basis]}: {decision.row.source}."),
     )
+    for kind in dict.fromkeys(end.vm.kind for end in flow.ends if end.vm.kind is not EndpointKind.VM):
+        about = ENDPOINTS[kind]
+        document.add(Text(f"Of {about.title} that is {BASES[about.basis]}: {about.source}."))
     if decision.verdict is Decided.ENCRYPT:
         document.add(Text("The destination's card decides the same for packets that come back."))
     return document
@@ -87,7 +94,9 @@ def _line(row: Row, flow: Flow, profile: Profile, *, applies: bool) -> tuple[str
 def _facts(flow: Flow, topology: Topology) -> list[tuple[str, str]]:
     found = [(f"{end.vm.name}", _about(end)) for end in flow.ends]
     if flow.destination is None:
-        found.append(("destination", "a public address" if flow.internet else "no VM with a private route"))
+        found.append(
+            ("destination", "a public address" if flow.internet else "no endpoint with a private route")
+        )
     for end in {end.network.name: end for end in flow.ends}.values():
         network = end.network
         said = f"encryption enabled, {network.enforcement}" if network.encrypted else "encryption not enabled"
@@ -98,8 +107,11 @@ def _facts(flow: Flow, topology: Topology) -> list[tuple[str, str]]:
 
 def _about(end: Endpoint) -> str:
     vm = end.vm
-    words = [f"size {vm.size}, which {'can' if vm.size_capable else 'cannot'} be encrypted"]
-    words.append(f"accelerated networking {'on' if vm.accelerated_networking else 'off'}")
+    if vm.kind is EndpointKind.VM:
+        words = [f"size {vm.size}, which {'can' if vm.size_capable else 'cannot'} be encrypted"]
+        words.append(f"accelerated networking {'on' if vm.accelerated_networking else 'off'}")
+    else:
+        words = [f"{ENDPOINTS[vm.kind].title}, which {_OUTCOMES[vm.outcome]}"]
     if not vm.restarted:
         words.append("not stopped and started since encryption was enabled")
     if not vm.flow_table_ready:
@@ -113,94 +125,84 @@ def _about(end: Endpoint) -> str:
 
 
 def why_not(row: Row, flow: Flow, profile: Profile) -> str:
-    """Why a row does not apply to a flow, in a line: the first fact that its condition lacks."""
-    return next(said for said in (each(flow, profile) for each in _REASONS[row.name]) if said)
+    """Why a row does not apply to a flow, in a line: the first of its conditions that does not hold."""
+    held = conditions_of(flow, profile)
+    for condition in row.needs:
+        if not condition & held:
+            return _ABSENT[condition](flow)
+    for condition in row.lacks:
+        if condition & held:
+            return _PRESENT[condition](flow)
+    return "; ".join(_ABSENT[condition](flow) for condition in row.any_of)
 
 
-def _routed(flow: Flow, _: Profile) -> str:
+def _routed(flow: Flow) -> str:
     if flow.destination is not None:
         return f"{flow.destination.vm.name} has a private route"
-    return "the address is public" if flow.internet else ""
+    return "the address is public"
 
 
-def _not_public(flow: Flow, _: Profile) -> str:
-    return "" if flow.internet else "the destination is a private address"
-
-
-def _some_encrypted(flow: Flow, _: Profile) -> str:
-    names = [end.network.name for end in flow.ends if end.network.encrypted]
-    return f"encryption is enabled in {names[0]}" if names else ""
-
-
-def _all_encrypted(flow: Flow, _: Profile) -> str:
+def _all_encrypted(flow: Flow) -> str:
     names = dict.fromkeys(end.network.name for end in flow.ends)
     return f"encryption is enabled in {' and '.join(names)}"
 
 
-def _other_hosts(flow: Flow, _: Profile) -> str:
+def _encrypted(flow: Flow) -> str:
+    return f"encryption is enabled in {next(end.network.name for end in flow.ends if end.network.encrypted)}"
+
+
+def _other_hosts(flow: Flow) -> str:
     names = dict.fromkeys(end.host.name for end in flow.ends)
-    return f"they live on {' and '.join(names)}" if len(names) > 1 else ""
+    return f"they live on {' and '.join(names)}" if len(names) > 1 else "there is one end only"
 
 
-def _no_fragment(flow: Flow, _: Profile) -> str:
-    return "" if flow.fragment else "the packet is whole"
+def _dropping(flow: Flow) -> str:
+    return f"{next(end.network.name for end in flow.ends if end.drops_unencrypted)} has DropUnencrypted"
 
 
-def _not_tolerated(_flow: Flow, profile: Profile) -> str:
-    return "" if profile.fragments is Decided.CLEAR else "the profile drops fragments"
+def _not_dropping(flow: Flow) -> str:
+    names = dict.fromkeys(end.network.name for end in flow.ends if not end.drops_unencrypted)
+    return f"{next(iter(names), 'no network')} has AllowUnencrypted"
 
 
-def _dropping(flow: Flow, _: Profile) -> str:
-    names = [end.network.name for end in flow.ends if end.drops_unencrypted]
-    return f"{names[0]} has DropUnencrypted" if names else ""
+def _kinds(flow: Flow) -> str:
+    titles = dict.fromkeys(ENDPOINTS[end.vm.kind].title for end in flow.ends)
+    return " and ".join(titles)
 
 
-def _ready(_flow: Flow, _profile: Profile) -> str:
-    return "the flow tables of both ends are ready"
-
-
-def _discoverable(_flow: Flow, _profile: Profile) -> str:
-    return "the hosts of both ends support discovery"
-
-
-def _cards_there(_flow: Flow, _profile: Profile) -> str:
-    return "no VM that can be encrypted is on a host without a card"
-
-
-def _capable(_flow: Flow, _profile: Profile) -> str:
-    return "both VMs can be encrypted: size, accelerated networking, started since"
-
-
-def _not_failed(flow: Flow, _: Profile) -> str:
-    return "" if flow.tunnel_failed else "no tunnel has failed"
-
-
-def _not_building(flow: Flow, _: Profile) -> str:
-    return "" if flow.tunnel_building else "no packet goes ahead of its tunnel"
-
-
-def _waits(_flow: Flow, _profile: Profile) -> str:
-    return "the profile has packets wait for their tunnel, or drops them"
-
-
-def _accepted(_flow: Flow, _profile: Profile) -> str:
-    return "both VMs and both cards can encrypt, and no tunnel has failed"
-
-
-_REASONS: Final[dict[str, tuple[Callable[[Flow, Profile], str], ...]]] = {
-    "no private route": (_routed,),
-    "internet": (_not_public,),
-    "neither network encrypted": (_some_encrypted,),
-    "one network encrypted": (_all_encrypted,),
-    "same host": (_other_hosts,),
-    "fragment tolerated": (_no_fragment, _not_tolerated, _dropping),
-    "fragment": (_no_fragment,),
-    "flow table not ready": (_ready,),
-    "no discovery": (_discoverable,),
-    "no card": (_dropping, _cards_there),
-    "incapable VM": (_dropping, _capable),
-    "tunnel failed": (_dropping, _not_failed),
-    "tunnel being built": (_dropping, _not_building, _waits),
-    "not accepted": (_accepted,),
+_OUTCOMES: Final = {
+    Outcome.AS_VM: "is encrypted as a VM is",
+    Outcome.CLEAR: "is never encrypted",
+    Outcome.FAILS: "loses connectivity in an encrypted network",
 }
-"""By name of the row; the last reason of each holds whenever the others do not and the row does not apply."""
+
+_ABSENT: Final[dict[Condition, Callable[[Flow], str]]] = {
+    Condition.NO_ROUTE: _routed,
+    Condition.DENIED: lambda _: "no security rule denies it",
+    Condition.PUBLIC: lambda _: "the destination is a private address",
+    Condition.PLAIN_NETWORK: _all_encrypted,
+    Condition.CLEAR_END: lambda flow: f"no end is of a kind that is never encrypted: {_kinds(flow)}",
+    Condition.FAILING_END: lambda flow: f"no end is of a kind that is unsupported: {_kinds(flow)}",
+    Condition.SAME_HOST: _other_hosts,
+    Condition.FRAGMENT: lambda _: "the packet is whole",
+    Condition.NOT_READY: lambda _: "the flow tables of both ends are ready",
+    Condition.NO_DISCOVERY: lambda _: "the hosts of both ends support discovery",
+    Condition.NO_CARD: lambda _: "no VM that can be encrypted is on a host without a card",
+    Condition.INCAPABLE: lambda _: "both VMs can be encrypted: size, accelerated networking, started since",
+    Condition.TUNNEL_FAILED: lambda _: "no tunnel has failed",
+    Condition.TUNNEL_BUILDING: lambda _: "no packet goes ahead of its tunnel",
+    Condition.DROPS: _not_dropping,
+    Condition.FRAGMENTS_PASS: lambda _: "the profile drops fragments",
+    Condition.FIRST_PACKETS_PASS: lambda _: "the profile has packets wait for their tunnel, or drops them",
+    Condition.PLAIN_PEERS_DROP: lambda _: "the profile lets it pass: `plain_peer: clear`",
+    Condition.SAME_HOST_DROPS: lambda _: "the profile lets it pass: `same_host: clear`",
+    Condition.MISSING_CARD_DROPS: lambda _: "the profile lets it pass: `card_missing: clear`",
+    Condition.INCAPABLE_IS_HARDWARE: lambda _: "the profile has `incapable_code: NX_FALLBACK`",
+}
+"""What is said where a condition that a row needs does not hold."""
+
+_PRESENT: Final[dict[Condition, Callable[[Flow], str]]] = {
+    Condition.ENCRYPTED_NETWORK: _encrypted,
+    Condition.DROPS: _dropping,
+}
+"""What is said where a condition holds that a row must lack."""

@@ -83,7 +83,7 @@ def of_pair(trace: Trace, source: str | None, destination: str | None) -> list[E
 
 def _addresses(trace: Trace) -> dict[str, str]:
     """VM by address, from the lab's document."""
-    vms = trace.lab.get("vms", {})
+    vms = {**trace.lab.get("vms", {}), **trace.lab.get("endpoints", {})}
     return {
         str(vm[key]): name
         for name, vm in vms.items()

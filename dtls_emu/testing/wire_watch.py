@@ -27,7 +27,7 @@ from unittest.mock import patch
 
 from dtls_emu.events import Sent, observer_of
 from dtls_emu.nic.effects import Transmit
-from dtls_emu.policy import decide, flow_to
+from dtls_emu.policy import decide, drops_unencrypted, flow_to
 from dtls_emu.simulation.cloud import Cloud
 from dtls_emu.testing.nonce_ledger import NonceLedger
 from dtls_emu.testing.packet_windows import WINDOW, PacketWindows
@@ -189,7 +189,7 @@ class WireWatch:
         question = topology, owners[0].name, key.destination, key.is_fragment
         if question not in self._decisions:
             flow = flow_to(topology, owners[0], key.destination, fragment=key.is_fragment)
-            strict = any(end.drops_unencrypted for end in flow.ends)
+            strict = drops_unencrypted(flow, topology.profile)
             self._decisions[question] = decide(flow, topology.profile).verdict, strict
         verdict, strict = self._decisions[question]
         where = f"{owners[0].name} to {key.destination}"

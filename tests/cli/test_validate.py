@@ -58,6 +58,7 @@ def test_a_right_lab_is_summed_up_as_json():
         "virtual_networks": 1,
         "hosts": 2,
         "vms": 2,
+        "endpoints": 0,
         "links": 2,
         "traffic": 4,
         "expectations": 4,

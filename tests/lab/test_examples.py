@@ -87,7 +87,12 @@ def test_the_labs_show_every_row_that_depends_on_nothing_but_the_lab_as_it_is():
     """A tunnel that fails or is not waited for, and fragments tolerated as in another year, are no lab's subject."""
     shown = {decision.row.name for lab in LABS.values() for _, decision in decisions(lab)}
     assert {row.name for row in rows()} - shown == {
+        "denied",
+        "plain peer refused",
+        "same host refused",
         "fragment tolerated",
+        "no card refused",
+        "incapable VM, by hardware",
         "tunnel failed",
         "tunnel being built",
     }

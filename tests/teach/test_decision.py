@@ -12,8 +12,8 @@ from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.policy import decide, rows
 from dtls_emu.policy.facts import Flow, endpoint_of
 from dtls_emu.teach.blocks import Table, Verdict
-from dtls_emu.teach.decision import _REASONS, explain_decision, why_not
-from dtls_emu.vocabulary import Enforcement, FirstPacket
+from dtls_emu.teach.decision import explain_decision, why_not
+from dtls_emu.vocabulary import EndpointKind, Enforcement, FirstPacket, FlowEncryption, Outcome
 from dtls_emu.vocabulary import Verdict as Decided
 
 
@@ -39,6 +39,7 @@ ends = st.builds(
                 "discovery",
             )
         }
+        | {"outcome": st.sampled_from([Outcome.AS_VM, Outcome.CLEAR, Outcome.FAILS])}
     ),
     st.fixed_dictionaries({"encrypted": st.booleans(), "enforcement": st.sampled_from(Enforcement)}),
     st.booleans(),
@@ -53,11 +54,19 @@ flows = st.builds(
     fragment=st.booleans(),
     tunnel_failed=st.booleans(),
     tunnel_building=st.booleans(),
+    denied=st.booleans(),
 )
+passing = st.sampled_from([Decided.DROP, Decided.CLEAR])
 profiles = st.builds(
-    lambda fragments, first: replace(TOPOLOGY.profile, fragments=fragments, first_packet=first),
-    st.sampled_from([Decided.DROP, Decided.CLEAR]),
-    st.sampled_from(FirstPacket),
+    replace,
+    st.just(TOPOLOGY.profile),
+    fragments=passing,
+    first_packet=st.sampled_from(FirstPacket),
+    plain_peer=passing,
+    same_host=passing,
+    mixed_enforcement=passing,
+    card_missing=passing,
+    incapable_code=st.sampled_from([FlowEncryption.NX_FALLBACK, FlowEncryption.NX_HW_NOT_SUPPORTED]),
 )
 
 
@@ -71,9 +80,14 @@ def test_each_row_above_says_why_it_does_not_apply(flow, profile):
         assert why_not(row, flow, profile), row.name
 
 
-def test_every_row_has_its_reasons():
-    """But for the last, which always applies."""
-    assert {row.name for row in rows()} - set(_REASONS) == {rows()[-1].name}
+def test_what_is_said_of_an_endpoint_is_its_row_of_the_table_of_endpoints():
+    """With title, basis and source."""
+    lab = compile_lab(load_lab("endpoints"))
+    document = explain_decision(lab, lab.vms["web"], lab.vms["gateway"].addresses[0])
+    text = str(document.blocks)
+    assert "ExpressRoute gateway, which is never encrypted" in text
+    assert "Of ExpressRoute gateway that is documented by the vendor" in text
+    assert lab.vms["gateway"].kind is EndpointKind.EXPRESSROUTE_GATEWAY
 
 
 @pytest.mark.parametrize("lab", shipped_labs())

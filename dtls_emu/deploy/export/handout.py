@@ -99,7 +99,7 @@ def hand_out(lab: Lab, credentials: Mapping[str, HostCredentials]) -> list[Hando
     """
     document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
     authorities = {host.region: credentials[name].ca_certificate for name, host in lab.hosts.items()}
-    vms = {name: str(vm.address) for name, vm in lab.vms.items() if name not in lab.hosts}
+    vms = {name: str(vm.address) for name, vm in lab.guests.items() if name not in lab.hosts}
     handouts = []
     for host in lab.hosts:
         config = _config(lab, document, host).to_json()
@@ -132,7 +132,7 @@ def lab_labels(lab: str, host: str = "") -> dict[str, str]:
 
 
 def _config(lab: Lab, document: dict[str, Any], host: str) -> HostConfig:
-    own = [name for name, vm in lab.vms.items() if vm.host == host]
+    own = [name for name, vm in lab.guests.items() if vm.host == host]
     return HostConfig(
         version=1,
         run=lab.name,

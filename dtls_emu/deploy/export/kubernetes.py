@@ -72,7 +72,7 @@ def fit_to_pods(lab: Lab, mtu: int) -> Lab:
     problems = [
         f"{lab.name}: vms.{name}: a pod network with an MTU of {mtu} leaves it {inner} bytes, and IPv{needed} needs "
         f"{MIN_MTU[needed]}; use a pod network with a larger MTU"
-        for name, vm in lab.vms.items()
+        for name, vm in lab.guests.items()
         if inner < MIN_MTU[needed := 4 if vm.address_v6 is None else 6]
     ]
     if problems:
@@ -86,9 +86,12 @@ def fit_to_pods(lab: Lab, mtu: int) -> Lab:
                 link if link.mtu is None else link.model_copy(update={"mtu": min(link.mtu, mtu)})
                 for link in lab.links
             ),
-            "vms": {
-                name: vm if vm.mtu <= inner else vm.model_copy(update={"mtu": inner})
-                for name, vm in lab.vms.items()
+            **{
+                section: {
+                    name: each if each.mtu <= inner else each.model_copy(update={"mtu": inner})
+                    for name, each in placed.items()
+                }
+                for section, placed in (("vms", lab.vms), ("endpoints", lab.endpoints))
             },
         }
     )

@@ -28,7 +28,7 @@ def test_each_host_is_handed_a_host_json_that_holds_for_its_lab(lab, handouts):
 def test_devices_are_made_in_the_containers_own_namespace(lab, handouts):
     """Each VM of the host has a device of its own that the host makes; there is no other namespace."""
     for each in handouts:
-        own = [name for name, vm in lab.vms.items() if vm.host == each.host]
+        own = [name for name, vm in lab.guests.items() if vm.host == each.host]
         config = json.loads(each.config)
         devices = config["vms"]
         assert [device["vm"] for device in devices] == own
