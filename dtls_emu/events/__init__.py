@@ -36,6 +36,7 @@ from dtls_emu.events.observing import (
     observer_of,
     packet_of,
     tagged,
+    without_bytes,
 )
 from dtls_emu.events.packets import (
     Answered,
@@ -128,4 +129,5 @@ __all__ = [
     "tagged",
     "to_json",
     "to_line",
+    "without_bytes",
 ]

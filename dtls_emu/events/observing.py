@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "observer_of",
     "packet_of",
     "tagged",
+    "without_bytes",
 ]
 
 _MARK_BITS: Final = 32
@@ -70,14 +71,42 @@ def observer_of(callback: Callable[[Event], object], *, wants_bytes: bool = Fals
     return _Calling(callback, wants_bytes)
 
 
+def without_bytes(event: Event) -> Event:
+    """An event as it is told to an observer that does not want bytes; the same one where it has none."""
+    kind = type(event)
+    empty = _EMPTY.get(kind)
+    if empty is None:
+        empty = _EMPTY[kind] = {
+            each.name: each.default for each in fields(kind) if each.type in {"bytes", "tuple[bytes, ...]"}
+        }
+    return replace(event, **empty) if any(getattr(event, name) for name in empty) else event
+
+
+_EMPTY: Final[dict[type[Event], dict[str, Any]]] = {}
+"""What fields for bytes have where there are none; by kind of event, found on first use."""
+
+
 def fan_out(observers: Iterable[Observer]) -> Observer | None:
-    """One observer that tells several, in this order; None for none. Each is shown bytes if any of them wants them."""
+    """One observer that tells several, in this order; None for none. Each is shown bytes only if it wants them."""
     everyone = tuple(observers)
     if len(everyone) < 2:
         return everyone[0] if everyone else None
+    return _FannedOut(everyone)
 
-    def tell(event: Event) -> None:
-        for each in everyone:
-            each(event)
 
-    return _Calling(tell, any(each.wants_bytes for each in everyone))
+@dataclass(frozen=True, slots=True)
+class _FannedOut:
+    everyone: tuple[Observer, ...]
+
+    @property
+    def wants_bytes(self) -> bool:
+        return any(each.wants_bytes for each in self.everyone)
+
+    def __call__(self, event: Event, /) -> None:
+        bare: Event | None = None
+        for each in self.everyone:
+            if each.wants_bytes:
+                each(event)
+            else:
+                bare = bare or without_bytes(event)
+                each(bare)

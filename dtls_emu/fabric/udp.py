@@ -118,6 +118,7 @@ class UdpFabric:
     Not safe for concurrent use. Usable with ``with``.
 
     Fields:
+        address: the host's underlay address.
         ports_changed: how often a port was opened or closed.
         sender, receiver: memory that compiled code works on, too; see their modules.
         port_of_file: number of the port by the file number of its socket, 0 for other files; another array after
@@ -146,7 +147,7 @@ class UdpFabric:
     ) -> None:
         self.ports_changed = 0
         self.port_of_file: NDArray[np.int32] = np.zeros(0, np.int32)
-        self._address = address
+        self.address = address
         self._family = socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
         self._gro_mode = gro
         self._buffer_bytes = buffer_bytes
@@ -260,7 +261,7 @@ class UdpFabric:
         """Largest IP packet that this machine would send to each address, in bytes; None where it has no route there."""
         with socket.socket(self._family, socket.SOCK_DGRAM) as sock:
             with suppress(OSError):  # then there are no routes
-                sock.bind((self._address, 0))
+                sock.bind((self.address, 0))
             return {address: path_mtu(sock, address) for address in addresses}
 
     @property
@@ -328,7 +329,7 @@ class UdpFabric:
         if not self._is_refusal_said:
             self._is_refusal_said = True
             logger.warning(
-                "UDP segmentation %s; datagrams of %s are sent one by one", self._refusal, self._address
+                "UDP segmentation %s; datagrams of %s are sent one by one", self._refusal, self.address
             )
 
     @property
@@ -410,11 +411,11 @@ class UdpFabric:
             enlarge_buffers(sock, self._buffer_bytes)
             forbid_fragments(sock)
             report_tos(sock)
-            sock.bind((self._address, port))
+            sock.bind((self.address, port))
         except OSError as error:
             sock.close()
             raise FabricUnavailableError(
-                f"cannot bind {self._address} port {port}: {error.strerror}"
+                f"cannot bind {self.address} port {port}: {error.strerror}"
             ) from error
         except FabricUnavailableError:
             sock.close()

@@ -114,6 +114,7 @@ class RunningHost:
         self.started_at = time.monotonic()
         self.privileges = Privileges(None, "not given up", 0)
         self.super_packets: dict[str, str] = {}
+        self._logs_keys = False
         document = without_traffic(config.lab)
         if config.container:
             planned = self._compile(document)
@@ -134,7 +135,9 @@ class RunningHost:
                 self._set_up(each, metric)
             self.control = ControlServer(config.socket_path, self._answer)
             undo.callback(self.control.close)
-            self.events = EventServer(event_socket(config.socket_path), config.host, card.observe)
+            self.events = EventServer(
+                event_socket(config.socket_path), config.host, self._observe, self._log_keys
+            )
             undo.callback(self.events.close)
             self.agent = Agent(
                 card,
@@ -181,6 +184,24 @@ class RunningHost:
     def close(self) -> None:
         """Say goodbye to peers, overwrite keys, close everything. Idempotent."""
         self._undo.close()
+
+    # -------------------------------------------------------------------------------------- who watches
+
+    def _observe(self, server: EventServer | None) -> None:
+        """Tell everything to those who listen, or nothing to nobody."""
+        if server is None:
+            self.agent.observe(None)
+        else:
+            self.agent.observe(server, server.leave_out)
+
+    def _log_keys(self) -> None:
+        """Tell the secrets of handshakes from now on: somebody who may know them wants them."""
+        if not self._logs_keys:
+            self._logs_keys = True
+            logger.info(
+                "somebody captures: secrets of handshakes are told to who asks, over %s", self.events.path
+            )
+            self.agent.card.log_keys(self.events.tell_secret)
 
     # ----------------------------------------------------------------------------------------- answers
 

@@ -22,6 +22,7 @@ from dtls_emu.crypto.native import has_native_ends
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.events import Direction
 from dtls_emu.nic.arena import Arena
+from dtls_emu.nic.carried import CarriedPackets
 from dtls_emu.nic.counters import EgressCounters, IngressCounters, Sent
 from dtls_emu.nic.effects import Deliver
 from dtls_emu.nic.egress import Egress
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.counters import PacketObserver
     from dtls_emu.nic.effects import Effect, UnderlayAddress
+    from dtls_emu.nic.event_ring import EventRing
     from dtls_emu.tunnel.peers import Identity
     from dtls_emu.tunnel.session_keys import SessionKeys
 
@@ -109,6 +111,7 @@ class Card:
             first_port: of its own attempts, as :class:`~dtls_emu.tunnel.ports.PortAllocator` says.
         """
         self.host = identity.name
+        self._identity = identity
         self.engine = engine
         vms = [vm.name for vm in topology.vms_on(self.host)]
         self.datapath = Datapath(vms, len(topology.hosts) - 1, topology.profile.flow_table)
@@ -146,12 +149,26 @@ class Card:
         self.egress.tunnels = self.ingress.tunnels = slow_path.tunnels = self.tunnels
         self.observe(observer)
 
-    def observe(self, observer: Observer | None) -> None:
+    def observe(
+        self,
+        observer: Observer | None,
+        leave_out: Callable[[str, int], object] = lambda _name, _count: None,
+    ) -> None:
         """Tell an observer from now on of everything that happens here; None, the default, costs nothing.
 
         A flow that is going on already is decided again at its next packet, so that it is told of, and counts from there.
+
+        Args:
+            observer: told, or None.
+            leave_out: called with the name of events and their number, where a compiled loop carries more than can be
+                told.
         """
         watcher = self._watcher = None if observer is None else Watcher(self.host, observer)
+        self._carried = (
+            None
+            if observer is None or watcher is None
+            else CarriedPackets(watcher, observer, self.datapath, leave_out)
+        )
         self.egress.watcher = self.ingress.watcher = watcher
         self.tunnels.observe(watcher)
         ended = None if watcher is None else watcher.flow_ended
@@ -159,6 +176,20 @@ class Card:
         self.ingress.flows.on_end = None if ended is None else partial(ended, Direction.INGRESS)
         if watcher is not None:
             self.revalidate()
+
+    def log_keys(self, key_log: Callable[[bytes], None]) -> None:
+        """Hand out the secrets of every handshake from now on; see :func:`~dtls_emu.tunnel.context.build_contexts`."""
+        self._identity.contexts.log_keys(key_log)
+
+    @property
+    def ring(self) -> EventRing | None:
+        """Where a compiled loop leaves what it has carried; None while nobody observes."""
+        return None if self._carried is None else self._carried.ring
+
+    def tell_carried(self, now: float) -> None:
+        """Tell what is in the ring, before anything else happens to the card."""
+        if self._carried is not None:
+            self._carried.tell(now)
 
     def from_guest(self, vm: str, burst: Burst, now: float) -> list[Effect]:
         """Take IP packets, or one super-packet, that a VM of this host sends.
@@ -368,6 +399,11 @@ class Card:
     def revalidate(self) -> None:
         """Policy, links or tunnels have changed: every flow is decided again at its next packet."""
         self._view.revalidate()
+
+    def report_flows(self, now: float, most: int) -> None:
+        """Tell an observer how flows stand that have gone on since it was told last; so many are looked at."""
+        if self._watcher is not None:
+            self._watcher.flows.report_changed(now, most)
 
     @property
     def topology(self) -> Topology:

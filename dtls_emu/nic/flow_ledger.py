@@ -89,6 +89,7 @@ class _Flow:
     decision: Decision | None
     leaving: _Counted = field(default_factory=_Counted)
     coming: _Counted = field(default_factory=_Counted)
+    reported: tuple[int, ...] = ()
 
     def counted(self, direction: Direction) -> _Counted:
         """One of its directions."""
@@ -117,6 +118,7 @@ class FlowLedger:
         self._beside: dict[
             _Conversation, float
         ] = {}  # counted without an entry, and when last; the oldest first
+        self._next: list[_Conversation] = []  # to be looked at by the next report
 
     def __len__(self) -> int:
         """How many flows are going on."""
@@ -191,6 +193,23 @@ class FlowLedger:
         self._end_orphans(now)
         for flow in self._flows.values():
             self._tell(self._standing(FlowContinued, flow, now))
+
+    def report_changed(self, now: float, most: int) -> None:
+        """Tell how flows stand that have gone on since they were reported last.
+
+        Args:
+            now: seconds.
+            most: flows that are looked at; the next call goes on behind them.
+        """
+        self._end_orphans(now)
+        if not self._next:
+            self._next = list(self._flows)
+        looked_at, self._next = self._next[:most], self._next[most:]
+        for conversation in looked_at:
+            flow = self._flows.get(conversation)
+            if flow is not None and flow.reported != (counted := (*flow.leaving.totals, *flow.coming.totals)):
+                flow.reported = counted
+                self._tell(self._standing(FlowContinued, flow, now))
 
     def close(self, now: float) -> None:
         """Every flow ends. Idempotent."""

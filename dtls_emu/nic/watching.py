@@ -85,6 +85,7 @@ class Watcher:
     """Tells an observer what one card does.
 
     Fields:
+        host: name of the card's.
         now: the time of the call that the card is carrying out, in seconds; the card sets it first.
         flows: of the card's VMs.
     """
@@ -97,25 +98,30 @@ class Watcher:
         """
         self.now = 0.0
         self.flows = FlowLedger(host, observer)
-        self._host = host
+        self.host = host
         self._observer = observer
         self._sending: tuple[str, Burst | None] = "", None
         self._payloads: tuple[bytes, ...] = ()
         self._numbered = 0  # packets so far, where nobody else numbers them
 
     def _about(self, tag: int) -> tuple[float, str, int, int]:
-        return self.now, self._host, mark_of(tag), packet_of(tag)
+        return self.now, self.host, mark_of(tag), packet_of(tag)
 
     def _bytes(self, burst: Burst) -> tuple[bytes, ...]:
         return tuple(row.tobytes() for row in burst.rows()) if self._observer.wants_bytes else ()
+
+    def next_tag(self, packets: int, mark: int = 0) -> int:
+        """A tag for packets that nobody has numbered yet: the next numbers are theirs."""
+        first = self._numbered + 1
+        self._numbered += packets
+        return tagged(mark, first)
 
     # -------------------------------------------------------------------------------------------- from a VM
 
     def offered(self, vm: str, burst: Burst) -> None:
         """A VM, or the internet, whose name is "", handed packets to the card. They get a number, unless they have one."""
         if not packet_of(burst.mark):
-            burst.mark = tagged(burst.mark, self._numbered + 1)
-            self._numbered += burst.packets
+            burst.mark = self.next_tag(burst.packets, burst.mark)
         self._observer(Offered(*self._about(burst.mark), vm, burst.packets, burst.nbytes, self._bytes(burst)))
 
     def sending(self, vm: str, burst: Burst) -> None:
@@ -250,7 +256,7 @@ class Watcher:
                 words = {name: str(value) for name, value in words.items()}
             if not isinstance(each, happening.PortOpened | happening.PortClosed):
                 words["peer"] = peer
-            self._observer(kind(self.now, self._host, **words))
+            self._observer(kind(self.now, self.host, **words))
 
     def flow_ended(self, direction: Direction, counts: FlowCounts[Any]) -> None:
         """A flow has left a table, or is decided anew."""

@@ -43,6 +43,11 @@ class Contexts:
     client: SSL.Context
     server: SSL.Context
 
+    def log_keys(self, key_log: Callable[[bytes], None]) -> None:
+        """Hand out the secrets of every handshake from now on, as :func:`build_contexts` says."""
+        for context in (self.client, self.server):
+            context.set_keylog_callback(logging_to(key_log))
+
 
 def build_contexts(
     credentials: HostCredentials,
@@ -60,10 +65,6 @@ def build_contexts(
     client = _base_context(credentials, trusted)
     client.set_alpn_protos([ALPN])
     server = _base_context(credentials, trusted)
-    if key_log is not None:
-        for context in (client, server):
-            context.set_keylog_callback(logging_to(key_log))
-
     # Without our id nothing is selected, and `Handshake` refuses the peer unless it is told otherwise.
     server.set_alpn_select_callback(
         lambda _connection, offered: ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
@@ -72,7 +73,10 @@ def build_contexts(
     # The hello that reaches OpenSSL has brought its cookie back already: see `dtls_emu.tunnel.cookie`.
     server.set_cookie_generate_callback(lambda _connection: b"unused")
     server.set_cookie_verify_callback(lambda _connection, _cookie: True)
-    return Contexts(client, server)
+    contexts = Contexts(client, server)
+    if key_log is not None:
+        contexts.log_keys(key_log)
+    return contexts
 
 
 def _base_context(credentials: HostCredentials, trusted: Iterable[x509.Certificate]) -> SSL.Context:

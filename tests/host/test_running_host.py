@@ -27,7 +27,7 @@ from dtls_emu.assembly.targets import Change
 from dtls_emu.crypto.authority import RegionAuthority
 from dtls_emu.deploy.changes import change_host
 from dtls_emu.errors import LabFileError
-from dtls_emu.events import Classified, Forwarded, Offered, Sealed
+from dtls_emu.events import Classified, Forwarded, Offered, Sealed, Sent
 from dtls_emu.host.config import HostConfig, VmDevice, load_host_config
 from dtls_emu.host.control.client import ControlError, ask
 from dtls_emu.host.control.event_client import EventClient
@@ -194,8 +194,8 @@ def test_programs_talk_through_the_tunnel_and_nothing_is_in_clear(pair, fabric_t
 
 
 def test_whoever_listens_is_told_of_a_running_host(pair):
-    """Over its event socket, in batches: a new flow with its decision, and the packet that began it, whole; then nothing
-    more of it than its counters, because compiled code carries it, or everything where it does not.
+    """Over its event socket, in batches: a new flow with its decision, and the packet that began it, whole, inside and
+    on the fabric.
     """
     path = pair.folder / "h1.evt"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -205,14 +205,14 @@ def test_whoever_listens_is_told_of_a_running_host(pair):
         assert pair.send(payload=b"to be told of") == b"to be told of"
         for batch in client:
             events += batch.events
-            if any(isinstance(event, Sealed) for event in events):
+            if any(isinstance(event, Sent) and event.packet for event in events):
                 break
     offered = next(event for event in events if isinstance(event, Offered))
     assert (offered.host, offered.vm) == ("h1", "a")
     assert b"to be told of" in offered.packets[0]
     path_of_it = [type(event) for event in events if getattr(event, "packet", None) == offered.packet]
     assert path_of_it[:2] == [Offered, Classified]
-    assert path_of_it[-2:] == [Forwarded, Sealed]
+    assert path_of_it[-3:] == [Forwarded, Sealed, Sent]
     assert pair.send() == SECRET
 
 

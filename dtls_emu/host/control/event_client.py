@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from dtls_emu.events import EventError, from_json
@@ -33,11 +33,16 @@ class Batch:
         host: its name.
         events: what happened.
         left_out: events that were not told, by name, since the batch before: there was no room for them.
+        missed: packets that were not shown since then, by the VM inside which, or the underlay address at the other end
+            of the link on which, they would have been seen; only where bytes are wanted.
+        secrets: lines of a TLS key log, if they are wanted.
     """
 
     host: str
     events: tuple[Event, ...]
     left_out: Mapping[str, int]
+    missed: Mapping[str, int] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
 
 
 class EventClient:
@@ -48,11 +53,19 @@ class EventClient:
             ...
     """
 
-    def __init__(self, path: Path | str, *, wants_bytes: bool = False, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        wants_bytes: bool = False,
+        wants_secrets: bool = False,
+        timeout: float | None = None,
+    ) -> None:
         """
         Args:
             path: of the event socket.
             wants_bytes: be shown the bytes of packets and datagrams.
+            wants_secrets: be told the secrets of handshakes.
             timeout: seconds to wait for a batch; None waits for as long as it takes.
 
         Raises:
@@ -64,7 +77,8 @@ class EventClient:
         try:
             self._socket.settimeout(timeout)
             self._socket.connect(str(path))
-            self._socket.sendall(json.dumps({"bytes": wants_bytes}).encode() + b"\n")
+            wish = {"bytes": wants_bytes, "secrets": wants_secrets}
+            self._socket.sendall(json.dumps(wish).encode() + b"\n")
         except OSError as error:
             self._socket.close()
             raise ControlError(f"{path}: {error.strerror or error}") from error
@@ -116,7 +130,12 @@ class EventClient:
     def _parsed(self, line_untrusted: bytes) -> Batch:
         try:
             data = json.loads(line_untrusted)
-            left_out = {str(name): int(count) for name, count in data["left_out"].items()}
-            return Batch(str(data["host"]), tuple(map(from_json, data["events"])), left_out)
+            left_out, missed = _counts(data["left_out"]), _counts(data.get("missed", {}))
+            secrets = tuple(map(str, data.get("secrets", ())))
+            return Batch(str(data["host"]), tuple(map(from_json, data["events"])), left_out, missed, secrets)
         except (EventError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ControlError(f"{self.path}: no batch of events: {line_untrusted[:80]!r}") from error
+
+
+def _counts(found_untrusted: Mapping[str, int]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in found_untrusted.items()}

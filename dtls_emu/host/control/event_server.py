@@ -3,18 +3,26 @@
 Whoever connects is told of everything from then on, in batches, one JSON object a line; it says nothing itself, but for
 what it wants, in one line that may be left out::
 
-    {"bytes": false}
+    {"bytes": false, "secrets": false}
     {"host": "host-1", "events": [{"event": "sent", ...}, ...], "left_out": {}}
-    {"host": "host-1", "events": [...], "left_out": {"sent": 120, "received": 119}}
+    {"host": "host-1", "events": [...], "left_out": {"sealed": 120, "forwarded": 120}}
+    {"host": "host-1", "events": [...], "left_out": {"offered": 2}, "missed": {"vm-a": 90}, "secrets": ["CLIENT_RANDOM ..."]}
 
-The events are those of :mod:`dtls_emu.events`. A host does not wait for who listens: each listener has a queue of
-:data:`MAX_WAITING` events and :data:`MAX_WAITING_BYTES` bytes. A queue that fills up is told of some packets only: of
+Keys may be added to both; who does not know them passes them over. The events are those of :mod:`dtls_emu.events`.
+
+A host does not wait for who listens: each listener has a queue of :data:`MAX_WAITING` events and :data:`MAX_WAITING_BYTES` bytes. A queue that fills up is told of some packets only: of
 every sixteenth, by its number, from half of its room on, so that the paths of these are whole; of none from three
 quarters on. The rest of the room is for tunnels, keys and flows, which are few and count more. What is left out is
-counted by its name, and the next batch says it.
+counted by its name, and the next batch says it; of events with bytes, so are the packets, as ``missed``: by the VM inside
+which, or the underlay address of the other end of the link on which, they would have been seen.
 
 While nobody listens no event is built: the card is told when the first listener comes, and when the last one leaves.
-If any of them wants the bytes of packets, all of them get these.
+Only who wants bytes is shown bytes. While anybody does, Python carries all packets of the host, and it tells ``sent`` for
+each datagram; else compiled code carries those of known flows, and as many of them are told as there is time for.
+
+Who wants secrets gets, before the records that they open, the lines of a TLS key log of every handshake from then on; those
+of earlier ones are gone, and a host has to make fresh keys for the listener. Only the owner of the run can connect, and
+nobody who does not ask gets them.
 """
 
 from __future__ import annotations
@@ -27,7 +35,17 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from dtls_emu.events import FlowStarted, PacketEvent, name_of, to_line
+from dtls_emu.events import (
+    Delivered,
+    FlowStarted,
+    Offered,
+    PacketEvent,
+    Received,
+    Sent,
+    name_of,
+    to_line,
+    without_bytes,
+)
 from dtls_emu.host.control.listening import identity, listen
 
 
@@ -36,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dtls_emu.events import Event, Observer
+    from dtls_emu.events import Event
 
 
 __all__ = ["EventServer"]
@@ -73,7 +91,10 @@ class _Listener:
         connection: to it.
         wants_bytes: of packets.
         waiting, nbytes: events that are not in a batch yet, and the bytes of them.
-        left_out: by name, since the last batch.
+        wants_secrets: of handshakes.
+        left_out: events by name, since the last batch.
+        missed: likewise packets, by place.
+        secrets: likewise lines that are to be told.
         outgoing: what is left of a batch that is being sent.
         incoming: the beginning of its own line.
     """
@@ -82,14 +103,17 @@ class _Listener:
     wants_bytes: bool = False
     waiting: deque[str] = field(default_factory=deque)
     nbytes: int = 0
+    wants_secrets: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    secrets: list[str] = field(default_factory=list)
     outgoing: memoryview = field(default_factory=lambda: memoryview(b""))
     incoming: bytearray = field(default_factory=bytearray)
 
     @property
     def has_something(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self.outgoing or self.waiting or self.left_out)
+        return bool(self.outgoing or self.waiting or self.left_out or self.secrets)
 
     def admits(self, event: Event) -> bool:
         """Whether there is room for an event of its kind."""
@@ -105,13 +129,20 @@ class EventServer:
     A service of a host's loop, as the control socket is: `fileno`, `serve`, `next_timeout`.
     """
 
-    def __init__(self, path: Path, host: str, on_listen: Callable[[Observer | None], object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        host: str,
+        on_listen: Callable[[EventServer | None], object],
+        on_wish_for_secrets: Callable[[], object] = lambda: None,
+    ) -> None:
         """
         Args:
             path: of the socket.
             host: name of the host.
             on_listen: called with this server, which wants to be told of events, when somebody listens, and with None
                 when nobody does any more. Whether bytes are wanted may change meanwhile.
+            on_wish_for_secrets: called when a listener wants secrets: :meth:`tell_secret` wants to be told from then on.
 
         Raises:
             ControlSocketError: another host answers there, or it may not be made.
@@ -119,6 +150,7 @@ class EventServer:
         self.path = path
         self._host = host
         self._on_listen = on_listen
+        self._on_wish_for_secrets = on_wish_for_secrets
         self._listeners: dict[int, _Listener] = {}
         self._flush_at = float("inf")
         self._socket = listen(path, MAX_LISTENERS)
@@ -133,14 +165,30 @@ class EventServer:
 
     def __call__(self, event: Event) -> None:
         """Tell an event to everybody, within :data:`BATCH_SECONDS`; its time is on the clock of `serve`."""
-        line = to_line(event)
+        lines: dict[bool, str] = {}  # by whether bytes are in it
         for listener in self._listeners.values():
             if not listener.admits(event):
-                listener.left_out[name_of(event)] += 1
+                self._miss(listener, event)
                 continue
+            shows = listener.wants_bytes
+            if shows not in lines:
+                lines[shows] = to_line(event if shows else without_bytes(event))
+            line = lines[shows]
             listener.waiting.append(line)
             listener.nbytes += len(line)
         self._flush_at = min(self._flush_at, event.time + BATCH_SECONDS)
+
+    def leave_out(self, name: str, count: int) -> None:
+        """Count events of a name that there was no time to tell of, for everybody."""
+        for listener in self._listeners.values():
+            listener.left_out[name] += count
+
+    def tell_secret(self, line: bytes) -> None:
+        """Tell a line of a TLS key log, at once, to those who want such."""
+        for listener in self._listeners.values():
+            if listener.wants_secrets:
+                listener.secrets.append(line.decode())
+                self._flush_at = 0.0
 
     def fileno(self) -> int:
         """One file number that is readable when there is something to do (an epoll)."""
@@ -209,7 +257,9 @@ class EventServer:
             if wish is None:
                 self._dismiss(listener)
                 return
-            listener.wants_bytes = wish
+            listener.wants_bytes, listener.wants_secrets = wish
+            if listener.wants_secrets:
+                self._on_wish_for_secrets()
 
     def _send(self, listener: _Listener) -> None:
         """At most one batch, as far as the socket takes it."""
@@ -231,10 +281,27 @@ class EventServer:
     def _batch(self, listener: _Listener) -> bytes:
         lines = [listener.waiting.popleft() for _ in range(min(BATCH, len(listener.waiting)))]
         listener.nbytes -= sum(map(len, lines))
-        left_out = json.dumps(dict(listener.left_out))
-        listener.left_out.clear()
+        tail: dict[str, Any] = {"left_out": dict(listener.left_out)}
+        tail |= {"missed": dict(listener.missed)} if listener.missed else {}
+        tail |= {"secrets": listener.secrets} if listener.secrets else {}
         head = f'{{"host":{json.dumps(self._host)},"events":['
-        return f'{head}{",".join(lines)}],"left_out":{left_out}}}\n'.encode()
+        batch = f"{head}{','.join(lines)}],{json.dumps(tail)[1:]}\n".encode()
+        listener.left_out.clear()
+        listener.missed.clear()
+        listener.secrets.clear()
+        return batch
+
+    def _miss(self, listener: _Listener, event: Event) -> None:
+        """Count an event that there is no room for."""
+        listener.left_out[name_of(event)] += 1
+        if listener.wants_bytes:
+            match event:
+                case Offered() | Delivered() if event.vm:
+                    listener.missed[event.vm] += event.count
+                case Sent():
+                    listener.missed[event.destination[0]] += 1
+                case Received():
+                    listener.missed[event.source[0]] += event.count
 
     def _dismiss(self, listener: _Listener) -> None:
         fileno = listener.connection.fileno()
@@ -246,11 +313,11 @@ class EventServer:
             self._on_listen(None)
 
 
-def _wish(line_untrusted: bytes) -> bool | None:
-    """Whether a listener wants bytes; None for a line that makes no sense."""
+def _wish(line_untrusted: bytes) -> tuple[bool, bool] | None:
+    """Whether a listener wants bytes, and secrets; None for a line that makes no sense."""
     try:
         wish: Any = json.loads(line_untrusted)
-        wants = wish.get("bytes", False)
+        shows, opens = wish.get("bytes", False), wish.get("secrets", False)
     except (ValueError, AttributeError, RecursionError):
         return None
-    return wants if isinstance(wants, bool) else None
+    return (shows, opens) if isinstance(shows, bool) and isinstance(opens, bool) else None

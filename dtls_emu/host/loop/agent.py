@@ -36,6 +36,7 @@ from dtls_emu.host.loop.path_mtus import PathMtus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from dtls_emu.events import Observer
     from dtls_emu.fabric.udp import UdpFabric
     from dtls_emu.host.device.tun import TunDevice
     from dtls_emu.host.loop.edge import PortOpener
@@ -58,6 +59,13 @@ TIMER_GRAIN: Final = 0.001
 
 FINE_WAIT: Final = 0.01
 """Seconds. epoll rounds a shorter wait up to milliseconds, which would double the delay of a fast link."""
+
+
+FLOWS_EVERY: Final = 1.0
+"""Seconds between two reports of how flows stand, to who observes."""
+
+FLOWS_A_REPORT: Final = 256
+"""Flows of one report: a few milliseconds."""
 
 
 class Service(Protocol):
@@ -122,6 +130,8 @@ class Agent:
         self._timers_at = 0.0
         self._stopping = False
         self._services: list[Service] = []
+        self._observer: Observer | None = None
+        self._flows_at = inf
         self._handlers: dict[int, Handler] = {}
         self._epoll = select.epoll()
         self._bell, self.alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -148,6 +158,27 @@ class Agent:
         self._services.append(service)
         self._watch(service.fileno(), service.serve)
 
+    def observe(
+        self, observer: Observer | None, leave_out: Callable[[str, int], object] = lambda _name, _count: None
+    ) -> None:
+        """Tell an observer of everything that happens from now on; None, the default, costs nothing.
+
+        While it wants bytes, Python carries all packets, because compiled code shows nobody what is in them.
+
+        Args:
+            observer: told, or None.
+            leave_out: called with the name of events and their number, where there are more than can be told.
+        """
+        self._observer = observer
+        self._flows_at = inf if observer is None else self._clock() + FLOWS_EVERY
+        self.card.observe(observer, leave_out)
+        self.edge.observe(observer)
+
+    @property
+    def shows_bytes(self) -> bool:
+        """Whether somebody is shown the bytes of packets."""
+        return self._observer is not None and self._observer.wants_bytes
+
     def run(self) -> None:
         """Run until :meth:`stop`. The clean-up is :meth:`close`'s."""
         # What is there now stays: collections, which stop the loop, are then about what came since.
@@ -162,7 +193,7 @@ class Agent:
         Args:
             wait: until something is, or a timer is due.
         """
-        if self._fast_loop is not None:
+        if self._fast_loop is not None and not self.shows_bytes:
             return self._fast_turn(self._fast_loop, wait=wait)
         ready = self._epoll.poll(0)
         if not ready and wait:
@@ -256,7 +287,7 @@ class Agent:
         delayed = self.links.next_timeout()
         if delayed is not None and delayed < due:
             due = delayed
-        due = min(due, self.paths.next_timeout())
+        due = min(due, self.paths.next_timeout(), self._flows_at)
         for service in self._services:
             due = min(due, service.next_timeout())
         return due
@@ -272,6 +303,7 @@ class Agent:
         while True:
             code = loop.run(self._clock(), until, forever=wait)
             now = self._clock()
+            self.card.tell_carried(now)
             self._handle_exception(loop, code, now)
             if not loop.unfinished:
                 break
@@ -360,6 +392,9 @@ class Agent:
         self.links.handle_timeout(now)
         if self.paths.next_timeout() <= now:
             self.paths.handle_timeout(now)
+        if self._flows_at <= now:
+            self._flows_at = now + FLOWS_EVERY
+            self.card.report_flows(now, FLOWS_A_REPORT)
         for service in self._services:
             if service.next_timeout() <= now:
                 service.serve(now)

@@ -9,7 +9,7 @@ of the fabric and of the devices, which kernels work on whoever calls them.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from dtls_emu.fabric.syscalls import EVENT, POLLFD, TIMESPEC
 from dtls_emu.fabric.udp_send import NO_SOCKET, WIRE_BYTES, lead_path, make_paths
 from dtls_emu.host.loop.state import DEVICE, FABRIC, FILE, GUEST, LOOP, MAX_EVENTS, OTHER, LoopState
 from dtls_emu.host.loop.turn import run_loop
+from dtls_emu.nic.event_ring import EventRing
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.merge import GROUP_WORDS
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["FastLoop", "why_not"]
+
+_NO_RING: Final = EventRing(0)
 
 
 def why_not(card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology) -> str:
@@ -69,6 +72,7 @@ class FastLoop:
     def __init__(
         self, card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology, epoll: int
     ) -> None:
+        self._card = card
         self._fabric = fabric
         self._devices = list(devices.values())
         self._vms = list(devices)
@@ -103,6 +107,7 @@ class FastLoop:
             events=np.zeros(MAX_EVENTS, EVENT),
             time=np.zeros(1, TIMESPEC),
             poll=np.zeros(1, POLLFD),
+            ring=_NO_RING.memory,
         )
 
     def impair(self, peers: Collection[str]) -> None:
@@ -115,8 +120,9 @@ class FastLoop:
         if self._ports_seen != self._fabric.ports_changed:
             self._look_at_ports()
         memory = self._datapath.memory
-        if memory is not self._state.card:
-            self._state = self._state._replace(card=memory)
+        ring = self._card.ring or _NO_RING
+        if memory is not self._state.card or ring.memory is not self._state.ring:
+            self._state = self._state._replace(card=memory, ring=ring.memory)
         code = run_loop(self._state, now, until, forever)
         self._fabric.attend(self._paths)
         return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from dtls_emu.events import Sent, mark_of, packet_of
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.host.loop.impairments import ImpairedLinks
 from dtls_emu.nic.effects import Driver, carry_out
@@ -13,6 +14,7 @@ from dtls_emu.nic.effects import Driver, carry_out
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from dtls_emu.events import Observer
     from dtls_emu.fabric.udp import UdpFabric
     from dtls_emu.host.device.tun import TunDevice
     from dtls_emu.lab.topology import Topology
@@ -66,6 +68,12 @@ class Edge(Driver):
         self._impaired = self.links.peers
         self._refused: dict[int, None] = {}  # ports that cannot be opened
         self._now = now
+        self._observer: Observer | None = None
+        self._told = 0
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell an observer of each datagram that is sent, while it wants bytes; None, the default, costs nothing."""
+        self._observer = observer
 
     def open(self, port: int) -> None:
         """Open a port.
@@ -100,6 +108,8 @@ class Edge(Driver):
         """Send datagrams at the latest as the turn ends, or when an impaired link lets them go."""
         # Where the port cannot be opened, the fabric counts what would have been sent from it.
         self._is_open(effect.source_port)
+        if self._observer is not None and self._observer.wants_bytes:
+            self._tell_sent(self._observer, effect)
         if self._impaired and effect.destination[0] in self._impaired:
             self.links.transmit(effect, self._now)
         else:
@@ -134,6 +144,18 @@ class Edge(Driver):
             self._refused[port] = None
             return False
         return True
+
+    def _tell_sent(self, observer: Observer, effect: Transmit) -> None:
+        """Tell of datagrams as they leave the card: what an impaired link then does to them is not known here."""
+        burst = effect.burst
+        about = self._now, self._card.host, mark_of(burst.mark), packet_of(burst.mark)
+        source = self._fabric.address, effect.source_port
+        for row in burst.rows():
+            self._told += 1
+            payload = row.tobytes()
+            observer(
+                Sent(*about, self._told, source, effect.destination, len(payload), burst.tos, -1, payload)
+            )
 
     def _send_late(self, effect: Transmit) -> None:
         if effect.source_port in self.ports:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dtls_emu.fabric.udp_receive import receive_next
 from dtls_emu.host.device.tun_io import device_at, write_rows, write_super_packet
+from dtls_emu.host.loop.noting import note_delivered
 from dtls_emu.host.loop.state import DATAGRAMS, DONE, OPENED, LoopState
 from dtls_emu.nic.offload.kernels import find_path, open_in
 from dtls_emu.nic.offload.state import LEFT, NOT_OPENED
@@ -62,6 +63,8 @@ def _take_arrival(state: LoopState, now: float) -> int:
         state.loop[0].path = path
         state.loop[0].opened = opening.opened
         return OPENED
+    if len(state.ring.records):
+        note_delivered(state, path, shape, arrival.tos, opening.runs, now)
     _deliver(state, card.paths[path].sealed != 0, shape, opening.runs)
     return DONE
 

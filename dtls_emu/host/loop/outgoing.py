@@ -15,6 +15,7 @@ from dtls_emu.host.device.tun_io import (
     device_at,
     read_packet,
 )
+from dtls_emu.host.loop.noting import note_sent
 from dtls_emu.host.loop.state import BROKEN_DEVICE, DONE, GUEST_PACKET, LoopState
 from dtls_emu.nic.offload.kernels import count_offered, plan_out, seal_out
 from dtls_emu.nic.offload.verdicts import Out
@@ -59,5 +60,7 @@ def _take_packet(state: LoopState, device: Any, number: int, now: float) -> bool
     if not seal_out(state.card, plan, memory, shape, gso_size, layout, state.wire, sender.used, now):
         return False
     count_offered(state.card, plan.rows, length)
+    if len(state.ring.records):
+        note_sent(state, plan, sender.used, length, now)
     note_waiting(state.sender, state.paths, datagrams, now)
     return True

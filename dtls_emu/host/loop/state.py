@@ -12,6 +12,7 @@ from dtls_emu.fabric.syscalls import ADDRESS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dtls_emu.nic.event_ring import RingMemory
     from dtls_emu.nic.offload.state import CardMemory
 
 
@@ -97,6 +98,7 @@ class LoopState(NamedTuple):
         groups: scratch of the merge.
         events: scratch of epoll.
         time, poll: scratch of sleeping: one ``timespec``, one ``pollfd``.
+        ring: where the loop leaves what it has carried, for whoever observes the card.
     """
 
     card: CardMemory
@@ -114,3 +116,4 @@ class LoopState(NamedTuple):
     events: NDArray[np.void]
     time: NDArray[np.void]
     poll: NDArray[np.void]
+    ring: RingMemory

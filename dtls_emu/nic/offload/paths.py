@@ -103,6 +103,10 @@ class Paths:
         """UDP port of this host that a path leaves from; 0 while it is not usable."""
         return self._local_ports[path]
 
+    def epoch(self, path: int) -> int:
+        """Of the records of a path that is sealed."""
+        return int(self.table["epoch"][path])
+
     def destination(self, path: int) -> UnderlayAddress:
         """Underlay address and UDP port of the other end; 0 while there is none."""
         return self._destinations[path]
