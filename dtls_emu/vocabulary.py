@@ -8,6 +8,7 @@ from enum import StrEnum
 
 
 __all__ = [
+    "AcceleratedNetworking",
     "Basis",
     "DropReason",
     "EndpointKind",
@@ -19,6 +20,14 @@ __all__ = [
     "Outcome",
     "Verdict",
 ]
+
+
+class AcceleratedNetworking(StrEnum):
+    """Which of the vendor's texts says where accelerated networking can be on."""
+
+    ANY = "any"  # none: what a lab says is taken as it is
+    OF_2016 = "2016"
+    OF_2022 = "2022"
 
 
 class Basis(StrEnum):

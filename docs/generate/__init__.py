@@ -16,6 +16,7 @@ from generate.source import (
     endpoint_kinds,
     flow_codes,
     profile_knobs,
+    profiles,
     shipped,
     tunnel_knobs,
 )
@@ -37,6 +38,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "host-file": host_file,
     "lab-file": lab_file,
     "profile-knobs": profile_knobs,
+    "profiles": profiles,
     "result-file": result_file,
     "shipped-labs": shipped,
     "tunnel-knobs": tunnel_knobs,

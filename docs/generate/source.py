@@ -38,6 +38,7 @@ __all__ = [
     "field_docstrings",
     "flow_codes",
     "profile_knobs",
+    "profiles",
     "shipped",
     "tunnel_knobs",
 ]
@@ -71,6 +72,28 @@ def profile_knobs() -> str:
         for name in knobs
     ]
     return table(["knob", "default", "can be set while the lab is up", "meaning"], rows)
+
+
+def profiles() -> str:
+    """The profiles, and the knobs in which they differ."""
+    differing = [
+        field.name
+        for field in fields(Profile)
+        if field.name not in {"name", "summary", "sizes"}
+        and len({str(getattr(each, field.name)) for each in PROFILES.values()}) > 1
+    ]
+    rows = [
+        [
+            code(each.name),
+            prose(each.summary),
+            ", ".join(row.families for row in each.sizes if row.capable),
+            "; ".join(f"{code(name)} {_value(getattr(each, name))}" for name in differing),
+        ]
+        for each in PROFILES.values()
+    ]
+    return table(
+        ["profile", "what it is", "sizes that can be encrypted", "knobs in which profiles differ"], rows
+    )
 
 
 def flow_codes() -> str:
@@ -197,4 +220,6 @@ def _value(value: object) -> str:
         return code(value.value)
     if isinstance(value, bool):
         return code(str(value).lower())
+    if isinstance(value, frozenset):
+        return code(", ".join(sorted(value)))
     return code(f"{value:,}" if isinstance(value, int) and value >= _LARGE else value)

@@ -108,7 +108,9 @@ _HOST_FIELDS: Final = ("underlay", "region", "backend", "smartnic_present")
 _VM_FIELDS: Final = ("host", "network", "addresses", "mac", "mtu")
 _NETWORK_FIELDS: Final = ("vni", "prefixes")
 _LIVE_KNOBS: Final = (
+    "accelerated_networking",
     "card_missing",
+    "drop_needs_feature",
     "first_packet",
     "fragments",
     "icmp_too_big",
@@ -116,6 +118,7 @@ _LIVE_KNOBS: Final = (
     "mixed_enforcement",
     "outer_dscp",
     "plain_peer",
+    "restart_required",
     "same_host",
     "unsupported",
 )

@@ -30,6 +30,7 @@ def validate(
     from dtls_emu.lab import load_lab
     from dtls_emu.lab.kernel_names import socket_trouble
     from dtls_emu.lab.problems import MAX_PROBLEMS
+    from dtls_emu.lab.profile_checks import assumptions
 
     try:
         loaded = load_lab(lab)
@@ -45,6 +46,7 @@ def validate(
         raise typer.Exit(EXIT_WRONG) from None
     trouble = socket_trouble(loaded.name, loaded.hosts)
     notes = [f"`up` cannot bring it up under its own name: {trouble}"] if trouble else []
+    notes += assumptions(loaded)
     if as_json:
         known = {"name": loaded.name, "profile": loaded.profile, **_counts(loaded)}
         print_json({"valid": True, "problems": [], "notes": notes, **known})

@@ -11,6 +11,7 @@ from dtls_emu.lab.kernel_names import name_clashes
 from dtls_emu.lab.mtu_checks import check_mtus
 from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
 from dtls_emu.lab.problems import MAX_CHOICES, MAX_PROBLEMS, Problem, suggest
+from dtls_emu.lab.profile_checks import check_profile
 from dtls_emu.lab.traffic_checks import check_traffic
 from dtls_emu.overhead import IPV6_MINIMUM_MTU
 from dtls_emu.vocabulary import Keying
@@ -70,6 +71,7 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         _check_vms(lab, names),
         _check_links(lab, names),
         check_mtus(lab),
+        check_profile(lab),
         (
             replace(each, path=("endpoints", *each.path[1:]))
             if each.path[0] == "vms" and each.path[1] in names.endpoints

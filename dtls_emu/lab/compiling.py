@@ -10,7 +10,7 @@ from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import check_lab
 from dtls_emu.lab.endpoint_kinds import resolved
 from dtls_emu.lab.problems import dotted
-from dtls_emu.lab.profiles import PROFILES
+from dtls_emu.lab.profile_checks import profile_of
 from dtls_emu.lab.sizes import supports_encryption
 from dtls_emu.lab.topology import DEFAULT_DELAY, DEFAULT_LINK_MTU, Host, Link, Network, Topology, Vm
 
@@ -36,8 +36,7 @@ def compile_lab(lab: schema.Lab) -> Topology:
     problems = check_lab(lab)
     if problems:
         raise LabFileError([f"lab {lab.name}: {dotted(each.path)}: {each.message}" for each in problems])
-    knobs = lab.overrides.model_dump(exclude_none=True)
-    profile = replace(PROFILES[lab.profile], **knobs)
+    profile = profile_of(lab)
     peers = lab.peers
     return Topology(
         name=lab.name,
@@ -75,7 +74,7 @@ def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
             supports_encryption(vm.size, profile.sizes) if isinstance(vm.size, str) else vm.size.can_encrypt
         ),
         accelerated_networking=vm.accelerated_networking,
-        restarted=vm.restarted_since_encryption,
+        restarted=vm.restarted_since_encryption or not profile.restart_required,
         flow_table_ready=vm.flow_table_ready,
         discovery=vm.discovery,
     )

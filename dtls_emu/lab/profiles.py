@@ -6,12 +6,27 @@ the knobs that are a card's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from dtls_emu.lab.endpoint_kinds import ENDPOINTS
-from dtls_emu.lab.sizes import CURRENT_SIZES, SizeRow
-from dtls_emu.vocabulary import EndpointKind, FirstPacket, FlowEncryption, Keying, Outcome, Verdict
+from dtls_emu.lab.sizes import (
+    CURRENT_SIZES,
+    GA_2024_05_SIZES,
+    GA_2024_07_SIZES,
+    PREVIEW_2023_05_SIZES,
+    PREVIEW_2023_07_SIZES,
+    SizeRow,
+)
+from dtls_emu.vocabulary import (
+    AcceleratedNetworking,
+    EndpointKind,
+    FirstPacket,
+    FlowEncryption,
+    Keying,
+    Outcome,
+    Verdict,
+)
 
 
 __all__ = ["PROFILES", "Profile"]
@@ -26,6 +41,9 @@ class Profile:
         summary: one line for people.
         sizes: rows of the size catalogue.
         fragments: what happens to an IP fragment between two encrypted networks, DROP or CLEAR.
+        accelerated_networking: which of the vendor's texts says where accelerated networking can be on.
+        drop_needs_feature: DropUnencrypted needs the subscription feature AllowDropUnecryptedVnet.
+        restart_required: a VM that was not stopped and started since encryption was enabled is not encrypted.
         unsupported: kinds of endpoints that lose connectivity in an encrypted network; the vendor's texts on gateways
             and firewalls have changed.
         plain_peer: what happens under DropUnencrypted to a flow with a network without encryption, CLEAR or DROP. Not
@@ -53,6 +71,9 @@ class Profile:
     name: str
     summary: str
     sizes: tuple[SizeRow, ...]
+    accelerated_networking: AcceleratedNetworking
+    drop_needs_feature: bool
+    restart_required: bool
     unsupported: frozenset[EndpointKind]
     fragments: Verdict
     plain_peer: Verdict
@@ -84,6 +105,9 @@ _CURRENT: Final = Profile(
     name="current",
     summary="the newest documents: fragments dropped, v5 and newer D and E sizes",
     sizes=CURRENT_SIZES,
+    accelerated_networking=AcceleratedNetworking.ANY,
+    drop_needs_feature=True,  # overview since 2024-05: AllowUnencrypted is the only supported enforcement
+    restart_required=True,  # overview since 2024-05
     # The newest list of scenarios; of containers and Gen8 hardware no text after the preview's speaks.
     unsupported=frozenset(kind for kind, row in ENDPOINTS.items() if row.outcome is Outcome.FAILS),
     fragments=Verdict.DROP,  # FAQ since 2025; the preview of 2023 sent them in clear
@@ -107,4 +131,35 @@ _CURRENT: Final = Profile(
     rekey_seconds=0.0,
 )
 
-PROFILES: Final[dict[str, Profile]] = {_CURRENT.name: _CURRENT}
+_GA_2024_07: Final = replace(
+    _CURRENT,
+    name="ga-2024-07",
+    summary="the documents of 2024-07: AMD's v6 sizes, DNS private resolvers not supported",
+    sizes=GA_2024_07_SIZES,
+    fragments=Verdict.CLEAR,  # the FAQ until 2025: not offloaded, and not encrypted
+)
+_GA_2024_05: Final = replace(
+    _GA_2024_07,
+    name="ga-2024-05",
+    summary="general availability: v4 and v5 sizes, AllowUnencrypted only, restart required",
+    sizes=GA_2024_05_SIZES,
+    unsupported=_CURRENT.unsupported - {EndpointKind.DNS_PRIVATE_RESOLVER},  # named from 2024-07 on
+)
+_PREVIEW_2023_07: Final = replace(
+    _GA_2024_05,
+    name="preview-2023-07",
+    summary="the preview of 2023-07: v4 sizes, restart may be required",
+    sizes=PREVIEW_2023_07_SIZES,
+    drop_needs_feature=False,  # no longer described; the feature is of general availability
+    restart_required=False,  # "may be required"
+)
+_PREVIEW_2023_05: Final = replace(
+    _PREVIEW_2023_07,
+    name="preview-2023-05",
+    summary="the first preview: both enforcement modes, Fv2 among the sizes",
+    sizes=PREVIEW_2023_05_SIZES,
+)
+
+PROFILES: Final[dict[str, Profile]] = {
+    each.name: each for each in (_CURRENT, _GA_2024_07, _GA_2024_05, _PREVIEW_2023_07, _PREVIEW_2023_05)
+}

@@ -31,7 +31,15 @@ from dtls_emu.lab.topology import DEFAULT_LINK_MTU
 from dtls_emu.lab.traffic import Traffic
 from dtls_emu.lab.units import Duration, Probability, Rate
 from dtls_emu.overhead import MAX_PACKET, smallest_handshake_mtu
-from dtls_emu.vocabulary import EndpointKind, Enforcement, FirstPacket, FlowEncryption, Keying, Verdict
+from dtls_emu.vocabulary import (
+    AcceleratedNetworking,
+    EndpointKind,
+    Enforcement,
+    FirstPacket,
+    FlowEncryption,
+    Keying,
+    Verdict,
+)
 
 
 __all__ = [
@@ -59,6 +67,9 @@ MAX_NETWORKS: Final = 5000
 """As many as Azure joins in one mesh ("Limitations with Azure Virtual Network Manager"); so that looking for clashes
 between all that are peered takes a second and not an hour."""
 
+DROP_FEATURE: Final = "Microsoft.Network/AllowDropUnecryptedVnet"
+"""The feature behind DropUnencrypted, in the vendor's own spelling (Azure Verified Modules, virtual network)."""
+
 MAX_QUEUE: Final = 1_000_000
 MAX_FLOWS: Final = 4_000_000
 """Keep a mistyped number from taking the machine's memory."""
@@ -75,6 +86,10 @@ def _check_profile(name: str) -> str:
     if name not in PROFILES:
         raise ValueError(f"no profile {shown(name)}; write one of: {', '.join(PROFILES)}")
     return name
+
+
+def _parse_year(value: object) -> object:
+    return str(value) if type(value) is int else value
 
 
 class _Untitled(GenerateJsonSchema):
@@ -319,7 +334,22 @@ class Overrides(LabModel):
         description="What happens to IP fragments between two encrypted networks: `drop`, or `clear` as in the "
         "preview of 2023. Where a network has DropUnencrypted, `clear` means `drop`. Default drop.",
     )
-    unsupported: frozenset[EndpointKind] | None = Field(
+    accelerated_networking: Annotated[AcceleratedNetworking, BeforeValidator(_parse_year)] | None = Field(
+        default=None,
+        description="Which of the vendor's texts says where accelerated networking can be on: that of 2016, that of "
+        "2022, or `any`: none. What it refuses is an error. Default any.",
+    )
+    drop_needs_feature: Switch | None = Field(
+        default=None,
+        description=f"DropUnencrypted needs the subscription feature `{DROP_FEATURE}`. Default true; false in the "
+        "previews of 2023.",
+    )
+    restart_required: Switch | None = Field(
+        default=None,
+        description="A VM that was not stopped and started since encryption was enabled is not encrypted. Default "
+        "true; the previews of 2023 say that it may be required.",
+    )
+    unsupported: Annotated[frozenset[EndpointKind], PlainSerializer(sorted, when_used="json")] | None = Field(
         default=None,
         description="Kinds of endpoints that lose connectivity in an encrypted network; the list replaces the "
         "profile's. The vendor's texts on gateways and firewalls have changed.",
@@ -413,6 +443,13 @@ class Lab(LabModel):
     description: str = Field(default="", description="What the lab shows, in a sentence.")
     profile: Annotated[str, AfterValidator(_check_profile), WithJsonSchema({"enum": list(PROFILES)})] = Field(
         default="current", description="Behaviour profile. Default current."
+    )
+    subscription_features: Annotated[frozenset[str], PlainSerializer(sorted, when_used="json")] | None = (
+        Field(
+            default=None,
+            description=f"Features that the subscription has registered. Where the list is written, and the profile asks "
+            f"for `{DROP_FEATURE}`, DropUnencrypted without it is an error; without a list it is taken to be registered.",
+        )
     )
     overrides: Overrides = Field(
         default_factory=Overrides, description="Knobs of the profile that this lab sets otherwise."

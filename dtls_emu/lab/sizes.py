@@ -11,13 +11,17 @@ naming conventions" for what a name holds.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
 
 __all__ = [
     "CURRENT_SIZES",
+    "GA_2024_05_SIZES",
+    "GA_2024_07_SIZES",
+    "PREVIEW_2023_05_SIZES",
+    "PREVIEW_2023_07_SIZES",
     "SizeRow",
     "canonical_size",
     "nearest_sizes",
@@ -110,6 +114,71 @@ CURRENT_SIZES: Final = (
     ),
 )
 """The rows of profile `current`."""
+
+_V4: Final = SizeRow(
+    "Dv4 Dsv4 Ddv4 Ddsv4 Dav4 Dasv4, Ev4 Esv4 Edv4 Edsv4 Eav4 Easv4",
+    r"Standard_[DE]\d+(-\d+)?i?(s|d|ds|a|as)?_v4",
+    True,
+    "overview 2023-07",
+)
+_MV2: Final = SizeRow("Mv2", r"Standard_M(208|416)(-\d+)?i?m?s(_\d+)?_v2", True, "overview 2023-07")
+
+
+def _listing(listed: tuple[SizeRow, ...], document: str) -> tuple[SizeRow, ...]:
+    """A catalogue of the same names, of which an older document lists these only."""
+    source = f"{document}: other families only if listed"
+    return (*listed, *(replace(row, capable=False, source=source) for row in CURRENT_SIZES))
+
+
+PREVIEW_2023_05_SIZES: Final = _listing(
+    (
+        replace(_V4, source="preview overview 2023-05: Dv4 and Ev4"),
+        replace(_MV2, source="preview overview 2023-05"),
+        SizeRow("Fv2", r"Standard_F\d+s_v2", True, "preview overview 2023-05; not in the next one"),
+    ),
+    "preview overview 2023-05",
+)
+"""The preview's first list, which names families only: variants of Dv4 and Ev4 are taken to be meant."""
+
+PREVIEW_2023_07_SIZES: Final = _listing((_V4, _MV2), "overview 2023-07")
+
+_GA_2024_05: Final = (
+    _V4,
+    SizeRow("Mv2, Msv2 and Mdsv2 medium", r"Standard_M\d+(-\d+)?i?d?m?s(_\d+)?_v2", True, "overview 2024-05"),
+    SizeRow(
+        "Msv3 and Mdsv3 medium",
+        r"Standard_M(\d{1,2}|1[0-7]\d)(-\d+)?d?s(_\d+)?_v3",
+        True,
+        "overview 2024-05: medium memory only",
+    ),
+    SizeRow("LSv3", r"Standard_L\d+s_v3", True, "overview 2024-05"),
+    SizeRow(
+        "Dv5 Dsv5 Ddv5 Ddsv5 Dlsv5 Dldsv5 Dasv5 Dadsv5",
+        r"Standard_D\d+(-\d+)?i?(s|d|ds|ls|lds|as|ads)?_v5",
+        True,
+        "overview 2024-05",
+    ),
+    SizeRow(
+        "Ev5 Esv5 Edv5 Edsv5 Easv5 Eadsv5",
+        r"Standard_E\d+(-\d+)?i?(s|d|ds|as|ads)?_v5",
+        True,
+        "overview 2024-05",
+    ),
+)
+GA_2024_05_SIZES: Final = _listing(_GA_2024_05, "overview 2024-05")
+
+GA_2024_07_SIZES: Final = _listing(
+    (
+        *_GA_2024_05,
+        SizeRow(
+            "Dasv6 Dadsv6 Dalsv6 Daldsv6, Easv6 Eadsv6",
+            r"Standard_(D\d+(-\d+)?al?d?s|E\d+(-\d+)?i?ad?s)_v6",
+            True,
+            "overview 2024-07",
+        ),
+    ),
+    "overview 2024-07",
+)
 
 _COMMON: Final = re.findall(
     r"\S+",

@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dtls_emu.cli.app import app
+from dtls_emu.lab import load_lab
+from dtls_emu.lab.profile_checks import assumptions
 
 
 WRONG = """\
@@ -52,7 +54,7 @@ def test_a_right_lab_is_summed_up_as_json():
     assert json.loads(result.stdout) == {
         "valid": True,
         "problems": [],
-        "notes": [],
+        "notes": assumptions(load_lab("lossy")),
         "name": "lossy",
         "profile": "current",
         "virtual_networks": 1,
