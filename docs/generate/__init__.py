@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from dtls_emu.teach.lessons import lessons as every_lesson
 from generate.commands import command_line
+from generate.lessons import lesson_page, lesson_table
 from generate.models import host_file, lab_file, result_file
 from generate.source import (
     backends,
@@ -37,6 +40,8 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "flow-codes": flow_codes,
     "host-file": host_file,
     "lab-file": lab_file,
+    "lessons": lesson_table,
+    **{f"lesson-{each.number}": partial(lesson_page, each.number) for each in every_lesson()},
     "profile-knobs": profile_knobs,
     "profiles": profiles,
     "result-file": result_file,

@@ -20,6 +20,7 @@ from dtls_emu.cli.explain import explain
 from dtls_emu.cli.export import export
 from dtls_emu.cli.flow_table import flows
 from dtls_emu.cli.host import host
+from dtls_emu.cli.lesson import lesson
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.run import run
 from dtls_emu.cli.schema import schema
@@ -91,6 +92,7 @@ app.add_typer(explain, name="explain", epilog="Example: dtls-emu explain mtu")
 app.add_typer(export, name="export", epilog="Example: dtls-emu export compose two-vms")
 _add("flows", flows, "flows mixed-sizes")
 _add("host", host, "host --config host.json")
+app.add_typer(lesson, name="lesson", epilog="Example: dtls-emu lesson start 1")
 _add("restart", restart, "restart host-1")
 _add("run", run, "run two-vms")
 _add("schema", schema, "schema > lab.schema.json")

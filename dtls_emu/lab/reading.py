@@ -24,7 +24,7 @@ from dtls_emu.lab.syntax import YamlError, explain_syntax, require_readable, req
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Document", "read_value", "read_yaml"]
@@ -95,8 +95,14 @@ class Document:
         return lines
 
 
-def read_yaml(text: str, name: str) -> Document:
+def read_yaml(text: str, name: str, *, plain: Callable[[str], Any] = parse_plain) -> Document:
     """Read one YAML document.
+
+    Args:
+        text: of it.
+        name: of the file, for messages.
+        plain: makes a value of a scalar without quotes; `str` leaves all of them text. Raises ValueError for one that is
+            none.
 
     Raises:
         LabFileError: not YAML, or beyond one of the limits.
@@ -110,7 +116,7 @@ def read_yaml(text: str, name: str) -> Document:
         if isinstance(root, _Mapping):
             root.pairs = [pair for pair in root.pairs if not _holds_anchors(pair[0])]
         document.lines[()] = root.line
-        document.data = _Reader(document).read(root, ())
+        document.data = _Reader(document, plain).read(root, ())
     return document
 
 
@@ -126,7 +132,7 @@ def read_value(text: str) -> Any:
     except YamlError as error:
         raise ValueError(str(error)) from None
     if root is not None:
-        document.data = _Reader(document).read(root, ())
+        document.data = _Reader(document, parse_plain).read(root, ())
     if document.problems:
         raise ValueError(document.problems[0].message)
     return document.data
@@ -302,7 +308,7 @@ class _Composer:
             raise YamlError(
                 line,
                 f"here the file comes to more than {MAX_VALUES} keys and values, with what aliases (`*`, `<<`) "
-                "repeat; write a smaller lab, or fewer aliases",
+                "repeat; write a smaller file, or fewer aliases",
             )
 
 
@@ -314,8 +320,9 @@ def _holds_anchors(key: _Node) -> bool:
 
 
 class _Reader:
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, plain: Callable[[str], Any]) -> None:
         self._document = document
+        self._plain = plain
         self._said: set[tuple[int, str]] = set()  # once, however many aliases lead there
 
     def read(self, node: _Node, path: KeyPath) -> Any:
@@ -377,14 +384,14 @@ class _Reader:
         if not node.is_plain:
             return node.text
         try:
-            return parse_plain(node.text)
+            return self._plain(node.text)
         except ValueError as error:
             self._complain(node, path, str(error))
             return None
 
     def _refuse_tag(self, node: _Scalar | _List | _Mapping, path: KeyPath) -> None:
         tag = (node.tag or "").replace(_TAG, "!!")
-        self._complain(node, path, f"the tag {shown(tag)} has no place in a lab file; leave it out")
+        self._complain(node, path, f"the tag {shown(tag)} has no place here; leave it out")
 
     def _complain(self, node: _Node, path: KeyPath, message: str) -> None:
         once = (id(node), message)

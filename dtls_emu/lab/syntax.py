@@ -62,19 +62,17 @@ def require_readable(text: str, limit: int) -> None:
     """
     if len(text) > limit:
         raise YamlError(
-            1, f"larger than {in_bytes(limit)}, the most that is read of such a file; write a smaller lab"
+            1, f"larger than {in_bytes(limit)}, the most that is read of such a file; write a smaller one"
         )
     wrong = _UNREADABLE.search(text)
     if wrong:
         raise YamlError(
             _line_of(text, wrong.start()),
-            f"the character U+{ord(wrong[0]):04X} may not be in a lab file; remove it",
+            f"the character U+{ord(wrong[0]):04X} may not be in such a file; remove it",
         )
     start = _end_of_empty_lines(text, 0)
     if text.startswith("%", start):
-        raise YamlError(
-            _line_of(text, start), "a line that begins with `%` has no place in a lab file; leave it out"
-        )
+        raise YamlError(_line_of(text, start), "a line that begins with `%` has no place here; leave it out")
 
 
 def require_single(text: str, end: int) -> None:
@@ -87,7 +85,7 @@ def require_single(text: str, end: int) -> None:
     if start < len(text):
         line = _line_of(text, start)
         if text.startswith("---", start) or "..." in text[max(0, end - 4) : start]:
-            raise YamlError(line, "here a second document begins (`---` or `...`); write one lab in a file")
+            raise YamlError(line, "here a second document begins (`---` or `...`); keep one of them")
         raise YamlError(line, "less far in than the first key; indent the keys at the top by 0")
 
 
@@ -190,9 +188,7 @@ def _reserved(place: _Place) -> YamlError | None:
         letter = place.content(place.since)[place.since_column : place.since_column + 1]
         return YamlError(place.since, f"`{letter}` begins an alias or anchor; write the value in quotes")
     if "tag" in place.problem or "tag" in place.context:
-        return YamlError(
-            place.line, "`!` begins a tag, which has no place in a lab file; leave it out, or use quotes"
-        )
+        return YamlError(place.line, "`!` begins a tag, which has no place here; leave it out, or use quotes")
     return None
 
 
@@ -371,7 +367,9 @@ def _end_of_empty_lines(text: str, start: int) -> int:
 
 def too_deep(line: int, most_levels: int) -> YamlError:
     """A text whose mappings and lists are inside each other beyond reason."""
-    message = f"nested more than {most_levels} levels deep; a lab file has six, so remove what is too much"
+    message = (
+        f"nested more than {most_levels} levels deep; six are enough for a lab, so remove what is too much"
+    )
     return YamlError(line, message)
 
 

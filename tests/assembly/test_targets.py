@@ -77,7 +77,7 @@ def test_words_that_set_nothing_are_refused(words, message):
         (["loss=[1"], "`loss=[1`: the `[` that opens here is never closed; write `]`"),
         (
             ["loss=!!binary MSU="],
-            "`loss=!!binary MSU=`: the tag `!!binary` has no place in a lab file; leave it out",
+            "`loss=!!binary MSU=`: the tag `!!binary` has no place here; leave it out",
         ),
         (["mtu=01500"], "`mtu=01500`: `01500` may mean 1500 or, as octal, 832; write 1500 or 832, or"),
         (["loss=1%", "loss=2%"], "`loss=2%`: `loss` has a value already; write one of them"),

@@ -304,7 +304,7 @@ def test_what_follows_from_a_mistake_is_not_said_beside_it(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("hosts: !!set {host-1}", "3: hosts: the tag `!!set` has no place in a lab file; leave it out"),
+        ("hosts: !!set {host-1}", "3: hosts: the tag `!!set` has no place here; leave it out"),
         ("hosts: 0700", "3: hosts: `0700` may mean 700 or"),
         ("hosts: [host-1]", "3: hosts: a list does not belong here; write a mapping"),
         ("host: {host-1: {underlay: 192.0.2.1}}", "3: host: unknown key; did you mean `hosts`?"),

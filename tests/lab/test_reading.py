@@ -89,17 +89,17 @@ def test_scalars(text, value):
         ("0" * 5000, f"`{'0' * 40}...` begins with 0, which may mean octal; write it without"),
         ("9" * 5000, "no number that can be read; write a shorter one"),
         ("1e999", "`1e999` is too large a number; write a smaller one"),
-        ("!!int 5", "the tag `!!int` has no place in a lab file; leave it out"),
-        ("!!float 5", "the tag `!!float` has no place in a lab file; leave it out"),
-        ("!!null ''", "the tag `!!null` has no place in a lab file; leave it out"),
-        ("!!binary MSU=", "the tag `!!binary` has no place in a lab file; leave it out"),
-        ("!!set {a}", "the tag `!!set` has no place in a lab file; leave it out"),
-        ("!!omap [a: 1]", "the tag `!!omap` has no place in a lab file; leave it out"),
-        ("!mine x", "the tag `!mine` has no place in a lab file; leave it out"),
-        ("!!seq {a: 1}", "the tag `!!seq` has no place in a lab file; leave it out"),
+        ("!!int 5", "the tag `!!int` has no place here; leave it out"),
+        ("!!float 5", "the tag `!!float` has no place here; leave it out"),
+        ("!!null ''", "the tag `!!null` has no place here; leave it out"),
+        ("!!binary MSU=", "the tag `!!binary` has no place here; leave it out"),
+        ("!!set {a}", "the tag `!!set` has no place here; leave it out"),
+        ("!!omap [a: 1]", "the tag `!!omap` has no place here; leave it out"),
+        ("!mine x", "the tag `!mine` has no place here; leave it out"),
+        ("!!seq {a: 1}", "the tag `!!seq` has no place here; leave it out"),
         (
             "!!python/object/apply:os.system [ls]",
-            "the tag `!!python/object/apply:os.system` has no place in a lab",
+            "the tag `!!python/object/apply:os.system` has no place",
         ),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_few_lines_that_stand_for_more_than_a_machine_holds_are_refused(form, 
     (problem,) = caught.value.problems
     assert problem == (
         "lab.yaml:7: here the file comes to more than 500000 keys and values, with what aliases (`*`, `<<`) repeat; "
-        "write a smaller lab, or fewer aliases"
+        "write a smaller file, or fewer aliases"
     )
 
 

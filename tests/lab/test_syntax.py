@@ -149,21 +149,24 @@ MISTAKES = {
     "a percent sign": ("a: 1\nb: %x\n", "2: % may not begin a value; write the value in quotes"),
     "an undeclared tag": (
         "a: !x!y z\n",
-        "1: `!` begins a tag, which has no place in a lab file; leave it out, or use quotes",
+        "1: `!` begins a tag, which has no place here; leave it out, or use quotes",
     ),
     "a directive": (
         "# x\n%TAG ! x\n---\na: 1\n",
-        "2: a line that begins with `%` has no place in a lab file; leave it out",
+        "2: a line that begins with `%` has no place here; leave it out",
     ),
-    "a control character": ("a: 1\r\nb: \0\n", "2: the character U+0000 may not be in a lab file; remove it"),
-    "half a character": ("a: \ud800\n", "1: the character U+D800 may not be in a lab file; remove it"),
+    "a control character": (
+        "a: 1\r\nb: \0\n",
+        "2: the character U+0000 may not be in such a file; remove it",
+    ),
+    "half a character": ("a: \ud800\n", "1: the character U+D800 may not be in such a file; remove it"),
     "two documents": (
         "a: 1\n---\nb: 2\n",
-        "2: here a second document begins (`---` or `...`); write one lab in a file",
+        "2: here a second document begins (`---` or `...`); keep one of them",
     ),
     "text behind the end": (
         "a: 1\n...\n\n# x\nb: 2\n",
-        "5: here a second document begins (`---` or `...`); write one lab in a file",
+        "5: here a second document begins (`---` or `...`); keep one of them",
     ),
     "what no rule knows": ("a: &x &y 1\n", "1: cannot be read as YAML from here on ("),
 }
@@ -201,5 +204,5 @@ def test_more_than_is_read_is_refused():
     with pytest.raises(LabFileError) as caught:
         read_yaml("#" * (reading.MAX_BYTES + 1), "lab.yaml")
     assert caught.value.problems == [
-        "lab.yaml:1: larger than 8 MiB, the most that is read of such a file; write a smaller lab"
+        "lab.yaml:1: larger than 8 MiB, the most that is read of such a file; write a smaller one"
     ]

@@ -1,0 +1,155 @@
+"""The figures of a benchmark's result file, as far as a lesson asks for them. The file is a student's: nothing of it is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from dtls_emu.files.limits import MAX_DOCUMENT
+from dtls_emu.files.reading import read_file
+from dtls_emu.teach.lessons.lab_run import CannotAskError
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+__all__ = ["Benchmark", "Cell", "read_benchmark"]
+
+PATH: Final = "memory"
+"""Both cards in one process and no sockets: what every machine can measure."""
+
+PLAIN: Final = "plain"
+NO_CIPHER: Final = "null"
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Estimate(BaseModel):
+    value: Positive
+
+
+class _Cell(BaseModel):
+    path: str
+    size: int
+    arm: str
+    us_per_packet: Positive
+    ratio: _Estimate | None = None
+    noise_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class _Backend(BaseModel):
+    name: str
+    protects: bool | None
+
+
+class _Start(BaseModel):
+    backends: list[_Backend]
+
+
+class _End(BaseModel):
+    cells: list[_Cell]
+
+
+class _Result(BaseModel):
+    start: _Start
+    end: _End
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What was measured of packets of one size.
+
+    Fields:
+        microseconds: for each packet.
+        rate: packets a second over those of the plain path.
+        noise: a rate no farther from 1 than this is noise.
+    """
+
+    microseconds: float
+    rate: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Figures of the memory path.
+
+    Fields:
+        cells: by size and arm.
+        protecting: arms that encrypt.
+    """
+
+    cells: dict[tuple[int, str], Cell]
+    protecting: frozenset[str]
+
+    def has(self, size: int) -> bool:
+        """Whether a size was measured in clear, with a cipher and without one."""
+        arms = {arm for measured, arm in self.cells if measured == size}
+        return {PLAIN, NO_CIPHER} <= arms and bool(arms & self.protecting)
+
+    def encrypted(self, size: int) -> Cell:
+        """Of the fastest backend that encrypts.
+
+        Raises:
+            CannotAskError: none was measured at this size.
+        """
+        cells = [
+            cell
+            for (measured, arm), cell in self.cells.items()
+            if measured == size and arm in self.protecting
+        ]
+        if not cells:
+            raise CannotAskError(f"your benchmark has no backend that encrypts at {size} bytes")
+        return min(cells, key=lambda cell: cell.microseconds)
+
+    def plain(self, size: int) -> Cell:
+        """Without a tunnel.
+
+        Raises:
+            CannotAskError: it was not measured at this size.
+        """
+        return self._cell(size, PLAIN)
+
+    def no_cipher(self, size: int) -> Cell:
+        """Of the backend that makes records and encrypts nothing.
+
+        Raises:
+            CannotAskError: it was not measured at this size.
+        """
+        return self._cell(size, NO_CIPHER)
+
+    def _cell(self, size: int, arm: str) -> Cell:
+        if (size, arm) not in self.cells:
+            raise CannotAskError(f"your benchmark has no arm {arm} at {size} bytes")
+        return self.cells[size, arm]
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """The figures of a result file.
+
+    Raises:
+        CannotAskError: it cannot be read, or is none.
+    """
+    try:
+        result = _Result.model_validate_json(read_file(path, MAX_DOCUMENT))
+    except FileNotFoundError:
+        raise CannotAskError(f"there is no {path.name} beside your lab; run the benchmark") from None
+    except OSError as error:
+        raise CannotAskError(f"{path.name} cannot be read: {error.strerror}") from None
+    except ValidationError:
+        raise CannotAskError(
+            f"{path.name} is no result file of dtls-emu bench; run the benchmark again"
+        ) from None
+    return Benchmark(
+        {
+            (cell.size, cell.arm): Cell(
+                cell.us_per_packet, 1.0 if cell.ratio is None else cell.ratio.value, cell.noise_floor or 0.0
+            )
+            for cell in result.end.cells
+            if cell.path == PATH
+        },
+        frozenset(each.name for each in result.start.backends if each.protects),
+    )
