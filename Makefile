@@ -36,7 +36,7 @@ types: setup-test
 
 tests: setup-test
 	@sh .ci/open-tun
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 # The site, into build/docs: any warning, and any link within it that leads nowhere, is an error.
 docs: setup

@@ -235,6 +235,15 @@ def make_lab(tmp_path_factory):
     return Maker()
 
 
+def pytest_collection_modifyitems(items):
+    """Among several processes (``pytest -n``) a file stays whole, for the sake of its fixtures, and whatever starts
+    hosts of a machine goes to one and the same: what such tests look for in ``/run`` and among namespaces is theirs.
+    """
+    for item in items:
+        starts_hosts = any(item.get_closest_marker(name) for name in ("root", "unprivileged"))
+        item.add_marker(pytest.mark.xdist_group("machine" if starts_hosts else str(item.path)))
+
+
 def pytest_runtest_setup(item):
     for name, missing in NEEDS.items():
         if item.get_closest_marker(name) and (reason := missing()):
