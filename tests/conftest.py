@@ -14,6 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 
+# GNU readline, which pytest loads, puts them into the environment of its children: of the processes of `pytest -n`, too.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
 # No test is judged by its speed: a busy machine may stall an example, or the making of many.
 settings.register_profile(
     "ours", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
