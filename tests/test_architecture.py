@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 FLOORS = (
     {"__main__", "__init__"},
     {"cli"},
-    {"teach", "measure", "whatif"},
+    {"teach", "measure", "whatif", "audit"},
     {"testing"},
     {"deploy"},
     {"host"},
@@ -27,7 +27,7 @@ FLOORS = (
     {"machine"},
     {"assembly"},
     {"fabric"},
-    {"capture"},
+    {"capture", "flow_logs"},
     {"nic"},
     {"tunnel"},
     {"crypto"},

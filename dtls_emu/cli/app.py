@@ -9,6 +9,7 @@ import typer
 
 from dtls_emu import __version__
 from dtls_emu.cli.attack import attack
+from dtls_emu.cli.audit import audit
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
 from dtls_emu.cli.broker import broker
@@ -81,6 +82,7 @@ def _reflow(commands: typer.Typer) -> None:
 
 
 _add("attack", attack, "attack replay two-vms")
+_add("audit", audit, "audit flow-logs --fail-on clear --html audit.html")
 _add("backends", backends, "backends --json")
 _add("bench", bench, "bench --quick")
 _add("broker", broker, "up broker; dtls-emu broker broker")

@@ -1,4 +1,4 @@
-"""``dtls-emu flows``: the flow tables of a run's cards."""
+"""``dtls-emu flows``: the flow tables of a run's cards, or flow logs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, print_json, print_table, print_text, width
+from dtls_emu.cli.flow_logs import emit, is_flow_log, show_flow_logs
+from dtls_emu.cli.output import ForceOption, JsonOption, print_json, print_table, print_text, width
 from dtls_emu.cli.traces import TraceOption, gather
+from dtls_emu.errors import DtlsEmuError
 
 
 if TYPE_CHECKING:
@@ -20,26 +22,57 @@ __all__ = ["flows"]
 
 
 def flows(
-    lab: Annotated[
+    source: Annotated[
         str | None,
-        typer.Argument(metavar="[lab]", help="A lab file, or the name of a shipped lab; it is run."),
+        typer.Argument(
+            metavar="[lab|file|folder]",
+            help="A lab file, or the name of a shipped lab; it is run. Or flow logs: a file of them, or a folder.",
+        ),
     ] = None,
     trace_file: TraceOption = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the lab's.", min=0)] = None,
+    wanted: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            metavar="TEXT",
+            help="Of flow logs, only tuples that this is true of, in the vendor's language: fields Direction, SrcIP, "
+            "SrcPort, DstIP, DstPort, Protocol, Encryption, Action; = and !=; && before ||; no brackets.",
+        ),
+    ] = "",
+    emitting: Annotated[
+        bool, typer.Option("--emit", help="Write the flow logs of a scenario to a new folder instead.")
+    ] = False,
+    scenario: Annotated[
+        str, typer.Option(metavar="NAME", help="What --emit writes: all-codes has every status and state.")
+    ] = "all-codes",
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the flow table of each card as it stood at the end of a run, entry by entry.
+    """Show the flow table of each card as it stood at the end of a run, entry by entry; or sum up flow logs.
 
     What each flow was decided to be, by which row of the decision table; how many packets found their entry (hits, on
     the fast path), and how many were exceptions, for the slow path. Bytes of what leaves for another host include VXLAN
     and Ethernet.
 
     Simulated runs and their traces only: hosts of a lab that is up do not report their flows in `status` yet.
+
+    Of virtual network flow logs (version 4: the vendor's own, what collectors make of them, or those of `run
+    --flow-log`): packets and bytes by ends, port and status. `dtls-emu flows PT1H.json --filter 'Encryption=NX_ALL'`
+    shows what went in clear, for whatever reason. Whether that is as it should be says `dtls-emu audit`.
     """
     from dtls_emu.events import Direction
     from dtls_emu.teach.flows import flow_table
 
-    trace, _ = gather(lab, trace_file, seed)
+    if emitting:
+        emit(source, scenario, force=force)
+        return
+    if source is not None and trace_file is None and is_flow_log(source):
+        show_flow_logs(source, wanted, as_json=as_json)
+        return
+    if wanted:
+        raise DtlsEmuError("--filter is for flow logs; name a file of them, or a folder")
+    trace, _ = gather(source, trace_file, seed)
     entries = flow_table(trace.events)
     if as_json:
         print_json({"lab": trace.title, "seed": trace.seed, "flows": [entry.as_dict() for entry in entries]})

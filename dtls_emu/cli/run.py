@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dtls_emu.capture.key_log import KeyLog
+    from dtls_emu.files.json_blobs import BlobFolder
+    from dtls_emu.flow_logs.writing import FlowLog
     from dtls_emu.simulation.outcome import ItemOutcome, Outcome, TunnelOutcome
     from dtls_emu.vocabulary import FlowEncryption, Verdict
 
@@ -49,6 +52,15 @@ WholeCaptureOption = Annotated[
     ),
 ]
 
+FlowLogOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the flow logs of all VMs' interfaces to a new folder, as the cloud does: version 4, a blob an hour. "
+        "Virtual time begins on 2026-01-01.",
+        metavar="DIR",
+    ),
+]
+
 KeyLogOption = Annotated[
     Path | None,
     typer.Option(help="Write the secrets of all handshakes to a new file, for Wireshark.", metavar="FILE"),
@@ -68,6 +80,7 @@ def run(
     pcap: CaptureOption = None,
     keylog: KeyLogOption = None,
     capture: WholeCaptureOption = None,
+    flow_log: FlowLogOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -85,8 +98,11 @@ def run(
     from dtls_emu.capture.key_log import KeyLog
     from dtls_emu.capture.traces import WireCapture
     from dtls_emu.events import fan_out
+    from dtls_emu.files.json_blobs import BlobFolder
     from dtls_emu.files.results import SECRET, ResultFile
-    from dtls_emu.lab import load_lab
+    from dtls_emu.flow_logs.scenarios import START
+    from dtls_emu.flow_logs.writing import REPORT_EVERY, FlowLog
+    from dtls_emu.lab import compile_lab, load_lab
     from dtls_emu.simulation.accounts import AccountingError
     from dtls_emu.simulation.simulation import simulate
     from dtls_emu.teach.recording import recorder_for
@@ -106,8 +122,10 @@ def run(
             ("--capture", None if target is None else target.file),
         ]
     )
+    folder = None if flow_log is None else BlobFolder(flow_log, force=force)
     wire, key_log, recorder = WireCapture(), KeyLog(), recorder_for(loaded, seed)
-    views = ((wire, pcap_file), (key_log, key_file), (recorder, target))
+    flows = FlowLog(compile_lab(loaded), START)
+    views = ((wire, pcap_file), (key_log, key_file), (recorder, target), (flows, folder))
     try:
         with progress() as report:
             outcome = simulate(
@@ -117,11 +135,14 @@ def run(
                 observer=fan_out(view for view, wanted in views if wanted is not None),
                 key_log=key_log.add if key_file or target else None,
                 progress=report,
+                report_flows_every=inf if folder is None else REPORT_EVERY,
             )
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_AS_EXPECTED) from error
     troubles = []
+    if folder is not None:
+        troubles.append(_write_flow_log(folder, flows))
     if pcap_file is not None:
         troubles.append(pcap_file.save(wire.encode()).trouble)
     if key_file is not None:
@@ -141,6 +162,21 @@ def run(
         raise typer.Exit(EXIT_FAILED)
     if not outcome.ok:
         raise typer.Exit(EXIT_NOT_AS_EXPECTED)
+
+
+def _write_flow_log(folder: BlobFolder, flows: FlowLog) -> str:
+    """Write the records, and return why they are not there; empty when they are."""
+    from dtls_emu.files.json_blobs import BlobFolderError
+
+    try:
+        for entry in flows.take():
+            folder.append(entry.path, entry.content)
+    except BlobFolderError as error:
+        return str(error)
+    complain(
+        f"{folder.written} records of flow logs are below {folder.path}; dtls-emu audit {folder.path} judges them"
+    )
+    return ""
 
 
 def _announcement(key_log: KeyLog, path: Path | None) -> str:

@@ -31,6 +31,8 @@ class FlowStarted(PacketEvent):
         flow: as the first packet has it: who began it is the source.
         row, verdict, code: of the decision, as in :class:`Decided`. 0, None and None where this host does not decide: for
             packets that come from another one.
+        code_in: how packets to the VM come, as a flow log says it: through the tunnel, or in clear and why. None as long as
+            none has come.
     """
 
     vm: str
@@ -39,6 +41,7 @@ class FlowStarted(PacketEvent):
     row: int
     verdict: Verdict | None
     code: FlowEncryption | None
+    code_in: FlowEncryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class FlowCounters(Event):
     """How a flow stands.
 
     Fields:
-        vm, direction, flow, row, verdict, code: as in :class:`FlowStarted`; the decision is the one in force.
+        vm, direction, flow, row, verdict, code, code_in: as in :class:`FlowStarted`; the decision is the one in force.
         packets_out, bytes_out: from the VM, since the flow began: those that left its card.
         packets_in, bytes_in: to the VM, since the flow began: those that were delivered.
     """
@@ -61,6 +64,7 @@ class FlowCounters(Event):
     bytes_out: int
     packets_in: int
     bytes_in: int
+    code_in: FlowEncryption | None = None
 
 
 @dataclass(frozen=True, slots=True)

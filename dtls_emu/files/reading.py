@@ -17,7 +17,7 @@ from typing import Final
 from dtls_emu.files.limits import in_bytes
 
 
-__all__ = ["read_file"]
+__all__ = ["read_file", "refuse_special"]
 
 _KINDS: Final = {
     stat.S_IFDIR: "a folder",
@@ -63,11 +63,20 @@ def read_file(path: Path | str, limit: int, *, private: bool = False, follow: bo
     return b"".join(parts)
 
 
-def _check(found: os.stat_result, path: Path | str, limit: int, *, private: bool) -> None:
+def refuse_special(found: os.stat_result, path: Path | str) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        OSError: as :func:`read_file` says.
+    """
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
         raise OSError(number, f"is {kind}, not a regular file", path)
+
+
+def _check(found: os.stat_result, path: Path | str, limit: int, *, private: bool) -> None:
+    refuse_special(found, path)
     if private and found.st_mode & _OTHERS:
         mode = stat.S_IMODE(found.st_mode)
         raise PermissionError(errno.EPERM, f"has mode {mode:04o}, so others may use it; chmod 600 it", path)

@@ -289,13 +289,20 @@ class Card:
             return []
         counters.delivered += 1
         counters.delivered_bytes += len(packet)
-        if self._on_packets is not None:
-            flow = flow_to(topology, vm, ip_address(source))
-            self._on_packets(decide(flow, topology.profile), Sent.GATEWAY, 1, mark)
         burst = Burst.from_packets([packet], mark=mark)
-        if self._watcher is not None:
-            self._watcher.came_in(vm.name, topology.networks[network].vni, burst)
+        if self._on_packets is not None or self._watcher is not None:
+            decision = decide(flow_to(topology, vm, ip_address(source)), topology.profile)
+            if self._on_packets is not None:
+                self._on_packets(decision, Sent.GATEWAY, 1, mark)
+            if self._watcher is not None:
+                self._watcher.came_in(vm.name, topology.networks[network].vni, burst, decision)
         return [Deliver(vm.name, burst)]
+
+    def report_flows(self, now: float) -> None:
+        """Tell the observer, if there is one, how every flow stands."""
+        if self._watcher is not None:
+            self._watcher.now = now
+            self._watcher.flows.report(now)
 
     def next_timeout(self) -> float:
         """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""

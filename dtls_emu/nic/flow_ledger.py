@@ -87,6 +87,7 @@ class _Flow:
     direction: Direction
     flow: FlowId
     decision: Decision | None
+    came: Decision | None = None
     leaving: _Counted = field(default_factory=_Counted)
     coming: _Counted = field(default_factory=_Counted)
     reported: tuple[int, ...] = ()
@@ -100,6 +101,11 @@ class _Flow:
         """Row, verdict and code of its decision."""
         decision = self.decision
         return (0, None, None) if decision is None else (decision.row.number, decision.verdict, decision.code)
+
+    @property
+    def code_in(self) -> FlowEncryption | None:
+        """How packets to its VM come."""
+        return None if self.came is None else self.came.code
 
 
 class FlowLedger:
@@ -133,6 +139,8 @@ class FlowLedger:
         decision: Decision | None,
         tag: int,
         now: float,
+        *,
+        came: Decision | None = None,
     ) -> None:
         """A flow has an entry that counts from now on.
 
@@ -144,17 +152,19 @@ class FlowLedger:
             decision: None where this card does not decide.
             tag: of the packet that led to it.
             now: seconds.
+            came: how the packet came that led to an entry of packets to a VM.
         """
         conversation = _conversation(direction, key)
         self._orphans.pop(conversation, None)
         self._end_orphans(now)
         flow = self._flows.get(conversation)
         if flow is None:
-            flow = self._start(conversation, direction, vm, key, decision, tag, now)
+            flow = self._start(conversation, direction, vm, key, decision, tag, now, came)
             flow.counted(direction).live = live
             return
         flow.counted(direction).live = live
         flow.decision = decision or flow.decision
+        flow.came = came or flow.came
         self._tell(self._standing(FlowContinued, flow, now))
 
     def ended(self, direction: Direction, key: FlowKey, packets: int, nbytes: int) -> None:
@@ -169,13 +179,24 @@ class FlowLedger:
             self._orphans[conversation] = None
 
     def count(
-        self, direction: Direction, vm: str, key: FlowKey, packets: int, nbytes: int, tag: int, now: float
+        self,
+        direction: Direction,
+        vm: str,
+        key: FlowKey,
+        packets: int,
+        nbytes: int,
+        tag: int,
+        now: float,
+        *,
+        came: Decision | None = None,
     ) -> None:
         """Count packets for which no table of this card has an entry: to a VM, from the gateway or a VM beside it."""
         conversation = _conversation(direction, key)
         flow = self._flows.get(conversation)
         if flow is None:
-            flow = self._start(conversation, direction, vm, key, None, tag, now)
+            flow = self._start(conversation, direction, vm, key, None, tag, now, came)
+        elif came is not None:
+            flow.came = came
         counted = flow.counted(direction)
         counted.packets += packets
         counted.nbytes += nbytes
@@ -229,10 +250,11 @@ class FlowLedger:
         decision: Decision | None,
         tag: int,
         now: float,
+        came: Decision | None,
     ) -> _Flow:
-        flow = self._flows[conversation] = _Flow(vm, direction, flow_id(key), decision)
+        flow = self._flows[conversation] = _Flow(vm, direction, flow_id(key), decision, came)
         about = now, self._host, mark_of(tag), packet_of(tag)
-        self._tell(FlowStarted(*about, vm, direction, flow.flow, *flow.words))
+        self._tell(FlowStarted(*about, vm, direction, flow.flow, *flow.words, code_in=flow.code_in))
         return flow
 
     def _end_orphans(self, now: float) -> None:
@@ -250,7 +272,8 @@ class FlowLedger:
 
     def _standing(self, kind: type[FlowCounters], flow: _Flow, now: float, **more: Any) -> FlowCounters:
         counters = *flow.leaving.totals, *flow.coming.totals
-        return kind(now, self._host, flow.vm, flow.direction, flow.flow, *flow.words, *counters, **more)
+        about = now, self._host, flow.vm, flow.direction, flow.flow
+        return kind(*about, *flow.words, *counters, code_in=flow.code_in, **more)
 
 
 def flow_id(key: FlowKey) -> FlowId:

@@ -66,6 +66,7 @@ class IngressFlow:
         refused: why none of its packets is delivered, or None.
         accepts_clear: packets that come outside the tunnel are delivered.
         decision: what was decided; None when it did not come as far as that.
+        fallback: what holds for packets that come outside the tunnel; likewise.
     """
 
     vm: str
@@ -73,6 +74,7 @@ class IngressFlow:
     refused: DropReason | None
     accepts_clear: bool
     decision: Decision | None = None
+    fallback: Decision | None = None
 
     @property
     def action(self) -> int:

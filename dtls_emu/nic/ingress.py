@@ -244,7 +244,8 @@ class Ingress:
         number = datapath.install_in(row, flow, source, view.generation, now)
         if self.watcher is not None and number < len(self.flows):
             key = unpack_key(datapath.rows.keys[row])
-            self.watcher.decided_ingress(key, flow, self.flows.live(datapath.rows.keys, row), mark)
+            live = self.flows.live(datapath.rows.keys, row)
+            self.watcher.decided_ingress(key, flow, live, mark, in_clear=in_clear)
         return judge(datapath.addresses, run, number, peer, in_clear, tos)
 
     def _deliver_run(

@@ -113,4 +113,5 @@ class SlowPath:
             refused=decision.reason,
             accepts_clear=fallback.verdict is Verdict.CLEAR,
             decision=decision,
+            fallback=fallback,
         )

@@ -172,7 +172,7 @@ class Watcher:
         destination = flow.facts.destination
         if left is How.LOCAL and destination is not None:
             # The VM beside it has no entry for what it gets so: the flow is its own, too.
-            self._count(Direction.INGRESS, destination.vm.name, destination.network.vni, burst)
+            self._count(Direction.INGRESS, destination.vm.name, destination.network.vni, burst, decision)
         if left in {How.LOCAL, How.GATEWAY}:
             self.delivered(flow.local_vm or "", burst)
 
@@ -225,19 +225,26 @@ class Watcher:
         if not is_valid:
             self._observer(Missed(*about, Direction.INGRESS, "", burst.count, flow, is_known))
 
-    def decided_ingress(self, key: FlowKey, flow: IngressFlow, live: Counts, tag: int) -> None:
-        """The slow path decided who may send a flow to a VM, and it has an entry now."""
+    def decided_ingress(
+        self, key: FlowKey, flow: IngressFlow, live: Counts, tag: int, *, in_clear: bool
+    ) -> None:
+        """The slow path decided who may send a flow to a VM, and it has an entry now. Its first packet came so."""
         if flow.vm:
-            self.flows.decided(Direction.INGRESS, flow.vm, key, live, None, tag, self.now)
+            came = flow.fallback if in_clear and flow.accepts_clear else flow.decision
+            self.flows.decided(Direction.INGRESS, flow.vm, key, live, None, tag, self.now, came=came)
 
-    def came_in(self, vm: str, vni: int, burst: Burst) -> None:
-        """A packet came from the gateway, for which no flow table has an entry, and is handed to a VM."""
-        self._count(Direction.INGRESS, vm, vni, burst)
+    def came_in(self, vm: str, vni: int, burst: Burst, decision: Decision) -> None:
+        """A packet came from the gateway, for which no flow table has an entry, and is handed to a VM.
+
+        The decision is that of what the VM sends there.
+        """
+        self._count(Direction.INGRESS, vm, vni, burst, decision)
         self.delivered(vm, burst)
 
-    def _count(self, direction: Direction, vm: str, vni: int, burst: Burst) -> None:
+    def _count(self, direction: Direction, vm: str, vni: int, burst: Burst, came: Decision) -> None:
         _, words = key_of(burst.row(0).tobytes(), vni)
-        self.flows.count(direction, vm, unpack_key(words), burst.packets, burst.nbytes, burst.mark, self.now)
+        counted = burst.packets, burst.nbytes, burst.mark
+        self.flows.count(direction, vm, unpack_key(words), *counted, self.now, came=came)
 
     def delivered(self, vm: str, burst: Burst) -> None:
         """The card hands packets to a VM, or to the gateway, whose name is ""."""

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from dtls_emu.assembly.cards import choose_engine
@@ -80,11 +81,12 @@ def simulate(
     key_log: Callable[[bytes], None] | None = None,
     progress: Progress | None = None,
     deadline: float = DEADLINE,
+    report_flows_every: float = inf,
 ) -> Outcome:
     """Run a lab and say what became of its traffic.
 
     Args:
-        lab, seed, first_packet, engines, observer, key_log, deadline: as in :class:`Simulation`.
+        lab, seed, first_packet, engines, observer, key_log, deadline, report_flows_every: as in :class:`Simulation`.
         progress: told now and then how far the run is.
 
     Raises:
@@ -99,6 +101,7 @@ def simulate(
         observer=observer,
         key_log=key_log,
         deadline=deadline,
+        report_flows_every=report_flows_every,
     )
     with simulation:
         steps = 0
@@ -130,6 +133,7 @@ class Simulation:
         observer: Observer | None = None,
         key_log: Callable[[bytes], None] | None = None,
         deadline: float = DEADLINE,
+        report_flows_every: float = inf,
     ) -> None:
         """
         Args:
@@ -143,6 +147,8 @@ class Simulation:
             key_log: called with the secrets of each handshake, lines of an NSS key log (:mod:`dtls_emu.tunnel.key_log`),
                 by each of its two hosts; nobody has them otherwise. With `keying: broker` there are no handshakes.
             deadline: seconds of virtual time after which items that are not done are stopped.
+            report_flows_every: seconds of virtual time after which the observer is told how every flow stands, also of
+                those of which there is nothing new.
 
         Raises:
             LabFileError: the lab is wrong.
@@ -160,6 +166,7 @@ class Simulation:
         )
         self._observer = observer
         self._deadline = deadline
+        self._report_every = self._report_at = report_flows_every
         self._injected = forward_mark(len(self.lab.traffic))
         self._settling: _Settling | None = None
         self._executors = [
@@ -191,6 +198,7 @@ class Simulation:
 
     def step(self) -> bool:
         """Run the next event of the clock. False when the run is over, and there was nothing to do."""
+        self._report_flows(self.cloud.clock.next_event())
         if not self.has_ended:
             self._advance()
             return True
@@ -210,11 +218,13 @@ class Simulation:
         clock = self.cloud.clock
         count = 0
         while (moment := clock.next_event()) is not None and moment <= when:
+            self._report_flows(moment)
             if self.has_ended:
                 clock.run_next()
             else:
                 self._advance()
             count += 1
+        self._report_flows(when)
         clock.run_until(when)
         return count
 
@@ -370,6 +380,13 @@ class Simulation:
     def close(self) -> None:
         """Overwrite all keys. Idempotent."""
         self.cloud.close()
+
+    def _report_flows(self, until: float | None) -> None:
+        """Before anything happens at this time, or later: the reports that are due."""
+        while until is not None and self._report_at <= until:
+            for card in self.cloud.cards.values():
+                card.report_flows(self._report_at)
+            self._report_at += self._report_every
 
     def _advance(self) -> None:
         """The next event while items are not done; at the deadline they are stopped."""
