@@ -298,12 +298,6 @@ class Card:
                 self._watcher.came_in(vm.name, topology.networks[network].vni, burst, decision)
         return [Deliver(vm.name, burst)]
 
-    def report_flows(self, now: float) -> None:
-        """Tell the observer, if there is one, how every flow stands."""
-        if self._watcher is not None:
-            self._watcher.now = now
-            self._watcher.flows.report(now)
-
     def next_timeout(self) -> float:
         """When `handle_timeout` wants to be called, in seconds; infinity when it does not."""
         return min(self._due[0], self.tunnels.next_timeout())
@@ -411,6 +405,11 @@ class Card:
         """Tell an observer how flows stand that have gone on since it was told last; so many are looked at."""
         if self._watcher is not None:
             self._watcher.flows.report_changed(now, most)
+
+    def report_all_flows(self, now: float) -> None:
+        """Tell an observer how every flow stands, also of those of which there is nothing new."""
+        if self._watcher is not None:
+            self._watcher.flows.report(now)
 
     @property
     def topology(self) -> Topology:

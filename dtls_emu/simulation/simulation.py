@@ -385,7 +385,7 @@ class Simulation:
         """Before anything happens at this time, or later: the reports that are due."""
         while until is not None and self._report_at <= until:
             for card in self.cloud.cards.values():
-                card.report_flows(self._report_at)
+                card.report_all_flows(self._report_at)
             self._report_at += self._report_every
 
     def _advance(self) -> None:
