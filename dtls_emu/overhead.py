@@ -14,6 +14,7 @@ It stands below all floors: a lab file is checked with the figures that a card e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 
@@ -123,6 +124,7 @@ class Overhead:
         return inner_mtu + self.total
 
 
+@cache
 def path_overhead(*, encrypted: bool, underlay_version: int = 4) -> Overhead:
     """The overhead of a path.
 

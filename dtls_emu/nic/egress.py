@@ -323,14 +323,14 @@ class Egress:
     def _decide(self, vm: str, burst: Burst, effects: list[Effect], now: float) -> bool:
         """The slow path: decide the flow of a burst that was inspected, and install it; False when it is dropped."""
         machine, _ = self._view.vms[vm]
-        key = unpack_key(self._datapath.rows.keys[0])
-        flow = self._slow_path.decide_egress(machine, key, now)
+        words = self._datapath.rows.keys[0]
+        flow = self._slow_path.egress(machine, words, now)
         if flow is not None and flow.peer is not None and flow.facts.tunnel_failed:
             # Traffic still wants the tunnel: the next attempt starts as soon as its pause is over.
             generation, tunnel = self._view.generation, self.tunnels[flow.peer.name]
             self.tunnels.after(tunnel, tunnel.connect(now), effects, now)
             if self._view.generation != generation:  # that has changed what the decision rests on
-                flow = self._slow_path.decide_egress(machine, key, now)
+                flow = self._slow_path.egress(machine, words, now)
         if flow is None:
             self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
             return False
@@ -339,7 +339,7 @@ class Egress:
             return False
         if self.watcher is not None:
             live = self.flows.live(self._datapath.rows.keys, 0)
-            self.watcher.decided_egress(key, flow, live, burst.mark)
+            self.watcher.decided_egress(unpack_key(words), flow, live, burst.mark)
         return True
 
     def _drop_too_big(

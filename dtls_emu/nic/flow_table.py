@@ -11,6 +11,7 @@ is decided anew, is handed to `on_end` first.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -87,7 +88,7 @@ class FlowTable(Generic[Decided]):
         self._limit = limit
         self._on_move = on_move
         self._decided: list[Decided] = []
-        self._started: list[float] = []
+        self._started = array("d")
         self._parked: tuple[Decided, float] | None = None
         self._next_sweep = -inf
         self._allocate(_SMALLEST)
@@ -178,7 +179,7 @@ class FlowTable(Generic[Decided]):
         for number in range(len(self._decided)):
             self._end(number)
         self._decided.clear()
-        self._started.clear()
+        del self._started[:]
         self.slots[:] = _EMPTY
 
     def _counts(self, number: int) -> FlowCounts[Decided]:
@@ -216,7 +217,7 @@ class FlowTable(Generic[Decided]):
         if not len(idle):
             return False
         self._decided = [self._decided[number] for number in kept.tolist()]
-        self._started = [self._started[number] for number in kept.tolist()]
+        self._started = array("d", (self._started[number] for number in kept.tolist()))
         self._rebuild(len(self.slots), kept)
         return True
 

@@ -238,7 +238,7 @@ class Ingress:
     def _decide(self, run: int, row: int, peer: int, in_clear: bool, tos: int, mark: int, now: float) -> int:
         """The slow path: decide the flow of a run, install it, and look at the run again."""
         view, datapath = self._view, self._datapath
-        flow = self._slow_path.decide_ingress(unpack_key(datapath.rows.keys[row]))
+        flow = self._slow_path.ingress(datapath.rows.keys[row])
         # A flow between VMs of this host has no peer: whoever sends it over the fabric forges it.
         source = None if flow.source_host in {"", view.host} else view.topology.hosts[flow.source_host]
         number = datapath.install_in(row, flow, source, view.generation, now)

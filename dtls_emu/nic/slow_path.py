@@ -2,20 +2,27 @@
 
 Runs once a flow, on the host's CPU. The VNI on the wire is that of the destination's virtual network, so the
 receiving card finds the VM without knowing where the packet came from.
+
+No row of the policy looks at ports or protocol: flows between the same addresses are decided alike. So a decision is
+kept for as long as it holds, and the next flow between them costs a look-up, and no memory of its own but its entry.
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dtls_emu.nic.flows import EgressFlow, IngressFlow
 from dtls_emu.policy import Flow, decide, endpoint_of, flow_to
 from dtls_emu.vocabulary import DropReason, Verdict
+from dtls_emu.wire.inspect import unpack_key
 from dtls_emu.wire.vxlan import encapsulation_header
 
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dtls_emu.lab.topology import Vm
     from dtls_emu.nic.tunnels import Tunnels
     from dtls_emu.nic.view import CardView
@@ -24,8 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["SlowPath"]
 
+_Asked = TypeVar("_Asked")
+_Decided = TypeVar("_Decided")
+
 _FALLBACK_LIFE: Final = 1.0
 """Seconds after which a flow that fell back to clear, or is dropped, for want of a tunnel is decided again."""
+
+_MOST_KEPT: Final = 65_536
+"""Decisions of each direction, about 1 KB each: a VM that scans addresses cannot fill the memory."""
+
+_VNI_AT: Final = 40
+"""Where the first word of a key has it; the words behind are addresses, version and fragment."""
 
 
 class SlowPath:
@@ -41,6 +57,30 @@ class SlowPath:
     def __init__(self, view: CardView) -> None:
         self.tunnels: Tunnels
         self._view = view
+        self._generation = 0  # of what is kept
+        self._kept_out: dict[tuple[str, bytes], EgressFlow] = {}
+        self._kept_in: dict[tuple[int, bytes], IngressFlow] = {}
+
+    def egress(self, vm: Vm, words: NDArray[np.uint64], now: float) -> EgressFlow | None:
+        """As :meth:`decide_egress`, of the words of a key; what is decided for its addresses already holds for it, too."""
+        self._forget_old()
+        asked = vm.name, words[1:].tobytes()
+        flow = self._kept_out.get(asked)
+        if flow is None:
+            flow = self.decide_egress(vm, unpack_key(words), now)
+            if flow is not None and flow.expires_at == inf:
+                _keep(self._kept_out, asked, flow)
+        return flow
+
+    def ingress(self, words: NDArray[np.uint64]) -> IngressFlow:
+        """As :meth:`decide_ingress`, likewise."""
+        self._forget_old()
+        asked = int(words[0]) >> _VNI_AT, words[1:].tobytes()
+        flow = self._kept_in.get(asked)
+        if flow is None:
+            flow = self.decide_ingress(unpack_key(words))
+            _keep(self._kept_in, asked, flow)
+        return flow
 
     def decide_egress(self, vm: Vm, key: FlowKey, now: float) -> EgressFlow | None:
         """Decide a flow from a VM; None when the source address is not the VM's own."""
@@ -115,3 +155,17 @@ class SlowPath:
             decision=decision,
             fallback=fallback,
         )
+
+    def _forget_old(self) -> None:
+        """Let decisions go that rest on another policy, other links or other tunnels."""
+        generation = self._view.generation
+        if generation != self._generation:
+            self._generation = generation
+            self._kept_out.clear()
+            self._kept_in.clear()
+
+
+def _keep(kept: dict[_Asked, _Decided], asked: _Asked, flow: _Decided) -> None:
+    if len(kept) >= _MOST_KEPT:
+        kept.clear()
+    kept[asked] = flow

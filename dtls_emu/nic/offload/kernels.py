@@ -302,8 +302,7 @@ def count_offered(memory: CardMemory, packets: int, nbytes: int) -> None:
 @kernel
 def find_path(peers: PeerMemory, keys: NDArray[np.uint64]) -> int:
     """The path of datagrams whose ports and sender are the key in ``keys[0]``, or -1."""
-    found = find_key(peers.slots, peers.keys, keys, 0)
-    return -1 if found < 0 else int(peers.paths[found])
+    return find_key(peers.slots, peers.keys, keys, 0)
 
 
 @kernel

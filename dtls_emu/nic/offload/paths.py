@@ -19,6 +19,7 @@ from dtls_emu.crypto.native import native_end
 from dtls_emu.nic.flow_table import place_key
 from dtls_emu.nic.offload.state import PATH, PeerMemory, Records
 from dtls_emu.wire.inspect import KEY_WORDS, address_words
+from dtls_emu.wire.memory import kernel
 from dtls_emu.wire.vxlan import VXLAN_PORT
 
 
@@ -57,6 +58,9 @@ class Paths:
 
     def __init__(self, hosts: int, on_change: Callable[[], object]) -> None:
         self.table: Records = np.zeros(2 * max(hosts, 1), PATH)
+        # By number of the path: how a datagram of it is recognised, and whether one is.
+        self._keys: NDArray[np.uint64] = np.zeros((len(self.table), KEY_WORDS), np.uint64)
+        self._is_expected: NDArray[np.bool_] = np.zeros(len(self.table), np.bool_)
         self.on_path: Callable[[int], object] = lambda _path: None
         self._on_change = on_change
         self._numbers: dict[str, int] = {}
@@ -86,7 +90,7 @@ class Paths:
             about["peer"], about["due"] = number, inf
             about[1]["usable"], about[1]["local_port"] = 1, VXLAN_PORT
             self.table[[sealed, clear]] = about
-            self._arrivals[VXLAN_PORT, host.underlay, 0] = clear
+            self._expect(clear, VXLAN_PORT, (host.underlay, 0))
             self._changed(sealed)
             self._changed(clear)
         return number
@@ -128,6 +132,7 @@ class Paths:
             return
         self._offloaded[number] = association, hears
         self._arrivals.pop((self._local_ports[path], *self._destinations[path]), None)
+        self._is_expected[path] = False
         about["usable"] = 0
         self._local_ports[path], self._destinations[path] = 0, (host.underlay, 0)
         if association is not None:
@@ -146,7 +151,7 @@ class Paths:
             self._local_ports[path] = association.local_port
             self._destinations[path] = (host.underlay, association.remote_port)
             if about["opener"]:
-                self._arrivals[association.local_port, host.underlay, association.remote_port] = path
+                self._expect(path, association.local_port, self._destinations[path])
         self._changed(path)
 
     def due(self, now: float) -> list[str]:
@@ -162,14 +167,27 @@ class Paths:
 
     def memory(self) -> PeerMemory:
         """How kernels recognise datagrams, until it changes."""
-        keys = np.zeros((max(len(self._arrivals), 1), KEY_WORDS), np.uint64)
-        slots = np.full(2 << len(keys).bit_length(), -1, np.int32)
-        for row, (local_port, address, port) in enumerate(self._arrivals):
-            keys[row, :3] = (local_port << 16 | port, *address_words(address))
-            place_key(slots, keys, row)
-        paths: NDArray[np.int64] = np.array([*self._arrivals.values()] or [-1], np.int64)
-        return PeerMemory(slots, keys, paths)
+        slots = np.full(2 << max(len(self._arrivals), 1).bit_length(), -1, np.int32)
+        _place(slots, self._keys, self._is_expected, self.count)
+        return PeerMemory(slots, self._keys)
+
+    def _expect(self, path: int, local_port: int, source: UnderlayAddress) -> None:
+        """Datagrams that come in like that are of this path."""
+        address, port = source
+        self._arrivals[local_port, address, port] = path
+        self._keys[path, :3] = (local_port << 16 | port, *address_words(address))
+        self._is_expected[path] = True
 
     def _changed(self, path: int) -> None:
         self._on_change()
         self.on_path(path)
+
+
+@kernel
+def _place(
+    slots: NDArray[np.int32], keys: NDArray[np.uint64], is_expected: NDArray[np.bool_], count: int
+) -> None:
+    """Enter the keys of those of the first paths of which datagrams are expected."""
+    for path in range(count):
+        if is_expected[path]:
+            place_key(slots, keys, path)

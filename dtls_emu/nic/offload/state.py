@@ -180,13 +180,11 @@ class PeerMemory(NamedTuple):
     """From a datagram's ports and sender to its path; a sender's port does not matter in clear.
 
     Fields:
-        slots, keys: as of a flow table.
-        paths: number of the path of each key.
+        slots, keys: as of a flow table; the number of a key is that of its path.
     """
 
     slots: NDArray[np.int32]
     keys: NDArray[np.uint64]
-    paths: NDArray[np.int64]
 
 
 class RowMemory(NamedTuple):
@@ -358,7 +356,6 @@ def memory_at(addresses: Records) -> CardMemory:
         PeerMemory(
             _slots_at(at.peer_slots, at.peer_slots_length),
             _keys_at(at.peer_keys, at.peer_keys_length),
-            words_at(at.peer_paths, at.peer_paths_length),
         ),
         RowMemory(
             _keys_at(at.keys, at.keys_length),
