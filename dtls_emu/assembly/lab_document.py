@@ -110,6 +110,7 @@ _NETWORK_FIELDS: Final = ("vni", "prefixes")
 _LIVE_KNOBS: Final = (
     "accelerated_networking",
     "card_missing",
+    "connected_group",
     "drop_needs_feature",
     "first_packet",
     "fragments",

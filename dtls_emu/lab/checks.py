@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.kernel_names import name_clashes
 from dtls_emu.lab.mtu_checks import check_mtus
+from dtls_emu.lab.network_checks import check_networks
 from dtls_emu.lab.prefixes import PrefixSet, clashes, nested
 from dtls_emu.lab.problems import MAX_CHOICES, MAX_PROBLEMS, Problem, suggest
 from dtls_emu.lab.profile_checks import check_profile
@@ -72,6 +73,7 @@ def check_lab(lab: Lab, declared: Declared | None = None) -> list[Problem]:
         _check_links(lab, names),
         check_mtus(lab),
         check_profile(lab),
+        check_networks(lab),
         (
             replace(each, path=("endpoints", *each.path[1:]))
             if each.path[0] == "vms" and each.path[1] in names.endpoints

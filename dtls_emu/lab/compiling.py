@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from dtls_emu.errors import LabFileError
 from dtls_emu.lab.checks import check_lab
 from dtls_emu.lab.endpoint_kinds import resolved
+from dtls_emu.lab.network_checks import groups_of
 from dtls_emu.lab.problems import dotted
 from dtls_emu.lab.profile_checks import profile_of
+from dtls_emu.lab.routing import Subnet, UserRoute
 from dtls_emu.lab.sizes import supports_encryption
 from dtls_emu.lab.topology import DEFAULT_DELAY, DEFAULT_LINK_MTU, Host, Link, Network, Topology, Vm
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from ipaddress import IPv4Address
 
     from dtls_emu.lab import schema
@@ -38,6 +41,11 @@ def compile_lab(lab: schema.Lab) -> Topology:
         raise LabFileError([f"lab {lab.name}: {dotted(each.path)}: {each.message}" for each in problems])
     profile = profile_of(lab)
     peers = lab.peers
+    groups = groups_of(lab)
+    joined: dict[str, list[str]] = {}
+    for group in groups:
+        for member in group.members:
+            joined.setdefault(member, []).append(group.name)
     return Topology(
         name=lab.name,
         profile=profile,
@@ -50,6 +58,9 @@ def compile_lab(lab: schema.Lab) -> Topology:
                 network.encryption.enabled,
                 network.encryption.enforcement,
                 peers[name],
+                network.region,
+                network.use_remote_gateways,
+                frozenset(joined.get(name, ())),
             )
             for name, network in lab.virtual_networks.items()
         ),
@@ -63,7 +74,26 @@ def compile_lab(lab: schema.Lab) -> Topology:
         ),
         links=_compile_links(lab),
         default_link=replace(_PERFECT_LINK, **_settings(lab.link_defaults)),
+        subnets=_compile_subnets(lab),
+        groups=groups,
     )
+
+
+def _compile_subnets(lab: schema.Lab) -> Iterator[Subnet]:
+    for name, network in lab.virtual_networks.items():
+        for each, subnet in network.subnets.items():
+            table = None if subnet.route_table is None else lab.route_tables[subnet.route_table]
+            yield Subnet(
+                each,
+                name,
+                subnet.address_prefixes,
+                private=not subnet.default_outbound_access,
+                routes=tuple(
+                    UserRoute(route, entry.address_prefix, entry.next_hop)
+                    for route, entry in (() if table is None else table.routes.items())
+                ),
+                propagates=table is None or table.gateway_route_propagation,
+            )
 
 
 def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
@@ -91,6 +121,7 @@ def _compile_endpoint(name: str, endpoint: schema.Endpoint, profile: Profile) ->
         flow_table_ready=True,
         discovery=True,
         kind=endpoint.kind,
+        prefixes=endpoint.prefixes,
         outcome=resolved(endpoint.kind, profile.unsupported, can_encrypt=can_encrypt),
     )
 

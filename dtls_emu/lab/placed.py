@@ -4,7 +4,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from dtls_emu.lab.addresses import MacAddress, VmAddress4, VmAddress6
+from dtls_emu.lab.addresses import AddressPrefix, MacAddress, VmAddress4, VmAddress6
 from dtls_emu.lab.endpoint_kinds import ENDPOINTS, PLACEABLE, needs_capability
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
 from dtls_emu.overhead import IPV4_MINIMUM
@@ -12,6 +12,13 @@ from dtls_emu.vocabulary import EndpointKind
 
 
 __all__ = ["Endpoint", "Placed"]
+
+GATEWAYS: Final = (
+    EndpointKind.VPN_GATEWAY,
+    EndpointKind.EXPRESSROUTE_GATEWAY,
+    EndpointKind.VIRTUAL_WAN_HUB,
+)
+"""Kinds of endpoints that have networks behind them."""
 
 MAX_VM_MTU: Final = 9216
 """The usual jumbo limit of switches; Azure's own is 9000."""
@@ -60,9 +67,17 @@ class Endpoint(Placed):
         "`aks-api-server`), and there it must be said.",
     )
 
+    prefixes: tuple[AddressPrefix, ...] = Field(
+        default=(),
+        description="What is behind a gateway, and what it answers for: networks on premises. Only for `vpn-gateway`, "
+        "`expressroute-gateway` and `virtual-wan-hub`.",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         kind = ENDPOINTS[self.kind]
+        if self.prefixes and self.kind not in GATEWAYS:
+            raise ValueError(f"`prefixes` means nothing for `{self.kind}`; leave it out")
         if needs_capability(kind.kind) and self.can_encrypt is None:
             raise ValueError(
                 f"missing key `can_encrypt`: what becomes of `{kind.kind}` depends on the VMs that it runs on; write "

@@ -69,13 +69,27 @@ class PrefixMap:
 
     def find(self, address: Address, among: AbstractSet[str]) -> str | None:
         """The owner, among these, of the longest prefix with this address in it; None where there is none."""
+        found = self.find_longest(address, among)
+        return None if found is None else found[0]
+
+    def find_longest(self, address: Address, among: AbstractSet[str]) -> tuple[str, int] | None:
+        """As :meth:`find`, with the length of the prefix."""
         number, version = int(address), address.version
         for each, shift, heads in self._lengths:
             if each == version:
                 owners = heads.get(number >> shift)
                 if owners is not None and (found := owners & among):
-                    return min(found)
+                    return min(found), address.max_prefixlen - shift
         return None
+
+    def has(self, prefix: Prefix, owner: str) -> bool:
+        """Whether an owner has exactly this prefix here."""
+        shift = prefix.max_prefixlen - prefix.prefixlen
+        return any(
+            owner in heads.get(int(prefix.network_address) >> shift, ())
+            for version, each, heads in self._lengths
+            if (version, each) == (prefix.version, shift)
+        )
 
 
 def nested(prefixes: Sequence[Prefix]) -> Iterator[tuple[int, int]]:

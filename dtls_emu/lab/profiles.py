@@ -54,6 +54,8 @@ class Profile:
             DROP or CLEAR. Not documented by the vendor.
         card_missing: what happens to a flow whose VM could be encrypted but for its host's card, CLEAR or DROP. Not
             documented by the vendor.
+        connected_group: whether flows between networks that a network manager's mesh joins are encrypted as over a
+            peering, ENCRYPT, or pass in clear, CLEAR. Not documented by the vendor.
         incapable_code: the flow-log code of a flow that passes in clear for want of a VM that can be encrypted,
             NX_FALLBACK or NX_HW_NOT_SUPPORTED. Not documented by the vendor.
         first_packet: what happens to packets that arrive while their tunnel is being built.
@@ -80,6 +82,7 @@ class Profile:
     same_host: Verdict
     mixed_enforcement: Verdict
     card_missing: Verdict
+    connected_group: Verdict
     incapable_code: FlowEncryption
     first_packet: FirstPacket
     icmp_too_big: bool
@@ -115,6 +118,7 @@ _CURRENT: Final = Profile(
     same_host=Verdict.CLEAR,  # flow logs: "by design"; nothing is on the wire
     mixed_enforcement=Verdict.DROP,  # flow logs: NX_FALLBACK needs Allow on both
     card_missing=Verdict.CLEAR,  # as what else cannot be encrypted
+    connected_group=Verdict.ENCRYPT,  # a connected group does what a peering does
     incapable_code=FlowEncryption.NX_FALLBACK,  # the code of what was attempted and went in clear
     first_packet=FirstPacket.QUEUE,  # not documented; "minimal effect to an initial connection" fits best
     icmp_too_big=True,  # not documented; without it a TCP flow over too small a fabric never recovers

@@ -22,6 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from dtls_emu.lab.addresses import AddressPrefix, UnderlayAddress
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
+from dtls_emu.lab.networking import NetworkManager, RouteTable, Subnet, named
 from dtls_emu.lab.placed import Endpoint, Placed
 from dtls_emu.lab.problems import UnknownNameError, shown
 from dtls_emu.lab.profiles import PROFILES
@@ -206,6 +207,21 @@ class VirtualNetwork(LabModel):
         default=(),
         description="Names of the virtual networks peered with this one. One side saying so is enough.",
     )
+    region: Name = Field(
+        default="eastus",
+        description="Its region: a peering between regions is a global one, and a mesh is of one region unless it is "
+        "global. Default eastus.",
+    )
+    use_remote_gateways: Switch = Field(
+        default=False,
+        description="Without a gateway of its own, it uses those of its peers: the spokes of a hub. Default false.",
+    )
+    tags: dict[str, str] = Field(
+        default_factory=dict, description="Tags, by which a network group may take it in."
+    )
+    subnets: dict[Name, Subnet] = named(
+        "Subnets by name; only those that have settings of their own are needed."
+    )
 
 
 class SmartNic(LabModel):
@@ -374,6 +390,11 @@ class Overrides(LabModel):
         description="What happens to a flow whose VM could be encrypted but for its host's card, where both networks "
         "allow unencrypted. Not documented by the vendor. Default clear.",
     )
+    connected_group: Literal[Verdict.ENCRYPT, Verdict.CLEAR] | None = Field(
+        default=None,
+        description="Whether flows between networks that a mesh joins are encrypted as over a peering, or pass in clear. "
+        "Not documented by the vendor. Default encrypt.",
+    )
     incapable_code: Literal[FlowEncryption.NX_FALLBACK, FlowEncryption.NX_HW_NOT_SUPPORTED] | None = Field(
         default=None,
         description="The flow-log code of a flow that passes in clear for want of a VM that can be encrypted. Not "
@@ -422,13 +443,6 @@ def _section(description: str) -> Any:
     )
 
 
-def _optional(description: str) -> Any:
-    """Entries by name, of which there may be none."""
-    return Field(
-        default_factory=dict, description=description, json_schema_extra={"additionalProperties": False}
-    )
-
-
 class Lab(LabModel):
     """A lab: virtual networks, hosts, VMs, the links between hosts, and traffic."""
 
@@ -462,7 +476,12 @@ class Lab(LabModel):
     )
     hosts: dict[Name, Host] = _section("Hosts by name; at least one.")
     vms: dict[Name, Vm] = _section("VMs by name; at least one.")
-    endpoints: dict[Name, Endpoint] = _optional(
+    route_tables: dict[Name, RouteTable] = named("Route tables by name; subnets name theirs.")
+    network_manager: NetworkManager = Field(
+        default_factory=NetworkManager,
+        description="Groups of virtual networks, and meshes that connect them.",
+    )
+    endpoints: dict[Name, Endpoint] = named(
         "What is no VM of the user's, by name: gateways, private endpoints, platform services, ..."
     )
     link_defaults: LinkSettings = Field(

@@ -7,18 +7,19 @@ Plain dataclasses and dictionaries; a lookup is a dictionary hit. Nothing here k
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.lab.prefixes import Address, Prefix, PrefixMap, PrefixSet
-from dtls_emu.vocabulary import EndpointKind, Outcome
+from dtls_emu.lab.internet import is_internet
+from dtls_emu.lab.places import Host, Network, Vm
+from dtls_emu.lab.prefixes import Address, Prefix
+from dtls_emu.lab.routing import Group, NextHop, Routing, Subnet
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dtls_emu.lab.profiles import Profile
-    from dtls_emu.vocabulary import Enforcement
+    from dtls_emu.lab.routing import Hop
 
 
 __all__ = [
@@ -39,85 +40,6 @@ DEFAULT_LINK_MTU: Final = 1650
 
 DEFAULT_DELAY: Final = 50e-6
 """Seconds from one host to the other: two racks of one data centre."""
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A virtual network.
-
-    Fields:
-        name, prefixes: as in the lab file.
-        vni: VXLAN network identifier, 24 bits.
-        encrypted: encryption is enabled.
-        enforcement: meant only where ``encrypted``.
-        peers: names of the networks peered with this one. Peering is mutual and not transitive.
-    """
-
-    name: str
-    vni: int
-    prefixes: tuple[Prefix, ...]
-    encrypted: bool
-    enforcement: Enforcement
-    peers: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A physical machine of the emulated cloud, with one SmartNIC.
-
-    Fields:
-        name: also the name in its certificate.
-        underlay: its IP address on the fabric, in canonical text form.
-        region: whose certificate authority signs for it.
-        backend: name of a cipher backend, or `auto`.
-        smartnic_present: False when the card is absent or faulty; it then forwards in clear only.
-    """
-
-    name: str
-    underlay: str
-    region: str
-    backend: str
-    smartnic_present: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Vm:
-    """A guest: a VM, or an endpoint of another kind that the lab places on a host.
-
-    Fields:
-        name: as in the lab file.
-        host, network: names of where it lives.
-        addresses: its IPv4 address, then its IPv6 address when it has one.
-        mac: 6 bytes.
-        size: Azure size name; of an endpoint of another kind, its kind.
-        size_capable: the size can encrypt under the lab's profile.
-        accelerated_networking: on for its NIC.
-        restarted: stopped and started since its network's encryption was enabled.
-        flow_table_ready: its flow table (GFT) is ready; False at first boot and while the host is serviced.
-        discovery: its host's networking stack supports discovery.
-        mtu: of its NIC, in bytes of IP packet.
-        kind: what it is; most are VMs.
-        outcome: what encryption of its network means for it: AS_VM, CLEAR or FAILS.
-    """
-
-    name: str
-    host: str
-    network: str
-    addresses: tuple[Address, ...]
-    mac: bytes
-    size: str
-    size_capable: bool
-    accelerated_networking: bool
-    restarted: bool
-    flow_table_ready: bool
-    discovery: bool
-    mtu: int
-    kind: EndpointKind = EndpointKind.VM
-    outcome: Outcome = Outcome.AS_VM
-
-    def address(self, version: int) -> Address | None:
-        """Its address of IP version 4 or 6, None when it has none."""
-        return next((address for address in self.addresses if address.version == version), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +76,7 @@ class Topology:
         name: of the lab.
         profile: with the lab's overrides applied.
         seed: of every random choice of a run.
+        routing: where routes lead.
         networks, hosts, vms: by name; the VMs include endpoints of other kinds.
         default_link: what a link is like that the lab file does not name; its ends mean nothing.
     """
@@ -164,13 +87,12 @@ class Topology:
         "_by_vni",
         "_links",
         "_own",
-        "_prefixes",
-        "_reach",
         "default_link",
         "hosts",
         "name",
         "networks",
         "profile",
+        "routing",
         "seed",
         "vms",
     )
@@ -186,6 +108,8 @@ class Topology:
         vms: Iterable[Vm],
         links: Iterable[Link],
         default_link: Link,
+        subnets: Iterable[Subnet] = (),
+        groups: Iterable[Group] = (),
     ) -> None:
         """Index everything. The caller has checked names, addresses and overlaps."""
         self.name = name
@@ -203,10 +127,7 @@ class Topology:
         for vm in self.vms.values():
             self._by_host[vm.host].append(vm)
             self._own[vm.network].update(dict.fromkeys(vm.addresses, vm))
-        self._reach = {name: network.peers | {name} for name, network in self.networks.items()}
-        self._prefixes = PrefixMap(
-            (prefix, network.name) for network in self.networks.values() for prefix in network.prefixes
-        )
+        self.routing = Routing(self.networks, self.vms, subnets, groups)
 
     def without_encryption(self) -> Topology:
         """The same lab with encryption off in every network: the baseline of a comparison."""
@@ -219,6 +140,8 @@ class Topology:
             vms=self.vms.values(),
             links=self._links.values(),
             default_link=self.default_link,
+            subnets=self.routing.subnets,
+            groups=self.routing.groups.values(),
         )
 
     def link(self, source: str, destination: str) -> Link:
@@ -243,38 +166,29 @@ class Topology:
         return tuple(self._by_host[host])
 
     def locate(self, network: str, address: Address) -> Vm | None:
-        """The VM with this address in the network, or in one peered with it."""
+        """The VM with this address, or the gateway that it is behind, as far as the network's routes lead there.
+
+        Routes of subnets do not count: :meth:`destination` is about those of one VM.
+        """
         own = self._own[network].get(address)
-        if own is not None:
-            return own
-        holder = self._prefixes.find(address, self._reach[network])
-        return None if holder is None else self._own[holder].get(address)
+        return own if own is not None else self._at(self.routing.hop(network, address), address)
+
+    def destination(self, source: Vm, address: Address) -> tuple[Vm | None, bool]:
+        """Who gets what a VM sends to an address, or None; and whether it goes to the internet instead."""
+        if not self.routing.has_subnets:
+            own = self._own[source.network].get(address)
+            if own is not None:
+                return own, False
+        hop = self.routing.hop_of(source, address)
+        if hop.next_hop is NextHop.INTERNET:
+            return None, is_internet(address)
+        return self._at(hop, address), False
 
     def is_private_route(self, network: str, address: Address) -> bool:
-        """True when the address lies in a prefix of the network, or of one peered with it."""
-        return self._prefixes.find(address, self._reach[network]) is not None
+        """True when the address lies in a prefix of the network, of one joined with it, or behind a gateway."""
+        return self.routing.hop(network, address).next_hop not in {NextHop.INTERNET, NextHop.NONE}
 
-
-def is_internet(address: Address) -> bool:
-    """True when the default routes send an address to the internet, unless a private route takes it first.
-
-    Source: "Virtual network traffic routing", default system routes: all of IPv4 but 10/8, 172.16/12,
-    192.168/16 and 100.64/10. IPv6 likewise: global unicast only (RFC 4291 2.4).
-    """
-    return address not in _NOT_INTERNET_4 if address.version == 4 else address in _INTERNET_6
-
-
-_NOT_INTERNET_4: Final = PrefixSet(
-    IPv4Network(prefix)
-    for prefix in (
-        "0.0.0.0/8",  # this network, RFC 1122
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "224.0.0.0/3",  # multicast, reserved, broadcast
-    )
-)
-_INTERNET_6: Final = IPv6Network("2000::/3")
+    def _at(self, hop: Hop, address: Address) -> Vm | None:
+        if hop.next_hop is NextHop.GATEWAY:
+            return self.vms[hop.owner]
+        return self._own[hop.owner].get(address) if hop.owner else None

@@ -9,6 +9,7 @@ kept for as long as it holds, and the next flow between them costs a look-up, an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -84,21 +85,24 @@ class SlowPath:
 
     def decide_egress(self, vm: Vm, key: FlowKey, now: float) -> EgressFlow | None:
         """Decide a flow from a VM; None when the source address is not the VM's own."""
-        if key.source not in vm.addresses:
+        if not vm.owns(key.source):
             return None
         topology = self._view.topology
-        located = topology.locate(vm.network, key.destination)
+        facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment)
+        located = None if facts.destination is None else facts.destination.vm
         peer = tunnel = None
         if located is not None and located.host != self._view.host:
             peer = topology.hosts[located.host]
             tunnel = self.tunnels.made(peer.name)
         failed = tunnel is not None and tunnel.has_failed(now)
-        facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment, tunnel_failed=failed)
+        waiting = facts
+        if failed:
+            facts = replace(facts, tunnel_failed=True)
         decision = decide(facts, topology.profile)
         if tunnel is not None and failed and decision.verdict is Verdict.DROP and not tunnel.is_pausing(now):
             # Nothing is lost by waiting for the attempt that runs, or that this packet begins.
             failed = False
-            facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment)
+            facts = waiting
             decision = decide(facts, topology.profile)
         header = None
         inner_mtu = vm.mtu

@@ -42,6 +42,8 @@ class Condition(IntFlag):
     TUNNEL_BUILDING = 1 << 14  # it is being built, and the packet does not wait for it
     DROPS = 1 << 15  # a network has DropUnencrypted; both, where the profile has `mixed_enforcement: clear`
 
+    GROUP_IN_CLEAR = 1 << 22  # the ends are joined by a connected group, and `connected_group: clear`
+
     # Of the profile
     FRAGMENTS_PASS = 1 << 16  # `fragments: clear`
     FIRST_PACKETS_PASS = 1 << 17  # `first_packet: clear`
@@ -67,6 +69,7 @@ _NO_CARD: Final = int(Condition.NO_CARD)
 _INCAPABLE: Final = int(Condition.INCAPABLE)
 _TUNNEL_FAILED: Final = int(Condition.TUNNEL_FAILED)
 _TUNNEL_BUILDING: Final = int(Condition.TUNNEL_BUILDING)
+_GROUP_IN_CLEAR: Final = int(Condition.GROUP_IN_CLEAR)
 _DROPS: Final = int(Condition.DROPS)
 
 
@@ -89,6 +92,8 @@ def conditions_of(flow: Flow, profile: Profile) -> int:
     found |= _of_end(destination)
     if source.host.name == destination.host.name:
         found |= _SAME_HOST
+    if profile.connected_group is Verdict.CLEAR and _is_joined(source, destination):
+        found |= _GROUP_IN_CLEAR
     return found | _DROPS if drops_unencrypted(flow, profile) else found
 
 
@@ -100,6 +105,11 @@ def drops_unencrypted(flow: Flow, profile: Profile) -> bool:
     encrypted = [end for end in flow.ends if end.network.encrypted]
     told = [end.drops_unencrypted for end in encrypted]
     return any(told) if profile.mixed_enforcement is Verdict.DROP else bool(told) and all(told)
+
+
+def _is_joined(source: Endpoint, destination: Endpoint) -> bool:
+    one, other = source.network, destination.network
+    return one.name != other.name and not one.groups.isdisjoint(other.groups)
 
 
 def _of_end(end: Endpoint) -> int:

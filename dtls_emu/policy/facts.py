@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dtls_emu.lab.topology import is_internet
 from dtls_emu.vocabulary import Enforcement
 
 
@@ -73,12 +72,11 @@ def flow_to(
     topology: Topology, source: Vm, address: Address, *, fragment: bool = False, tunnel_failed: bool = False
 ) -> Flow:
     """The facts of a flow from a VM to an address."""
-    vm = topology.locate(source.network, address)
-    private = topology.is_private_route(source.network, address)
+    vm, internet = topology.destination(source, address)
     return Flow(
         source=endpoint_of(topology, source),
         destination=None if vm is None else endpoint_of(topology, vm),
-        internet=not private and is_internet(address),
+        internet=internet,
         fragment=fragment,
         tunnel_failed=tunnel_failed,
     )

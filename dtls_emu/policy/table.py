@@ -140,6 +140,17 @@ _ROWS: Final = (
         needs=Condition.CLEAR_END,
     ),
     Row(
+        6,
+        "connected group in clear",
+        "the ends are joined by a network manager's connected group, and the lab says `connected_group: clear`",
+        Verdict.CLEAR,
+        FlowEncryption.NX,
+        None,
+        Basis.INF,
+        "not documented by the vendor; by default a connected group is taken like a peering",
+        needs=Condition.GROUP_IN_CLEAR,
+    ),
+    Row(
         7,
         "end loses connectivity",
         "an end is of a kind that is not supported: a DNS private resolver, a load balancer of mixed sizes",

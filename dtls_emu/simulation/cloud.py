@@ -120,7 +120,9 @@ class Cloud:
         )
         self._restarts = 0
         self.cards = self._make_cards(topology, engines=engines)
-        self.guests = {vm.name: Guest(vm.addresses, vm.mtu) for vm in topology.vms.values()}
+        self.guests = {
+            vm.name: Guest(None if vm.prefixes else vm.addresses, vm.mtu) for vm in topology.vms.values()
+        }
         self.internet = Guest(None, INTERNET_MTU)
         self.onlookers: set[int] = set()
         self._is_observed = observer is not None

@@ -165,6 +165,13 @@ def _not_dropping(flow: Flow) -> str:
     return f"{next(iter(names), 'no network')} has AllowUnencrypted"
 
 
+def _not_in_clear(flow: Flow) -> str:
+    ends = [end.network for end in flow.ends]
+    if len(ends) == 2 and ends[0].name != ends[1].name and ends[0].groups & ends[1].groups:
+        return "the profile takes a connected group like a peering"
+    return "no connected group joins them"
+
+
 def _kinds(flow: Flow) -> str:
     titles = dict.fromkeys(ENDPOINTS[end.vm.kind].title for end in flow.ends)
     return " and ".join(titles)
@@ -183,6 +190,7 @@ _ABSENT: Final[dict[Condition, Callable[[Flow], str]]] = {
     Condition.PLAIN_NETWORK: _all_encrypted,
     Condition.CLEAR_END: lambda flow: f"no end is of a kind that is never encrypted: {_kinds(flow)}",
     Condition.FAILING_END: lambda flow: f"no end is of a kind that is unsupported: {_kinds(flow)}",
+    Condition.GROUP_IN_CLEAR: _not_in_clear,
     Condition.SAME_HOST: _other_hosts,
     Condition.FRAGMENT: lambda _: "the packet is whole",
     Condition.NOT_READY: lambda _: "the flow tables of both ends are ready",

@@ -184,7 +184,7 @@ class WireWatch:
         key = unpack_key(words)
         topology = card.topology  # see judge
         owners = [vm for vm in topology.vms_on(card.host) if vm.mac == frame.source_mac]
-        if not owners or key.source not in owners[0].addresses:
+        if not owners or not owners[0].owns(key.source):
             return f"a packet from {key.source}, which is no VM of this host"
         question = topology, owners[0].name, key.destination, key.is_fragment
         if question not in self._decisions:
@@ -199,7 +199,7 @@ class WireWatch:
             return f"{where}, a flow that is dropped"
         if strict:
             return f"{where}, an encrypted flow under DropUnencrypted"
-        receiver = topology.locate(owners[0].network, key.destination)
+        receiver, _ = topology.destination(owners[0], key.destination)
         assert receiver is not None  # or it would not be encrypted
         tunnel = card.tunnels[receiver.host]
         is_down = tunnel.active is None

@@ -90,6 +90,7 @@ def test_the_labs_show_every_row_that_depends_on_nothing_but_the_lab_as_it_is():
         "denied",
         "plain peer refused",
         "same host refused",
+        "connected group in clear",
         "fragment tolerated",
         "no card refused",
         "incapable VM, by hardware",

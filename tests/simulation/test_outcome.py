@@ -161,7 +161,9 @@ def test_each_row_of_the_decision_table_is_reached_by_a_lab(make_lab):
     def otherwise(**knobs: object) -> Outcome:
         return simulate(kinds.model_copy(update={"overrides": Overrides.model_validate(knobs)}))
 
+    joined = load_lab("routes").model_copy(update={"overrides": Overrides(connected_group=Verdict.CLEAR)})
     outcomes = [
+        simulate(joined),
         otherwise(
             plain_peer="drop", same_host="drop", card_missing="drop", incapable_code="NX_HW_NOT_SUPPORTED"
         ),

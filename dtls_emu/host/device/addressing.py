@@ -21,7 +21,7 @@ from dtls_emu.wire.overhead import ENCAPSULATION, IPV6_HEADER, RECORD_OVERHEAD
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dtls_emu.lab.topology import Prefix, Topology, Vm
+    from dtls_emu.lab.topology import Topology, Vm
 
 
 __all__ = [
@@ -62,7 +62,7 @@ def close_other_ways(vms: Iterable[Vm], topology: Topology) -> None:
     Raises:
         AddressingError: the kernel refuses.
     """
-    prefixes = {prefix for vm in vms for prefix in _reachable(vm, topology)}
+    prefixes = {prefix for vm in vms for prefix in topology.routing.reachable(vm)}
     try:
         with IPRoute() as kernel:
             for prefix in sorted(map(str, prefixes)):
@@ -82,7 +82,7 @@ def check_underlays(vms: Iterable[Vm], topology: Topology) -> None:
         AddressingError: a host's address lies in a network of one of the VMs.
     """
     for vm in vms:
-        for prefix in _reachable(vm, topology):
+        for prefix in topology.routing.reachable(vm):
             for host in topology.hosts.values():
                 if ip_address(host.underlay) in prefix:
                     raise AddressingError(
@@ -119,10 +119,12 @@ def configure_device(device: str, netns: str | None, vm: Vm, topology: Topology,
                         flags=NO_DETECTION if address.version == 6 else 0,
                     )
                 kernel.link("set", index=index, state="up")
-                for prefix in _reachable(vm, topology):
+                for prefix in topology.routing.reachable(vm):
                     own = vm.address(prefix.version)
                     if own is not None:
                         kernel.route("add", dst=str(prefix), oif=index, prefsrc=str(own), priority=metric)
+                for prefix in vm.prefixes:  # what is behind a gateway answers here, too (AnyIP)
+                    kernel.route("add", dst=str(prefix), oif=index, type="local", table=_LOCAL_TABLE)
         except NetlinkError as error:
             raise AddressingError(f"{device} of {vm.name}: {error}") from error
 
@@ -152,16 +154,12 @@ def limit_super_packets(device: str, netns: str | None, size: int) -> str:
     return ""
 
 
+_LOCAL_TABLE: Final = 255
+"""Routes to the machine itself (ip-route(8))."""
+
 _ADDRESS_GENERATION: Final = {
     "attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", NO_LINK_LOCAL]]}]]
 }
-
-
-def _reachable(vm: Vm, topology: Topology) -> list[Prefix]:
-    """The prefixes of a VM's network, and of those that are peered with it."""
-    network = topology.networks[vm.network]
-    networks = [network, *(topology.networks[peer] for peer in sorted(network.peers))]
-    return [prefix for each in networks for prefix in each.prefixes]
 
 
 def _index(kernel: Any, device: str) -> int:

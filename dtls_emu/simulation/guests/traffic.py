@@ -339,7 +339,7 @@ def _addresses(
 
 def _listener(cloud: Cloud, source: str, destination: Address) -> Guest:
     """Whoever has an address: a VM that the source can reach, or the internet."""
-    vm = cloud.topology.locate(cloud.topology.vms[source].network, destination)
+    vm, _ = cloud.topology.destination(cloud.topology.vms[source], destination)
     return cloud.internet if vm is None else cloud.guests[vm.name]
 
 
