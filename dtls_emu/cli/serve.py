@@ -1,4 +1,4 @@
-"""``dtls-emu serve``: a lab, or a trace, as a page in the browser."""
+"""``dtls-emu serve``: a lab, a trace or a run as a page in the browser."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, say
+from dtls_emu.cli.output import JsonOption, complain, say
 from dtls_emu.cli.traces import TraceOption  # noqa: TC001  # typer reads the annotations
 from dtls_emu.errors import DtlsEmuError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.teach.document import Document
     from dtls_emu.teach.page.server import Page
+    from dtls_emu.teach.page.session import Session
 
 
 __all__ = ["serve"]
@@ -37,11 +39,18 @@ GRACE: Final = 1
 
 
 def serve(
-    lab: Annotated[
+    what: Annotated[
         str | None,
-        typer.Argument(metavar="[lab]", help=f"A lab file, or the name of a shipped lab; else {USUAL_LAB}."),
+        typer.Argument(
+            metavar="[lab|trace|run]",
+            help=f"A lab file, the name of a shipped lab, a trace, or a lab that is up; else {USUAL_LAB}.",
+        ),
     ] = None,
     trace_file: TraceOption = None,
+    run: Annotated[
+        str,
+        typer.Option("--run", help="Show this lab that is up, whatever else has its name.", metavar="RUN"),
+    ] = "",
     port: Annotated[
         int,
         typer.Option(help="TCP port on the loopback device; 0 takes any that is free.", min=0, max=65_535),
@@ -52,38 +61,31 @@ def serve(
 ) -> None:
     """Show a lab as a page in the browser: packets on their way, every byte of them, and controls to play with.
 
+    A lab that is up (dtls-emu up) is shown by what its cards tell: a sample of events, and exact counters.
+
     The page is for this machine only, and its address has a random token: give it to nobody. Ctrl-C ends it.
+
+    Example: dtls-emu serve mixed-sizes --port 8000
     """
     _check_extra()
     import uvicorn
 
-    from dtls_emu.lab import load_lab
     from dtls_emu.teach.page.server import Page, make_token
-    from dtls_emu.teach.page.session import LiveSession, RecordedSession
-    from dtls_emu.teach.recording import read_trace
 
-    if lab is not None and trace_file is not None:
-        raise DtlsEmuError("name a lab, or a trace with --trace FILE, not both")
-    loaded = load_lab(lab or USUAL_LAB) if trace_file is None else None
-    session = (
-        RecordedSession(read_trace(trace_file))
-        if trace_file is not None
-        else LiveSession(loaded or "", seed=seed)
-    )
+    if sum((what is not None, trace_file is not None, bool(run))) > 1:
+        raise DtlsEmuError("name a lab, a trace with --trace FILE or a run with --run RUN, not both")
+    session = _session(what, trace_file, run, seed)
     listener = _listen(port)
     own = listener.getsockname()[1]
     token = make_token()
-    page = Page(
-        session,
-        token,
-        _names(own),
-        meter=_meter(lab or USUAL_LAB) if trace_file is None else None,
-    )
+    meter = _meter(what or USUAL_LAB) if session.kind == "lab" else None
+    page = Page(session, token, _names(own), meter=meter)
     address = f"http://{LOOPBACK}:{own}/{token}/"
     if as_json:
         import json
 
-        say(json.dumps({"url": address, "port": own, "title": session.trace.title, "live": session.is_live}))
+        about = {"title": session.trace.title, "kind": session.kind, "live": session.is_live}
+        say(json.dumps({"url": address, "port": own, **about}))
     else:
         say(f"{session.trace.title}: {address}\nOnly this machine can open it. Ctrl-C ends it.")
     if not no_browser and _has_screen():
@@ -122,6 +124,63 @@ def _check_extra() -> None:
         raise DtlsEmuError(
             f"the page needs {' and '.join(missing)}: install them with pip install 'dtls-emu[serve]'"
         )
+
+
+def _session(what: str | None, trace_file: Path | None, run: str, seed: int | None) -> Session:
+    """What is to be shown.
+
+    Raises:
+        DtlsEmuError: it is not there, or wrong.
+    """
+    from dtls_emu.teach.page.session import LiveSession, RecordedSession
+    from dtls_emu.teach.recording import is_trace, read_trace
+
+    if trace_file is None and what is not None and is_trace(Path(what)):
+        trace_file = Path(what)
+    if trace_file is not None:
+        return RecordedSession(read_trace(trace_file))
+    if not run and what is not None and _is_up(what):
+        if not _is_lab(what):
+            run = what
+        else:
+            complain(f"this is the lab; the run of that name is shown by: dtls-emu serve --run {what}")
+    if not run:
+        return LiveSession(what or USUAL_LAB, seed=seed)
+    _check_linux()
+    from dtls_emu.teach.page.run_session import RunSession
+
+    if seed is not None:
+        raise DtlsEmuError("a lab that is up has no seed")
+    return RunSession(run)
+
+
+def _is_lab(name: str) -> bool:
+    from dtls_emu.lab import shipped_labs
+
+    return name in shipped_labs() or Path(name).exists()
+
+
+def _is_up(name: str) -> bool:
+    """Whether a run has this name."""
+    from dtls_emu.errors import RunError
+    from dtls_emu.paths import runs_directory
+
+    if "/" in name:
+        return False
+    try:
+        return (runs_directory() / name).is_dir()
+    except (RunError, OSError):
+        return False
+
+
+def _check_linux() -> None:
+    """Say what real hosts need.
+
+    Raises:
+        DtlsEmuError: this is no Linux.
+    """
+    if sys.platform != "linux":
+        raise DtlsEmuError("labs are brought up on Linux only; serve a lab, which is simulated, or a trace")
 
 
 def _listen(port: int) -> socket.socket:

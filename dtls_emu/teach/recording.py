@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from dtls_emu.simulation.simulation import Outcome
 
 
-__all__ = ["Recording", "read_trace", "record", "recorder_for"]
+__all__ = ["Recording", "is_trace", "read_trace", "record", "recorder_for"]
 
 MAX_TRACE: Final = 2 << 30
 """Bytes of a trace's file: a run of 100,000 packets with all their bytes is a tenth of it."""
+
+_HEAD: Final = 4_096
+"""Bytes of a file by which a trace is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,18 @@ def recorder_for(lab: Lab, seed: int | None = None) -> TraceRecorder:
         lab=lab.model_dump(mode="json", exclude_unset=True),
         seed=lab.seed if seed is None else seed,
     )
+
+
+def is_trace(path: Path) -> bool:
+    """Whether a file begins as a trace does, of whatever version; no pipe is read for it."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD).lstrip(b"\x1e \t")
+    except OSError:
+        return False
+    return head.startswith(b"{") and b'"event_schemas"' in head
 
 
 def read_trace(path: Path) -> Trace:

@@ -81,10 +81,19 @@ class Journal:
             count,
             line.what,
             line.text,
-            self._about(event),
+            self.about(event),
         ]
 
-    def _about(self, event: Event) -> dict[str, Any]:
+    def protects(self, host: str, *, protects: bool) -> None:
+        """Whether the card of a host has a cipher, from now on."""
+        (self._unprotected.discard if protects else self._unprotected.add)(host)
+
+    def is_unprotected(self, host: str) -> bool:
+        """Whether it has none."""
+        return host in self._unprotected
+
+    def about(self, event: Event) -> dict[str, Any]:
+        """What an event of its kind has besides."""
         match event:
             case Sent():
                 return {
@@ -126,7 +135,7 @@ class Journal:
                     "keys": None if event.association is None else list(event.association),
                 }
             case CardRestarted():
-                (self._unprotected.discard if event.protects else self._unprotected.add)(event.host)
+                self.protects(event.host, protects=event.protects)
                 return {"backend": event.backend}
         peer = getattr(event, "peer", None)
         return {} if peer is None else {"peer": peer}
@@ -144,7 +153,7 @@ class Journal:
             return "clear"
         if not is_record:
             return "handshake"
-        return "unprotected" if event.host in self._unprotected else "sealed"
+        return "unprotected" if self.is_unprotected(event.host) else "sealed"
 
 
 def _flow(flow: FlowId) -> list[Any]:

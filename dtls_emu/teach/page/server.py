@@ -14,7 +14,7 @@ Whoever opens a page in the same browser can send requests here, and other users
     GET  /TOKEN/api/RUN/about             what there is: title, pictures, settings
     GET  /TOKEN/api/RUN/events?from=&limit=     rows of events
     GET  /TOKEN/api/RUN/stream?from=      the same as they happen, as server-sent events
-    GET  /TOKEN/api/RUN/packet/N, datagram/N, handshakes, handshakes/N, decision?from=&to=
+    GET  /TOKEN/api/RUN/packet/N, datagram/N, handshakes, handshakes/N, decision?from=&to=, settings, status
     POST /TOKEN/api/RUN/advance, set, send, rekey, restart
     POST /TOKEN/api/RUN/attack, meter     to be carried out now, in a run of its own; explained
 
@@ -140,6 +140,7 @@ class Page:
             Route(f"{api}/handshakes/{{number:int}}", self._handshake),
             Route(f"{api}/decision", self._decision),
             Route(f"{api}/settings", self._settings),
+            Route(f"{api}/status", self._status),
             *(
                 Route(f"{api}/{name}", endpoint, methods=["POST"])
                 for name, endpoint in (
@@ -221,43 +222,48 @@ class Page:
     async def _settings(self, request: Request) -> Response:
         return await self._view(request, views.settings)
 
+    async def _status(self, request: Request) -> Response:
+        return await self._view(request, views.status)
+
     async def _view(self, request: Request, view: Callable[..., Any], *arguments: Any) -> Response:
         return _json(await run_in_threadpool(view, self._session(request), *arguments))
 
     # ----------------------------------------------------------------------------------------------- doing
 
     async def _advance(self, request: Request) -> Response:
-        session = self._live(request)
+        session = self._open(request, "advance")
+        assert isinstance(session, LiveSession)
         seconds, most = requests.advance(await _body(request))
         await run_in_threadpool(session.advance, seconds, most)
-        return _json(_stand(session))
+        return _json(session.stand())
 
     async def _set(self, request: Request) -> Response:
-        session = self._live(request)
+        session = self._open(request, "set")
         target, words = requests.change(await _body(request))
         await run_in_threadpool(session.set, target, words)
-        return _json(_stand(session) | {"settings": views.settings(session)})
+        return _json(session.stand() | {"settings": views.settings(session)})
 
     async def _send(self, request: Request) -> Response:
-        session = self._live(request)
+        session = self._open(request, "send")
         order = requests.order(await _body(request))
         said = await run_in_threadpool(session.send, order)
-        return _json(_stand(session) | {"said": said})
+        return _json(session.stand() | {"said": said})
 
     async def _rekey(self, request: Request) -> Response:
-        session = self._live(request)
+        session = self._open(request, "rekey")
         host, peer = requests.ends(await _body(request))
         await run_in_threadpool(session.rekey, host, peer)
-        return _json(_stand(session))
+        return _json(session.stand())
 
     async def _restart(self, request: Request) -> Response:
-        session = self._live(request)
+        session = self._open(request, "restart")
         host, backend = requests.restart(await _body(request))
         await run_in_threadpool(session.restart, host, backend)
-        return _json(_stand(session) | {"settings": views.settings(session)})
+        return _json(session.stand() | {"settings": views.settings(session)})
 
     async def _attack(self, request: Request) -> Response:
-        session = self._live(request)
+        session = self._open(request, "attack")
+        assert isinstance(session, LiveSession)
         name = requests.attack(await _body(request))
         async with self._busy:
             report = await run_in_threadpool(_carry_out, name, session)
@@ -284,10 +290,11 @@ class Page:
             raise BadRequestError("there is no such run any more", status=404)
         return self.runs[run]
 
-    def _live(self, request: Request) -> LiveSession:
+    def _open(self, request: Request, what: str) -> Session:
+        """The run, if something can be done to it."""
         session = self._session(request)
-        if not isinstance(session, LiveSession):
-            raise BadRequestError("this is a recorded run: nothing can be changed in it", status=409)
+        if why := session.refusal(what):
+            raise BadRequestError(why, status=409)
         return session
 
     def _titles(self) -> list[dict[str, Any]]:
@@ -361,13 +368,9 @@ async def _body(request: Request) -> Any:
         raise BadRequestError("the body is no JSON") from None
 
 
-def _stand(session: Session) -> dict[str, Any]:
-    return {"events": len(session.events), "now": session.now, "ended": session.has_ended}
-
-
 def _rows(session: Session, start: int, limit: int) -> bytes:
     with session.lock:
-        found = {"from": start, "rows": session.rows(start, limit), **_stand(session)}
+        found = {"from": start, "rows": session.rows(start, limit), **session.stand()}
     return json.dumps(found, separators=(",", ":")).encode()
 
 

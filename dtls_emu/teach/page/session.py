@@ -33,13 +33,27 @@ if TYPE_CHECKING:
     from dtls_emu.teach.page.sending import Order
 
 
-__all__ = ["LiveSession", "RecordedSession", "Session", "SessionError"]
+__all__ = ["ACTIONS", "LiveSession", "RecordedSession", "Session", "SessionError"]
 
 MOST_EVENTS: Final = 400_000
 """Of a live run. An event with its bytes takes about a kilobyte here, and a third of that in the browser."""
 
 MOST_SECONDS: Final = 0.25
 """Of real time that one call of :meth:`LiveSession.advance` runs on."""
+
+
+ACTIONS: Final = (
+    "advance",
+    "set",
+    "send",
+    "fabric",
+    "rekey",
+    "restart",
+    "backend",
+    "attack",
+    "handshake",
+)
+"""What may be done to a run, or looked into."""
 
 
 class SessionError(DtlsEmuError):
@@ -55,15 +69,15 @@ class Session:
     """
 
     is_live = False
+    kind = "trace"
+    """What it is: a trace, a lab that is simulated, or a run of real hosts."""
 
-    def __init__(self, trace: Trace, topology: Topology | None, unprotected: frozenset[str]) -> None:
+    def __init__(self, trace: Trace, topology: Topology | None, journal: Journal) -> None:
         self.trace = trace
         self.topology = topology
         self.lock = RLock()
-        hosts = {} if topology is None else {host.underlay: name for name, host in topology.hosts.items()}
-        if topology is None:
-            hosts = {event.source[0]: event.host for event in trace.events if isinstance(event, Sent)}
-        self._journal = Journal(hosts, unprotected)
+        self.era = 0  # goes up when events are forgotten, and numbers of events begin anew
+        self._journal = journal
         self._rows: list[list[Any]] = []
         self._listeners: set[Callable[[], None]] = set()
 
@@ -81,6 +95,29 @@ class Session:
     def has_ended(self) -> bool:
         """Nothing more happens by itself."""
         return True
+
+    def refusal(self, what: str) -> str:
+        """Why something of :data:`ACTIONS` cannot be done to it; "" where it can."""
+        return "" if what == "handshake" else "this is a recorded run: nothing can be changed in it"
+
+    def status(self) -> dict[str, Any]:
+        """What real hosts say of themselves.
+
+        Raises:
+            SessionError: there are none.
+        """
+        raise SessionError("only a lab that is up has a status")
+
+    def stand(self) -> dict[str, Any]:
+        """How far it is, in JSON's types."""
+        return {"events": len(self.events), "now": self.now, "ended": self.has_ended, "era": self.era}
+
+    def begin_anew(self) -> None:
+        """Forget what has happened so far."""
+        with self.lock:
+            self.trace.events = []
+            self._rows = []
+            self.era += 1
 
     def rows(self, start: int, limit: int) -> list[list[Any]]:
         """Events from number ``start`` on as rows of :mod:`.journal`, at most so many."""
@@ -106,6 +143,49 @@ class Session:
             if isinstance(event, Offered | Delivered) and event.vm and event.vm not in found[event.host]:
                 found[event.host].append(event.vm)
         return found
+
+    def set(self, target: str, words: list[str]) -> None:
+        """Change the lab from now on.
+
+        Args:
+            target: a virtual network, a VM, a link: see :mod:`dtls_emu.assembly.targets`.
+            words: ``key=value``, in the lab file's spelling.
+
+        Raises:
+            DtlsEmuError: it cannot be changed so.
+        """
+        raise SessionError(self.refusal("set"))
+
+    def send(self, order: Order) -> str:
+        """Have a VM, or somebody on the fabric, send something now; what follows takes time.
+
+        Returns:
+            what was sent, in words.
+
+        Raises:
+            DtlsEmuError: it cannot be sent.
+        """
+        raise SessionError(self.refusal("send"))
+
+    def rekey(self, host: str, peer: str) -> None:
+        """Have a host make fresh keys with another one.
+
+        Raises:
+            DtlsEmuError: their tunnel is not up.
+        """
+        raise SessionError(self.refusal("rekey"))
+
+    def restart(self, host: str, backend: str) -> None:
+        """Start the card of a host anew.
+
+        Args:
+            host: its name.
+            backend: of the new card; "" for the same as before.
+
+        Raises:
+            DtlsEmuError: no such host, or a backend that cannot be had.
+        """
+        raise SessionError(self.refusal("restart"))
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this whenever something has happened, from whatever thread."""
@@ -145,7 +225,7 @@ class RecordedSession(Session):
         unprotected = frozenset(
             name for name, host in hosts.items() if host.get("smartnic", {}).get("backend") == "null"
         )
-        super().__init__(trace, topology, unprotected)
+        super().__init__(trace, topology, Journal(_names(trace, topology), unprotected))
         self._secrets = secrets or []
 
     def secrets(self) -> list[Secrets]:
@@ -165,6 +245,7 @@ class LiveSession(Session):
     """
 
     is_live = True
+    kind = "lab"
 
     def __init__(self, lab: Lab | str | Path, *, seed: int | None = None) -> None:
         self.lab = lab if isinstance(lab, Lab) else load_lab(lab)
@@ -180,7 +261,7 @@ class LiveSession(Session):
         unprotected = frozenset(
             name for name, card in cloud.cards.items() if not card.engine.backend.protects
         )
-        super().__init__(recorder, cloud.topology, unprotected)
+        super().__init__(recorder, cloud.topology, Journal(_names(recorder, cloud.topology), unprotected))
 
     @property
     def now(self) -> float:
@@ -191,6 +272,10 @@ class LiveSession(Session):
     def has_ended(self) -> bool:
         """Nothing more happens by itself; what is sent by hand starts it again."""
         return self._ended
+
+    def refusal(self, what: str) -> str:
+        """Why something cannot be done to it; "" where it can."""
+        return ""
 
     @property
     def is_full(self) -> bool:
@@ -218,36 +303,21 @@ class LiveSession(Session):
         self.tell()
 
     def set(self, target: str, words: list[str]) -> None:
-        """Change the lab from now on.
-
-        Raises:
-            DtlsEmuError: it cannot be changed so.
-        """
+        """See :class:`Session`; the new lab holds from the next event on."""
         with self._changing():
             self.simulation.set(target, *words)
             self.topology = self.simulation.cloud.topology
         self.tell()
 
     def send(self, order: Order) -> str:
-        """Have a VM, or somebody on the fabric, send something now; what follows takes time.
-
-        Returns:
-            what was sent, in words.
-
-        Raises:
-            DtlsEmuError: it cannot be sent.
-        """
+        """See :class:`Session`."""
         with self._changing():
             said = send(self.simulation, self.events, order)
         self.tell()
         return said
 
     def rekey(self, host: str, peer: str) -> None:
-        """Have a host make fresh keys with another one.
-
-        Raises:
-            DtlsEmuError: their tunnel is not up.
-        """
+        """See :class:`Session`."""
         with self._changing():
             self.simulation.rekey(host, peer)
         self.tell()
@@ -257,15 +327,7 @@ class LiveSession(Session):
         return {name: card.engine.backend.name for name, card in self.simulation.cloud.cards.items()}
 
     def restart(self, host: str, backend: str) -> None:
-        """Start the card of a host anew.
-
-        Args:
-            host: its name.
-            backend: of the new card; "" for the same as before.
-
-        Raises:
-            DtlsEmuError: no such host, or a backend that cannot be had.
-        """
+        """See :class:`Session`."""
         with self._changing():
             self.simulation.restart(host, backend=backend)
             self.topology = self.simulation.cloud.topology
@@ -289,3 +351,10 @@ class LiveSession(Session):
             raise SessionError(f"the run has {MOST_EVENTS} events, and no more are kept: start it anew")
         self._ended = False
         return self.lock
+
+
+def _names(trace: Trace, topology: Topology | None) -> dict[str, str]:
+    """Names of hosts by underlay address."""
+    if topology is None:
+        return {event.source[0]: event.host for event in trace.events if isinstance(event, Sent)}
+    return {host.underlay: name for name, host in topology.hosts.items()}

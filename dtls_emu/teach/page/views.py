@@ -21,6 +21,7 @@ from dtls_emu.teach.handshake import explain_handshake
 from dtls_emu.teach.page.journal import KINDS
 from dtls_emu.teach.page.scene import arrange
 from dtls_emu.teach.page.sending import MOST_PACKETS, What
+from dtls_emu.teach.page.session import ACTIONS
 from dtls_emu.teach.record import explain_sealed, pull_header
 from dtls_emu.teach.selection import of_packet
 from dtls_emu.teach.story import tell
@@ -38,7 +39,17 @@ if TYPE_CHECKING:
     from dtls_emu.teach.page.session import Session
 
 
-__all__ = ["ViewError", "about", "datagram", "decision", "handshake", "handshakes", "packet", "settings"]
+__all__ = [
+    "ViewError",
+    "about",
+    "datagram",
+    "decision",
+    "handshake",
+    "handshakes",
+    "packet",
+    "settings",
+    "status",
+]
 
 MOST_LINKS: Final = 12
 """Hosts up to which the settings of every link are told; of more, only those that are not as the lab's defaults."""
@@ -60,6 +71,9 @@ def about(session: Session) -> dict[str, Any]:
         "description": str(session.trace.lab.get("description", "")),
         "seed": session.trace.seed,
         "live": session.is_live,
+        "kind": session.kind,
+        "era": session.era,
+        "refusals": {what: why for what in ACTIONS if (why := session.refusal(what))},
         "events": len(session.events),
         "now": session.now,
         "ended": session.has_ended,
@@ -91,6 +105,15 @@ def settings(session: Session) -> dict[str, Any]:
         if len(topology.hosts) <= MOST_LINKS
         else {},
     }
+
+
+def status(session: Session) -> dict[str, Any]:
+    """What real hosts say of themselves: see :meth:`~dtls_emu.teach.page.session.Session.status`.
+
+    Raises:
+        SessionError: there are none.
+    """
+    return session.status()
 
 
 def packet(session: Session, number: int) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def test_it_serves_until_it_is_told_to_end(number, status):
     [
         (["nothing-of-that-name"], "nothing-of-that-name"),
         (["two-vms", "--trace", "x"], "not both"),
+        (["two-vms", "--run", "x"], "not both"),
+        (["--run", "nothing-of-that-name"], "nothing-of-that-name"),
         (["--trace", "/nothing/there.qlog"], "/nothing/there.qlog: No such file or directory"),
     ],
 )
@@ -75,9 +77,10 @@ def test_a_damaged_trace_is_told_with_its_line(tmp_path):
     path.write_text(
         '{"event_schemas": ["urn:dtls-emu:events:9"], "title": "x", "trace": {"lab": {}, "seed": 1}}\n'
     )
-    done = run("--trace", str(path), "--no-browser")
-    assert done.returncode == 2
-    assert "urn:dtls-emu:events:9" in done.stderr
+    for words in (["--trace", str(path)], [str(path)]):
+        done = run(*words, "--no-browser")
+        assert done.returncode == 2
+        assert "urn:dtls-emu:events:9" in done.stderr
 
 
 def test_a_port_that_is_taken_is_told():

@@ -12,6 +12,7 @@ export class Controls {
       clear(panel, make("h2", {}, "Controls"), make("p", { class: "faint" }, "This is a recorded run: nothing can be changed in it. Serve a lab to play with it."));
       return;
     }
+    const { refusals } = about;
     const { vms, networks } = about.settings;
     const names = Object.keys(vms);
     const other = names.find((name) => vms[name].host !== vms[names[0]]?.host && vms[name].network === vms[names[0]]?.network) ?? names[1];
@@ -37,18 +38,28 @@ export class Controls {
     const send = (what) => make("button", { type: "button", id: `send-${what}`, onclick: () => this.send(what) }, words[what]);
     const set = (legend, id, act, ...parts) => make("fieldset", {}, make("legend", {}, legend), ...parts,
       act ? make("button", { type: "button", id, "aria-label": `Set: ${legend}`, onclick: act }, "Set") : null);
+    const unless = (what, fieldset) => {
+      if (!refusals[what]) return fieldset;
+      fieldset.disabled = true;
+      fieldset.setAttribute("aria-describedby", `why-${what}`);
+      fieldset.append(make("p", { class: "faint", id: `why-${what}` }, `Not here: ${refusals[what]}.`));
+      return fieldset;
+    };
     clear(panel, make("h2", {}, "Controls"), this.status,
-      set("A VM sends", "", null, make("div", { class: "row" }, make("label", {}, "From ", this.from), make("label", {}, "to ", this.to), make("label", {}, "packets of a stream ", this.count)),
-        make("div", { class: "row" }, ["ping", "stream", "fragment", "jumbo"].map(send))),
-      set("Somebody on the fabric", "", null, make("div", { class: "row" }, ["replay", "tamper"].map(send))),
+      unless("send", set("A VM sends", "", null, make("div", { class: "row" }, make("label", {}, "From ", this.from), make("label", {}, "to ", this.to), make("label", {}, "packets of a stream ", this.count)),
+        make("div", { class: "row" }, ["ping", "stream", "fragment", "jumbo"].map(send)))),
+      unless("fabric", set("Somebody on the fabric", "", null, make("div", { class: "row" }, ["replay", "tamper"].map(send)))),
       set("Network", "set-network", () => this.setNetwork(), make("label", {}, "Network ", this.network), make("label", {}, this.encrypted, " encrypted"), make("label", {}, "enforcement ", this.enforcement)),
       set("VM", "set-vm", () => this.setVm(), make("label", {}, "VM ", this.vm), make("label", {}, "size ", this.size), make("label", {}, this.accelerated, " accelerated networking")),
       set("Link", "set-link", () => this.setLink(), make("label", {}, "Between ", this.a), make("label", {}, "and ", this.b),
         make("label", {}, "loss, % ", this.loss), make("label", {}, "delay, µs ", this.delay), make("label", {}, "MTU, bytes ", this.mtu)),
       set("Tunnel of these hosts", "", null, make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
       set("Card", "", null, make("label", {}, "Card of ", this.card), make("label", {}, "backend ", this.backend),
-        make("button", { type: "button", id: "restart", onclick: () => this.restart() }, "Restart")),
-      make("p", { class: "faint" }, "What is set holds from the end of what has happened on; the picture goes there."));
+        make("button", { type: "button", id: "restart", onclick: () => this.restart() }, "Restart"),
+        refusals.backend ? make("p", { class: "faint", id: "why-backend" }, `Not another backend here: ${refusals.backend}.`) : null),
+      make("p", { class: "faint" }, about.kind === "run" ? "What is set is set on the real cards, at once." : "What is set holds from the end of what has happened on; the picture goes there."));
+    this.backend.disabled = Boolean(refusals.backend);
+    if (refusals.backend) this.backend.setAttribute("aria-describedby", "why-backend");
     this.network.addEventListener("change", () => this.fill());
     this.vm.addEventListener("change", () => this.fill());
     this.card.addEventListener("change", () => this.fill());
@@ -91,6 +102,8 @@ export class Controls {
   }
 
   async act(path, body, said) {
+    this.status.className = "faint";
+    this.status.textContent = "Under way …";
     try {
       const found = await post(path, body);
       if (found.settings) {

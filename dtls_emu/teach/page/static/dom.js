@@ -26,7 +26,7 @@ export const clear = (element, ...children) => element.replaceChildren(...childr
 
 /** Seconds as people read them on this page. */
 export function ms(seconds) {
-  return `${(seconds * 1e3).toFixed(3)} ms`;
+  return seconds < 10 ? `${(seconds * 1e3).toFixed(3)} ms` : `${seconds.toFixed(3)} s`;
 }
 
 export function option(value, text = value, selected = false) {

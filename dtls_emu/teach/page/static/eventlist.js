@@ -70,7 +70,8 @@ export class EventList {
       }
     }
     this.space.style.height = `${this.count * HEIGHT}px`;
-    byId("filter-count").textContent = this.shown ? `${this.count} of ${this.history.rows.length}` : `${this.count} events`;
+    const leftOut = this.history.leftOut ? `, ${this.history.leftOut} left out` : "";
+    byId("filter-count").textContent = (this.shown ? `${this.count} of ${this.history.rows.length}` : `${this.count} events`) + leftOut;
     this.draw();
   }
 
@@ -111,7 +112,7 @@ export class EventList {
         role: "option", id: `event-${event}`, class: `event k-${row[1]}${isNow ? " now" : ""}${event > this.place ? " later" : ""}`,
         "data-event": event, "aria-selected": String(isNow), "aria-posinset": number + 1, "aria-setsize": this.count,
       },
-      make("span", { class: "t" }, (row[0] * 1e3).toFixed(3)), make("span", { class: "h" }, row[2] || "lab"),
+      make("span", { class: "t" }, row[0] < 10 ? (row[0] * 1e3).toFixed(3) : `${row[0].toFixed(3)} s`), make("span", { class: "h" }, row[2] || "lab"),
       make("span", { class: "n" }, row[3] || ""), make("span", { class: "w" }, row[5]), make("span", { class: "x" }, row[6]));
       item.style.top = `${number * HEIGHT}px`;
       rows.push(item);

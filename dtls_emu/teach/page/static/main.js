@@ -5,11 +5,16 @@ import { byId, make, ms, option } from "./dom.js";
 import { EventList } from "./eventlist.js";
 import { Inspector } from "./inspector.js";
 import { follow, get } from "./link.js";
-import { AttackPanel, DecisionPanel, HandshakePanel, MeterPanel, showCounters, showFlows, Tabs } from "./panels.js";
+import { AttackPanel, DecisionPanel, HandshakePanel, MeterPanel, showCounters, showFlows, showRates, showStatus, Tabs } from "./panels.js";
 import { Player, SPEEDS } from "./player.js";
 import { Scene } from "./scene.js";
 import { History } from "./state.js";
 
+const STATUS_PAUSE = 1000; // milliseconds between two looks at what real cards have counted
+const KINDS = {
+  lab: "A lab that runs here.", trace: "A recorded run.",
+  run: "A lab that is up: events are sampled, envelopes drawn for half a second.",
+};
 const PANELS = ["packet", "controls", "handshake", "decision", "flows", "counters", "attacks", "meter"];
 const LIST_PAUSE = 100; // likewise of the list
 const PANEL_PAUSE = 250; // milliseconds between two drawings of a panel while time goes on
@@ -25,28 +30,31 @@ function usualSpeed(links) {
 
 async function start() {
   const about = await get("about");
-  const history = new History();
+  const isRun = about.kind === "run";
+  const history = new History(isRun);
   document.title = `${about.title}: dtls-emu`;
   byId("title").textContent = about.title;
-  byId("kind").textContent = about.live ? about.description || "A lab that runs here." : "A recorded run.";
+  byId("kind").textContent = (about.kind === "lab" && about.description) || KINDS[about.kind];
+  byId("kind").title = byId("kind").textContent;
+  let status = null; // of real cards, as they were asked last
 
   let drawn = 0;
   let panelAt = 0;
   let listAt = 0;
   let settling = 0;
 
-  const player = new Player(history, about.live, refresh);
-  player.speed = usualSpeed(about.settings.links);
+  const player = new Player(history, about.kind, refresh);
+  player.speed = isRun ? 1 : usualSpeed(about.settings.links);
 
   const tabs = new Tabs(byId("tabs"), byId("panels"), PANELS, (name) => opened(name));
-  const handshakes = new HandshakePanel(tabs.panel("handshake"));
+  const handshakes = new HandshakePanel(tabs.panel("handshake"), about);
   const decisions = new DecisionPanel(tabs.panel("decision"), about);
   const inspector = new Inspector(tabs.panel("packet"), {
     toEvent: (index) => { player.pause(); player.seek(index + 1); },
     toDecision: (from, to) => { tabs.open("decision"); decisions.ask(from, to); },
   });
   new AttackPanel(tabs.panel("attacks"), about);
-  new MeterPanel(tabs.panel("meter"), about);
+  if (!isRun) new MeterPanel(tabs.panel("meter"), about);
   const controls = new Controls(tabs.panel("controls"), about, { done: goOn });
   const scene = new Scene(about, (kind, name) => {
     if (kind === "packet" || kind === "datagram") {
@@ -78,7 +86,19 @@ async function start() {
     if (name === "handshake") handshakes?.refresh();
     if (name === "decision") decisions?.refresh();
     if (name === "flows") showFlows(tabs.panel(name), player.state);
-    if (name === "counters") showCounters(tabs.panel(name), player.state);
+    if (name === "counters" && !isRun) showCounters(tabs.panel(name), player.state);
+    if (name === "counters" && status) showStatus(tabs.panel(name), status);
+    if (name === "meter" && status) showRates(tabs.panel(name), status);
+  }
+
+  async function lookAtStatus() {
+    try {
+      status = await get("status");
+      if (tabs.name === "counters" || tabs.name === "meter") opened(tabs.name);
+    } catch (error) {
+      player.trouble = error.message;
+    }
+    setTimeout(lookAtStatus, STATUS_PAUSE);
   }
 
   /** A control has done something: go to where it happened, and on. */
@@ -115,7 +135,7 @@ async function start() {
     }
     if (!player.playing || moment - panelAt > PANEL_PAUSE) {
       panelAt = moment;
-      if (tabs.name === "flows" || tabs.name === "counters") opened(tabs.name);
+      if (tabs.name === "flows" || (tabs.name === "counters" && !isRun)) opened(tabs.name);
       const said = player.trouble || (row ? `${row[2] || "the lab"}${row[3] ? `, packet ${row[3]}` : ""}: ${row[5]}, ${row[6]}` : "Nothing has happened yet.");
       // Who listens to the page hears each step, and is left alone while time goes on.
       byId("now").setAttribute("aria-live", player.playing ? "off" : "polite");
@@ -171,14 +191,22 @@ async function start() {
 
   let first = true;
   await follow(about.events, about.live, async (part) => {
+    if (part.era !== about.era) { // what was, is forgotten
+      location.reload();
+      return;
+    }
+    const grows = part.rows.length || history.leftOut !== part.left_out;
     await history.add(part);
-    list.grow();
+    history.leftOut = part.left_out;
+    if (isRun) player.trouble = part.trouble;
+    if (grows) list.grow();
     refresh();
     if (first && (history.rows.length || about.live)) {
       first = false;
       player.play(true);
     }
   });
+  if (isRun) lookAtStatus();
   if (about.live && first) {
     first = false;
     player.play(true);

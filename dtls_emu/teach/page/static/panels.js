@@ -51,7 +51,8 @@ export class Tabs {
 }
 
 export class HandshakePanel {
-  constructor(panel) {
+  constructor(panel, about) {
+    this.none = about.refusals.handshake ? `Not here: ${about.refusals.handshake}.` : "None yet: no tunnel was needed, or its keys come from a broker.";
     this.panel = panel;
     this.said = "";
     this.list = make("select", { id: "handshake", "aria-label": "Handshake", onchange: () => this.show(Number(this.list.value)) });
@@ -68,7 +69,7 @@ export class HandshakePanel {
       const chosen = Number(this.list.value) || 1;
       clear(this.list, found.map((each) => option(each.number, `${each.number}: ${each.client} with ${each.server}, ${ms(each.time)}${each.opened ? "" : ", came to nothing"}`, each.number === chosen)));
       if (found.length) await this.show(Math.min(chosen, found.length));
-      else clear(this.body, make("p", { class: "faint" }, "None yet: no tunnel was needed, or its keys come from a broker."));
+      else clear(this.body, make("p", { class: "faint" }, this.none));
     } catch (error) {
       trouble(this.body, error);
     }
@@ -130,6 +131,43 @@ export function showFlows(panel, state) {
     make("p", { class: "faint" }, "Packets, up to this moment. A row and a verdict are the sender's card's: the other one only looks where a flow belongs."));
 }
 
+/** What real cards have counted, which is exact whatever is shown of their events. */
+export function showStatus(panel, status) {
+  const { hosts, silent } = status;
+  const names = [...new Set(hosts.flatMap((each) => Object.keys(each.counters)))];
+  const shown = hosts.slice(0, MOST_HOSTS);
+  const rows = names.map((what) => ({
+    what, ...Object.fromEntries(shown.map((each) => [each.host, each.counters[what] ?? 0])),
+    together: hosts.reduce((sum, each) => sum + (each.counters[what] ?? 0), 0),
+  })).filter((row) => row.together);
+  clear(panel, make("h2", {}, "Counters"), ...silence(silent),
+    tableView("", rows, [...shown.map((each) => each.host), "together"]),
+    tableView("Tunnels", hosts.flatMap((each) => each.tunnels.map((tunnel) => ({
+      host: each.host, peer: tunnel.peer, state: tunnel.state, handshakes: tunnel.handshakes, "last took": tunnel.handshakes ? ms(tunnel.last_handshake) : "-",
+    }))), ["handshakes", "last took"]),
+    make("p", { class: "faint" }, `Packets since each card was started, counted by the cards: exact, not sampled. Asked for every second.${hosts.length > MOST_HOSTS ? ` The first ${MOST_HOSTS} of ${hosts.length} hosts.` : ""}`));
+}
+
+const silence = (silent) => Object.entries(silent).map(([host, why]) => make("p", { class: "bad" }, `✗ ${host} does not answer: ${why}`));
+
+/** What goes through real cards now. */
+export function showRates(panel, status) {
+  const { hosts, silent } = status;
+  const speed = (bits) => (bits >= 1e9 ? `${(bits / 1e9).toFixed(2)} Gbit/s` : bits >= 1e6 ? `${(bits / 1e6).toFixed(2)} Mbit/s` : `${(bits / 1e3).toFixed(1)} kbit/s`);
+  const bars = hosts.flatMap((each) => [["from VMs", "offered bytes"], ["to VMs", "delivered bytes"]].map(([word, key]) => [`${each.host}, ${word}`, (each.rates[key] ?? 0) * 8]));
+  const most = Math.max(...bars.map(([, value]) => value), 1);
+  const each = (rates, key) => Math.round(rates[key] ?? 0);
+  clear(panel, make("h2", {}, "Meter"), ...silence(silent),
+    bars.map(([name, value]) => make("p", { class: "bar" }, make("span", {}, name),
+      make("meter", { min: 0, max: most, value, "aria-label": `${name}: ${speed(value)}` }), make("strong", {}, speed(value)))),
+    tableView("Packets a second", hosts.map(({ host, rates }) => ({
+      host, encrypted: each(rates, "encrypted"), "in clear": each(rates, "in clear"), delivered: each(rates, "delivered"), dropped: each(rates, "dropped"),
+    })), ["encrypted", "in clear", "delivered", "dropped"]),
+    tableView("Cards", hosts.map(({ host, backend, protects, path }) => ({ host, backend: protects ? backend : `${backend}, which protects nothing`, path }))),
+    make("p", { class: "faint" }, "What the cards have counted within the last second, of whatever the VMs send. To compare encrypted with in clear there is dtls-emu bench."));
+}
+
+const MOST_HOSTS = 6; // that have a column of their own
 const GOOD = new Set(["", "sealed", "handshake"]);
 
 export function showCounters(panel, state) {
@@ -144,12 +182,11 @@ export function showCounters(panel, state) {
     found.set(name, row);
   }
   const rows = [...found.values()].sort((a, b) => GOOD.has(b.reason) - GOOD.has(a.reason));
-  const most = 6;
-  const shown = hosts.slice(0, most);
+  const shown = hosts.slice(0, MOST_HOSTS);
   clear(panel, make("h2", {}, "Counters"), tableView("", rows.map((row) => ({
     what: row.what, ...Object.fromEntries(shown.map((host) => [host, row[host] ?? 0])), together: row.together,
   })), [...shown, "together"]),
-  make("p", { class: "faint" }, `Packets and datagrams up to this moment, by reason${hosts.length > most ? `; the first ${most} of ${hosts.length} hosts` : ""}.`));
+  make("p", { class: "faint" }, `Packets and datagrams up to this moment, by reason${hosts.length > MOST_HOSTS ? `; the first ${MOST_HOSTS} of ${hosts.length} hosts` : ""}.`));
 }
 
 export class AttackPanel {
@@ -172,6 +209,10 @@ export class AttackPanel {
     } }, "Carry it out");
     list.addEventListener("change", tell);
     tell();
+    if (about.refusals.attack) {
+      clear(panel, make("h2", {}, "Attacks"), make("p", { class: "faint" }, `Not here: ${about.refusals.attack}.`));
+      return;
+    }
     clear(panel, make("h2", {}, "Attacks"),
       make("p", { class: "faint" }, "Carried out on a copy of this lab, as it was written, with an attacker on its fabric."),
       make("div", { class: "row" }, make("label", {}, "Attack ", list), button), summary, body);

@@ -6,12 +6,16 @@ export const SPEEDS = [10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 5e-3, 
 const QUIET = 0.7; // seconds on the screen: a longer wait in which nothing is under way is cut to this
 const AHEAD = 0.6; // seconds on the screen that the lab is ahead
 const PATIENCE = 1500; // milliseconds for an answer, until it is said why there is none yet
+const LAG = 0.5; // seconds that the page is behind real hosts: their events come in batches
+const STALE = 2; // seconds behind them from which on what was missed is passed over
 const BURST = 400; // events that the lab is asked for at a time
 
 export class Player {
-  constructor(history, live, told) {
+  constructor(history, kind, told) {
     this.history = history;
-    this.live = live;
+    this.live = kind === "lab"; // it runs on when it is asked to
+    this.follows = kind === "run"; // it runs by itself
+    this.atHead = this.follows;
     this.told = told; // called with this when the place has changed
     this.state = history.at(0);
     this.time = 0;
@@ -26,7 +30,7 @@ export class Player {
 
   get index() { return this.state.at; }
   get count() { return this.history.rows.length; }
-  get atEnd() { return this.index >= this.count && (!this.live || this.history.ended); }
+  get atEnd() { return !this.follows && this.index >= this.count && (!this.live || this.history.ended); }
 
   play(on = !this.playing) {
     if (on && this.atEnd && !this.live) this.seek(0);
@@ -50,7 +54,23 @@ export class Player {
     this.pending = requestAnimationFrame((moment) => this.frame(moment));
   }
 
+  /** Along with real hosts, a little behind them. */
+  follow(passed) {
+    const { rows, now } = this.history;
+    let until = this.time + passed * this.speed;
+    if (until >= now - LAG) this.atHead = true;
+    else if (this.atHead && now - until > STALE) until = now - LAG;
+    this.time = Math.max(this.time, Math.min(until, now));
+    let index = this.index;
+    while (index < rows.length && rows[index][0] <= this.time) index += 1;
+    this.state = this.history.at(index, this.state);
+  }
+
   move(passed) {
+    if (this.follows) {
+      this.follow(passed);
+      return;
+    }
     const rows = this.history.rows;
     let until = this.time + passed * this.speed;
     const next = rows[this.index];
@@ -105,13 +125,14 @@ export class Player {
     this.asked = false;
     this.history.ended = false;
     this.seek(this.count);
-    this.time = Math.max(this.time, this.history.now);
+    this.time = Math.max(this.time, this.history.now - (this.follows ? LAG : 0));
     this.play(true);
   }
 
   seek(index) {
     this.state = this.history.at(Math.max(0, Math.min(index, this.count)), this.state);
     this.time = this.state.time;
+    this.atHead = this.follows && index >= this.count;
     this.told(this);
   }
 

@@ -195,7 +195,7 @@ export class Scene {
     }
     for (const [key, flight] of state.flights) {
       const link = this.links.get(`${flight.from}>${flight.to}`);
-      if (!link || flight.stop === null) continue;
+      if (!link || flight.stop === null || (flight.passing && flight.stop < time)) continue;
       const f = Math.max(0, Math.min(1, (time - flight.start) / Math.max(flight.stop - flight.start, 1e-9)));
       wanted.set(`d${key}`, { at: onCurve(link.link, f, link.forward), entry: flight, exact: true });
       if (flight.twice) wanted.set(`t${key}`, { at: onCurve(link.link, Math.max(0, f - 0.06), link.forward), entry: flight, exact: true });
@@ -261,7 +261,7 @@ export class Scene {
   }
 
   lookInto(entry) {
-    this.chosen(entry.packet ? "packet" : "datagram", entry.packet || entry.datagram);
+    if (entry.packet || entry.datagram) this.chosen(entry.packet ? "packet" : "datagram", entry.packet || entry.datagram);
   }
 
   envelope(entry, falls) {

@@ -9,7 +9,8 @@ const RECENT = 48; // of what has come to its end and may still be seen
 const TIME = 0, KIND = 1, HOST = 2, PACKET = 3, COUNT = 4, ABOUT = 7;
 
 export class State {
-  constructor(from = null) {
+  constructor(from = null, sampled = false) {
+    this.sampled = from?.sampled ?? sampled; // events are a sample of those of real hosts: none is counted, none waited for
     this.at = from?.at ?? 0;
     this.time = from?.time ?? 0;
     this.packets = new Map(from?.packets);
@@ -24,11 +25,13 @@ export class State {
   apply(row) {
     const handler = HANDLERS[row[KIND]];
     this.time = row[TIME];
+    if (this.sampled) for (const [key, flight] of this.flights) if (flight.stop < this.time) this.flights.delete(key);
     if (handler) handler(this, row, row[HOST], row[PACKET], row[COUNT], row[ABOUT]);
     this.at += 1;
   }
 
   count(host, what, reason, count) {
+    if (this.sampled) return;
     const key = `${host}\t${what}\t${reason}`;
     this.counts.set(key, (this.counts.get(key) ?? 0) + count);
   }
@@ -44,6 +47,15 @@ export class State {
     if (!entry) return;
     if (entry.count > count) this.packets.set(key, { ...entry, count: entry.count - count });
     else this.packets.delete(key);
+  }
+
+  /** Real hosts tell what they send, and not when it arrives: it is shown on its link for a moment. */
+  fly(host, row) {
+    const about = row[ABOUT];
+    if (!about.fly) return;
+    this.flights.set(`s${this.at}`, {
+      packet: row[PACKET], count: row[COUNT], from: host, to: about.peer, start: this.time, stop: this.time + about.fly, shape: about.as, passing: true,
+    });
   }
 
   end(entry) {
@@ -87,12 +99,16 @@ const linked = (state, about, changes) => {
 const HANDLERS = {
   offered(state, row, host, packet, count, about) {
     const place = about.vm ? "vm" : "card";
+    if (state.sampled) {
+      state.end({ packet, host, place, vm: about.vm, count, shape: "clear" });
+      return;
+    }
     state.packets.set(`${packet}@${host}`, { packet, host, place, vm: about.vm, count, shape: "clear" });
     state.count(host, "offered by VMs", "", count);
   },
   classified(state, row, host, packet, count, about) {
     state.change(`${packet}@${host}`, { place: "card", waiting: false });
-    if (packet) state.flowOf.set(`${packet}@${host}`, flowKey(host, about.flow));
+    if (packet && !state.sampled) state.flowOf.set(`${packet}@${host}`, flowKey(host, about.flow));
   },
   missed(state, row, host, packet, count) {
     state.count(host, "asked the slow path", "", count);
@@ -108,11 +124,15 @@ const HANDLERS = {
     const words = { encrypted: "encrypted", clear: "sent in clear", local: "to a VM of the same host", gateway: "to the internet" };
     state.count(host, words[about.how], "", count);
     state.flow(host, packet, (flow) => ({ out: flow.out + count, row: about.row }));
+    state.fly(host, row);
   },
   sealed(state, row, host, packet, count, about) {
     state.change(`${packet}@${host}`, { shape: "sealed" });
     state.tunnel(host, about.peer, { epoch: about.epoch, number: about.number });
+    state.fly(host, row);
   },
+  flight_sent: (state, row, host) => state.fly(host, row),
+  flight_retransmitted: (state, row, host) => state.fly(host, row),
   sent(state, row, host, packet, count, about) {
     if (packet) state.take(`${packet}@${host}`, 1);
     state.flights.set(about.d, {
@@ -131,6 +151,7 @@ const HANDLERS = {
   damaged: (state, row, host, packet, count, about) => linked(state, about, { damaged: true }),
   reordered: (state, row, host, packet, count, about) => linked(state, about, { late: true }),
   received(state, row, host, packet, count) {
+    if (state.sampled) return;
     let shape = "clear";
     let left = count || 1;
     for (const [key, flight] of state.flights) {
@@ -190,10 +211,10 @@ const HANDLERS = {
 };
 
 export class History {
-  constructor() {
+  constructor(sampled = false) {
     this.rows = [];
-    this.kept = [new State()];
-    this.head = new State();
+    this.kept = [new State(null, sampled)];
+    this.head = new State(null, sampled);
     this.now = 0; // how far the lab's clock has run
     this.ended = false;
   }
