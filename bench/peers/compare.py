@@ -68,7 +68,7 @@ def compare(
         ),
     ] = "",
     congestion: Annotated[str, typer.Option(help="TCP congestion control.")] = "cubic",
-    seed: Annotated[int, typer.Option(help="Of the random order, and of resampling.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the random order.")] = 1,
     json: Annotated[
         str, typer.Option(help="Result file; by default one named by the time, in results/.", metavar="FILE")
     ] = "",

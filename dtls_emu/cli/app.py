@@ -85,7 +85,7 @@ def _reflow(commands: typer.Typer) -> None:
 _add("attack", attack, "attack replay two-vms")
 _add("audit", audit, "audit flow-logs --fail-on clear --html audit.html")
 _add("backends", backends, "backends --json")
-_add("bench", bench, "bench --quick")
+app.add_typer(bench, name="bench", epilog="Example: dtls-emu bench --quick")
 _add("broker", broker, "up broker; dtls-emu broker broker")
 _add("capture", capture, "capture two-vms -o two-vms.pcapng")
 _add("doctor", doctor, "doctor --json")

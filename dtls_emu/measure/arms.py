@@ -1,7 +1,7 @@
 """From a lab to the two hosts of each arm: which VMs talk, over which fabric, with which backend.
 
 The lab gives hosts, VMs and virtual networks. A benchmark adds what it must fix for every arm alike: both
-backends, a jumbo fabric so that the largest size fits, and addresses on this machine.
+backends, a fabric without impairments, jumbo unless the lab says otherwise, and addresses on this machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.lab.topology import Topology
+from dtls_emu.lab.topology import DEFAULT_DELAY, DEFAULT_LINK_MTU, Topology
 from dtls_emu.measure.packets import Ends
 from dtls_emu.measure.plan import PATH_MTU, PLAIN, PLAIN_AGAIN
 from dtls_emu.policy import decide, flow_to
@@ -18,10 +18,10 @@ from dtls_emu.vocabulary import Verdict
 
 
 if TYPE_CHECKING:
-    from dtls_emu.lab.topology import Vm
+    from dtls_emu.lab.topology import Link, Vm
 
 
-__all__ = ["Pair", "arm_topology", "encrypted_pair"]
+__all__ = ["Pair", "arm_topology", "encrypted_pair", "impairments", "path_mtu"]
 
 PLAIN_BACKEND: Final = "null"
 """A plain arm seals nothing; this one needs no library, so that a card can be made anywhere."""
@@ -67,7 +67,8 @@ def arm_topology(topology: Topology, pair: Pair, arm: str, underlays: tuple[str,
         underlays: fabric addresses of the sender's and the receiver's host.
     """
     plain = arm in {PLAIN, PLAIN_AGAIN}
-    vms = [replace(vm, mtu=PATH_MTU) for vm in (pair.sender, pair.receiver)]
+    mtu = path_mtu(topology, pair)
+    vms = [replace(vm, mtu=mtu) for vm in (pair.sender, pair.receiver)]
     hosts = [
         replace(topology.hosts[vm.host], underlay=underlay, backend=PLAIN_BACKEND if plain else arm)
         for vm, underlay in zip(vms, underlays, strict=True)
@@ -75,7 +76,7 @@ def arm_topology(topology: Topology, pair: Pair, arm: str, underlays: tuple[str,
     # A perfect link: what a socket or a function call loses is measured, not simulated.
     link = replace(
         topology.link(hosts[0].name, hosts[1].name),
-        mtu=PATH_MTU,
+        mtu=mtu,
         delay=0.0,
         jitter=0.0,
         loss=0.0,
@@ -97,6 +98,35 @@ def arm_topology(topology: Topology, pair: Pair, arm: str, underlays: tuple[str,
         links=[link, replace(link, source=link.destination, destination=link.source)],
         default_link=link,
     )
+
+
+def path_mtu(topology: Topology, pair: Pair) -> int:
+    """The MTU between the two hosts: what the lab says, and where it says nothing a jumbo one, which all sizes fit."""
+    said = {link.mtu for link in _links(topology, pair)} - {DEFAULT_LINK_MTU}
+    return min(said, default=PATH_MTU)
+
+
+def impairments(topology: Topology, pair: Pair) -> list[str]:
+    """What a lab says of the links between the two hosts, but for their delay's default and the MTU, in words."""
+    return list(
+        dict.fromkeys(
+            f"{name} {_written(name, value)}"
+            for link in _links(topology, pair)
+            for name in ("delay", "jitter", "loss", "reorder", "duplicate", "corrupt", "rate", "ecn_mark")
+            if (value := getattr(link, name)) not in {0, DEFAULT_DELAY}
+        )
+    )
+
+
+def _links(topology: Topology, pair: Pair) -> tuple[Link, Link]:
+    sender, receiver = pair.sender.host, pair.receiver.host
+    return topology.link(sender, receiver), topology.link(receiver, sender)
+
+
+def _written(name: str, value: float) -> str:
+    if name in {"delay", "jitter"}:
+        return f"{value * 1e3:g} ms"
+    return f"{value / 1e6:g} Mbit/s" if name == "rate" else f"{value * 100:g} %"
 
 
 def _ends(sender: Vm, receiver: Vm) -> tuple[Ends, ...]:

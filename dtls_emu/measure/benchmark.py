@@ -1,53 +1,52 @@
-"""The whole benchmark as one call: cards and processes up, trials, fragments, handshakes, conclusions, everything down."""
+"""The whole benchmark as one call: each suite in turn, conclusions, everything down."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu import __version__
 from dtls_emu.crypto.registry import available, load
+from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.lab.loader import load_lab
 from dtls_emu.lab.schema import Lab
 from dtls_emu.machine.environment import environment
-from dtls_emu.measure.arms import encrypted_pair
-from dtls_emu.measure.fragments import run_fragments
-from dtls_emu.measure.handshakes import CardHandshakeTestbed, run_handshakes
-from dtls_emu.measure.machine import cpu_times, load_average
-from dtls_emu.measure.memory import MemoryTestbed
-from dtls_emu.measure.mixes import CardFragmentTestbed
-from dtls_emu.measure.plan import PLAIN, PLAIN_AGAIN, BenchPath
-from dtls_emu.measure.report import PREFERRED_BACKENDS
-from dtls_emu.measure.result import BackendState, OffloadState, Start
-from dtls_emu.measure.summary import conclude
-from dtls_emu.measure.trials import Stopped, run_trials
-from dtls_emu.measure.udp import UdpTestbed
+from dtls_emu.measure.arms import encrypted_pair, impairments, path_mtu
+from dtls_emu.measure.machine import cpu_times, frequency_governor, load_average, pressure
+from dtls_emu.measure.records.base import Stopped
+from dtls_emu.measure.result import BackendState, End, Load, Result, Start
+from dtls_emu.measure.suites.registry import chosen_suites
+from dtls_emu.measure.suites.suite import Bench
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dtls_emu.crypto.backend import Backend
-    from dtls_emu.lab.topology import Topology
-    from dtls_emu.measure.arms import Pair
-    from dtls_emu.measure.fragments import FragmentRun
-    from dtls_emu.measure.handshakes import HandshakeRun
     from dtls_emu.measure.plan import Plan
-    from dtls_emu.measure.result import Result
-    from dtls_emu.measure.trials import Testbed, TrialRun
+    from dtls_emu.measure.records.base import TrialRecord
+    from dtls_emu.measure.suites.suite import Suite
     from dtls_emu.progress import Progress
 
 
 __all__ = ["benchmark"]
 
-FRAGMENT_SIZE: Final = 1_400
-"""Of every packet of the fragment mixes: what a VM sends that fills its MTU."""
+LOOK_S: Final = 0.25
+"""How long the machine is looked at before and after a run."""
 
 
-def benchmark(lab: Lab | str | Path, plan: Plan, progress: Progress | None = None) -> Result:
+def benchmark(
+    lab: Lab | str | Path,
+    plan: Plan,
+    progress: Progress | None = None,
+    *,
+    told: Callable[[TrialRecord], object] | None = None,
+    command: Sequence[str] = (),
+) -> Result:
     """Run a benchmark on the first encrypted pair of VMs of a lab.
 
     Ctrl-C ends it cleanly; the result is of what was measured until then.
@@ -56,85 +55,107 @@ def benchmark(lab: Lab | str | Path, plan: Plan, progress: Progress | None = Non
         lab: validated; or a path, or the name of a shipped lab.
         plan: what to measure.
         progress: told of every step; None: nobody is.
+        told: of every trial, as soon as it is measured; None: nobody is.
+        command: the command line, for the result.
 
     Raises:
         LabFileError: the lab is wrong.
-        DtlsEmuError: the lab has no encrypted pair, or the two hosts cannot be set up.
+        DtlsEmuError: a suite of the plan is not there, the lab has no encrypted pair or impairs its link, or the two hosts cannot be set up.
         BackendUnavailableError: a backend that the plan names cannot work here.
         AccountingError: a packet is unaccounted for, or arrived altered; the run is void.
     """
-    tell = progress or _nobody
+    suites = chosen_suites(plan.suites)
     topology = compile_lab(lab if isinstance(lab, Lab) else load_lab(lab))
     pair = encrypted_pair(topology)
+    plan = replace(plan, path_mtu=path_mtu(topology, pair))
+    left_out = impairments(topology, pair)
+    if left_out and not plan.perfect_link:
+        raise DtlsEmuError(
+            f"lab {topology.name} impairs the link between {pair.sender.host} and {pair.receiver.host} "
+            f"({', '.join(left_out)}), which a benchmark does not do; --perfect-link measures without that"
+        )
     states = _backend_states(plan)
     backends = tuple(state.name for state in states if state.available)
-    arms = (PLAIN, PLAIN_AGAIN, *backends)
-    before = cpu_times()
-    run: TrialRun | None = None
-    fragment_run: FragmentRun | None = None
-    handshake_run: HandshakeRun | None = None
-    try:
-        with ExitStack() as stack:
-            beds = _Testbeds({}, {}, {})
-            for path in plan.paths:
-                tell(0, 1, f"setting up {path}")
-                _set_up(path, topology, pair, arms, beds, stack)
-            start = Start(
-                started=datetime.now(UTC),
-                version=__version__,
-                lab=topology.name,
-                sender=f"{pair.sender.name} on {pair.sender.host}",
-                receiver=f"{pair.receiver.name} on {pair.receiver.host}",
-                plan=plan,
-                backends=states,
-                offloads=beds.offloads,
-                cores=beds.cores,
-                load_average=load_average(),
-                environment=environment(),
-            )
-            run = run_trials(plan, backends, beds.by_path, tell)
-        backend = _preferred(backends)
-        if backend and run.stopped is not Stopped.INTERRUPTED:
-            fragment_testbed = CardFragmentTestbed(topology, pair, backend, FRAGMENT_SIZE, plan.seed)
-            fragment_run = run_fragments(fragment_testbed, plan, backend, FRAGMENT_SIZE, tell)
-            if fragment_run.stopped is not Stopped.INTERRUPTED:
-                handshake_run = run_handshakes(CardHandshakeTestbed(topology, pair, backend), plan, tell)
-    except KeyboardInterrupt:  # between what is measured, where nothing else looks after it
-        if run is None:
-            raise
-        run = replace(run, stopped=Stopped.INTERRUPTED)
-    return conclude(
-        start,
-        run,
-        fragment_run,
-        backends,
-        handshake_run=handshake_run,
-        stolen_share=cpu_times().stolen_since(before),
+    started, before, busy = datetime.now(UTC), cpu_times(), _look()
+    sections: list[Any] = []
+    skipped: dict[str, str] = {}
+    with Bench(topology, pair, plan, backends, progress or _nobody, told or _ignore) as bench:
+        stopped = _measure(bench, suites, sections, skipped)
+        start = Start(
+            started=started,
+            version=__version__,
+            command=list(command),
+            lab=topology.name,
+            sender=f"{pair.sender.name} on {pair.sender.host}",
+            receiver=f"{pair.receiver.name} on {pair.receiver.host}",
+            not_of_the_lab=left_out,
+            plan=plan,
+            backends=states,
+            offloads=bench.offloads,
+            cores=bench.cores,
+            load=busy,
+            environment=environment() | {"governor": frequency_governor()},
+        )
+    by_name = {suite.name: suite for suite in suites}
+    return Result(
+        start=start,
+        sections=sections,
+        end=End(
+            finished=datetime.now(UTC),
+            stopped=stopped,
+            load=_look(),
+            stolen_share=cpu_times().stolen_since(before),
+            skipped=skipped,
+            reading=[by_name[section.suite].reading(section, start) for section in sections],
+        ),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Testbeds:
-    """What was set up, by path."""
+def _measure(
+    bench: Bench, suites: Sequence[Suite[Any]], sections: list[Any], skipped: dict[str, str]
+) -> Stopped:
+    """Every suite in turn, each for its part of the time that is left."""
+    deadline = time.monotonic() + bench.plan.budget_s
+    stopped = Stopped.COMPLETE
+    for number, suite in enumerate(suites):
+        reason = _why_not(suite, bench)
+        if reason:
+            skipped[suite.name] = reason
+            continue
+        weight = suite.weight / sum(each.weight for each in suites[number:])
+        bench.seconds = max(0.0, deadline - time.monotonic()) * weight
+        try:
+            section = suite.run(bench)
+        except KeyboardInterrupt:  # between what is measured, where nothing else looks after it
+            section, stopped = None, Stopped.INTERRUPTED
+            if not sections:
+                raise
+        if section is None:
+            return Stopped.INTERRUPTED
+        sections.append(section)
+        if section.stopped is Stopped.INTERRUPTED:
+            return Stopped.INTERRUPTED
+        if section.stopped is not Stopped.COMPLETE:
+            stopped = section.stopped
+    return stopped
 
-    by_path: dict[BenchPath, Testbed]
-    offloads: dict[BenchPath, dict[str, OffloadState]]
-    cores: dict[str, int | None]
+
+def _why_not(suite: Suite[Any], bench: Bench) -> str:
+    """Why a suite cannot be measured; empty when it can."""
+    if suite.needs_backend and not bench.backends:
+        return "no cipher backend is available"
+    if not suite.extent(bench.plan).paths:
+        return f"it cannot be measured on {', '.join(bench.plan.paths or ())}"
+    return ""
 
 
-def _set_up(
-    path: BenchPath, topology: Topology, pair: Pair, arms: tuple[str, ...], beds: _Testbeds, stack: ExitStack
-) -> None:
-    if path is BenchPath.MEMORY:
-        beds.by_path[path] = MemoryTestbed(topology, pair, arms)
-        return
-    bed = stack.enter_context(UdpTestbed(topology, pair, arms, offload=path is BenchPath.UDP))
-    beds.by_path[path] = bed
-    beds.cores.update(bed.cores)
-    beds.offloads[path] = {
-        name: OffloadState(on=offload["state"] == "on", reason=offload["reason"])
-        for name, offload in bed.offloads.items()
-    }
+def _look() -> Load:
+    before = pressure()
+    if before is not None:
+        time.sleep(LOOK_S)
+    after = pressure()
+    share = after.share_since(before) if before and after else None
+    return Load(load_average=load_average(), pressure_share=share)
 
 
 def _backend_states(plan: Plan) -> list[BackendState]:
@@ -151,11 +172,9 @@ def _state(name: str, backend: Backend | str) -> BackendState:
     return BackendState(name=name, available=True, protects=backend.protects, detail=backend.detail)
 
 
-def _preferred(backends: tuple[str, ...]) -> str | None:
-    """The fastest backend that was measured, for what is measured with one; None when there was none."""
-    order = [*(name for name in PREFERRED_BACKENDS if name in backends), *backends]
-    return order[0] if order else None
-
-
 def _nobody(done: int, total: int, what: str) -> None:
+    pass
+
+
+def _ignore(trial: TrialRecord) -> None:
     pass

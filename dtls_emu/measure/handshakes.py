@@ -1,8 +1,8 @@
 """Handshakes: what a new association costs both ends together, beside what pyOpenSSL alone needs for it.
 
 Both sides do the cookie exchange, verify certificates, agree on ECDHE keys and derive the traffic keys, with the
-same contexts and certificates; all in one thread, so its CPU time is that of both ends. They are measured in
-turns, and compared pair by pair.
+same contexts and certificates; all in one thread, so its CPU time is that of both ends. :mod:`dtls_emu.measure.suites.handshake`
+measures them in turns.
 
 The tunnel's figure holds what an association is besides: choosing ports, a record that confirms it, its keys
 handed to the backend, and two cards around it all. Goodbyes to old ones are not counted in.
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 from OpenSSL import SSL
 
 from dtls_emu.crypto.keys import traffic_keys
@@ -24,26 +22,15 @@ from dtls_emu.measure.cards import clock, issue_both
 from dtls_emu.measure.idle_tunnels import idle_tunnel_bytes
 from dtls_emu.measure.machine import one_core, undisturbed
 from dtls_emu.measure.memory import CardPair
-from dtls_emu.measure.result import HandshakeSummary
-from dtls_emu.measure.statistics import median_ratio
-from dtls_emu.measure.trials import Stopped
 from dtls_emu.tunnel.context import build_contexts
 
 
 if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
-    from dtls_emu.measure.plan import Plan
-    from dtls_emu.progress import Progress
 
 
-__all__ = ["CardHandshakeTestbed", "HandshakeRun", "HandshakeTestbed", "run_handshakes"]
-
-BATCH: Final = 20
-"""Handshakes of one trial: some 20 ms."""
-
-WARM_UP: Final = 2
-"""Discarded batches."""
+__all__ = ["CardHandshakeTestbed", "HandshakeTestbed"]
 
 DATAGRAM: Final = 1472
 """Largest of the bare handshake, in bytes: an MTU of 1500."""
@@ -62,61 +49,6 @@ class HandshakeTestbed(Protocol):
 
     def idle_bytes(self) -> int | None:
         """Memory of one end of an idle tunnel; None when it could not be measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeRun:
-    """What was measured. ``summary`` is None when not one round was finished."""
-
-    summary: HandshakeSummary | None
-    stopped: Stopped
-
-
-def run_handshakes(testbed: HandshakeTestbed, plan: Plan, progress: Progress) -> HandshakeRun:
-    """Measure handshakes, ``plan.rounds`` times.
-
-    Ctrl-C ends the run cleanly: the rounds finished until then are summarised.
-
-    Args:
-        testbed: what is measured.
-        plan: its rounds and seed count here.
-        progress: told of every round.
-    """
-    ours: list[float] = []
-    bare: list[float] = []
-    memory: int | None = None
-    stopped = Stopped.COMPLETE
-    total = plan.rounds + 1
-    try:
-        progress(0, total, "handshakes: warm-up, and memory of idle tunnels")
-        memory = testbed.idle_bytes()
-        for _ in range(WARM_UP):
-            testbed.shake_hands(BATCH)
-            testbed.shake_bare_hands(BATCH)
-        for number in range(plan.rounds):
-            progress(number + 1, total, f"round {number + 1} of {plan.rounds}: handshakes")
-            cost, bare_cost = testbed.shake_hands(BATCH), testbed.shake_bare_hands(BATCH)
-            ours.append(cost / BATCH)
-            bare.append(bare_cost / BATCH)
-        progress(total, total, "done")
-    except KeyboardInterrupt:
-        stopped = Stopped.INTERRUPTED
-    return HandshakeRun(_summarise(testbed.backend, ours, bare, memory, plan.seed) if ours else None, stopped)
-
-
-def _summarise(
-    backend: str, ours: list[float], bare: list[float], memory: int | None, seed: int
-) -> HandshakeSummary:
-    cpu_s = float(np.median(ours))
-    return HandshakeSummary(
-        backend=backend,
-        handshakes=len(ours) * BATCH,
-        cpu_ms=cpu_s * 1e3,
-        per_second=1 / cpu_s,
-        bare_cpu_ms=float(np.median(bare)) * 1e3,
-        ratio=median_ratio(ours, bare, seed=seed),
-        idle_tunnel_bytes=memory,
-    )
 
 
 class CardHandshakeTestbed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-__all__ = ["CpuTimes", "cpu_times", "load_average", "one_core", "pin", "undisturbed"]
+__all__ = [
+    "CpuTimes",
+    "Pressure",
+    "cpu_times",
+    "frequency_governor",
+    "involuntary_switches",
+    "load_average",
+    "one_core",
+    "pin",
+    "pressure",
+    "undisturbed",
+]
 
 PROC_STAT: Final = Path("/proc/stat")
+PRESSURE: Final = Path("/proc/pressure/cpu")
+GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 STEAL_FIELD: Final = 7
 """Index of `steal` among the figures of the `cpu` line (proc_stat(5))."""
 
@@ -50,6 +65,46 @@ def cpu_times(stat: Path = PROC_STAT) -> CpuTimes:
         return CpuTimes(0, 0)
     stolen = fields[STEAL_FIELD] if len(fields) > STEAL_FIELD else 0
     return CpuTimes(sum(fields[:GUEST_FIELD]), stolen)
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How long something on this machine had to wait for a processor (PSI, Documentation/accounting/psi.rst).
+
+    Fields:
+        waited_us: microseconds since boot in which at least one task waited.
+        at: when, in seconds of the machine.
+    """
+
+    waited_us: int
+    at: float
+
+    def share_since(self, earlier: Pressure) -> float:
+        """Share of the time since ``earlier`` in which something waited."""
+        passed = self.at - earlier.at
+        return min(1.0, (self.waited_us - earlier.waited_us) / 1e6 / passed) if passed > 0 else 0.0
+
+
+def pressure(file: Path = PRESSURE) -> Pressure | None:
+    """Read it; None where the kernel does not tell."""
+    try:
+        text = file.read_text()
+        return Pressure(int(text.partition("total=")[2].split()[0]), time.monotonic())
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def frequency_governor(file: Path = GOVERNOR) -> str | None:
+    """How the kernel chooses the processor's clock rate; None where it does not, as in most virtual machines."""
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None
+
+
+def involuntary_switches() -> int:
+    """How often this process had to leave a processor that it still wanted (getrusage(2))."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def load_average() -> float:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure.arms import arm_topology
 from dtls_emu.measure.cards import clock, issue_both, make_card
-from dtls_emu.measure.machine import one_core, undisturbed
-from dtls_emu.measure.packets import check_rows, udp_burst
+from dtls_emu.measure.delays import Delays
+from dtls_emu.measure.machine import involuntary_switches, one_core, undisturbed
+from dtls_emu.measure.packets import check_rows, ends_of, read_tags, rows_per_burst, udp_burst, udp_bursts
 from dtls_emu.measure.sample import Accounting, Sample
+from dtls_emu.measure.source import make_source
 from dtls_emu.nic.effects import Driver, Transmit, carry_out
 from dtls_emu.wire.burst import Burst
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
+    from dtls_emu.measure.source import Load, Source
     from dtls_emu.nic.card import Card
     from dtls_emu.nic.effects import Deliver, Effect
     from dtls_emu.vocabulary import DropReason
@@ -49,12 +52,14 @@ class Passage:
     Fields:
         delivered, octets: packets and bytes that the receiving VM got.
         sender_s, receiver_s: elapsed seconds in each card.
+        delays: of the packets, if they were timed.
     """
 
     delivered: int
     octets: int
     sender_s: float
     receiver_s: float
+    delays: Delays | None = None
 
     @property
     def wall_s(self) -> float:
@@ -77,30 +82,42 @@ class MemoryTestbed:
     def __init__(self, topology: Topology, pair: Pair, arms: Sequence[str]) -> None:
         credentials = issue_both(pair)
         self._pairs = {arm: CardPair(topology, pair, arm, credentials) for arm in arms}
-        self._ends = pair.ends[0]
+        self._ends = pair.ends
 
-    def measure(self, arm: str, size: int, packets: int) -> Sample:
+    def measure(self, load: Load) -> Sample:
         """One trial: see :class:`dtls_emu.measure.trials.Testbed`.
 
-        CPU seconds of the whole trial are divided between the ends as their elapsed times are.
+        CPU seconds of the whole trial are divided between the ends as their elapsed times are. In a closed loop the
+        trial's time is that of both cards, one after the other; on a schedule it is that of the clock.
         """
-        burst = udp_burst(self._ends, size)
-        total = -(-packets // burst.count)
-        cards = self._pairs[arm]
+        bursts = udp_bursts(
+            ends_of(self._ends, load.ip_version), load.size, rows_per_burst(load.size, load.burst), load.flows
+        )
+        cards = self._pairs[load.arm]
         before = cards.dropped()
         with one_core(), undisturbed():
-            cpu_s = -time.thread_time()
-            passage = cards.send([burst], total, burst)
+            switches, cpu_s = -involuntary_switches(), -time.thread_time()
+            source = make_source(load, bursts)
+            started = time.monotonic()
+            passage = cards.send(source, bursts, timed=load.timed)
+            elapsed = time.monotonic() - started
             cpu_s += time.thread_time()
+            switches += involuntary_switches()
         dropped = cards.dropped() - before
         return Sample(
             Accounting(
-                total * burst.count, passage.delivered, {str(reason): dropped[reason] for reason in dropped}
+                source.offered,
+                passage.delivered,
+                {str(reason): dropped[reason] for reason in dropped},
+                source.refused,
             ),
             octets=passage.octets,
-            wall_s=passage.wall_s,
+            wall_s=passage.wall_s if load.rate is None else elapsed,
             sender_cpu_s=cpu_s * passage.sender_s / passage.wall_s,
             receiver_cpu_s=cpu_s * passage.receiver_s / passage.wall_s,
+            delays=passage.delays,
+            lasted_s=elapsed,
+            switches=switches,
         )
 
 
@@ -143,28 +160,22 @@ class CardPair:
             if card.next_timeout() <= now:
                 self._shuttle(at, card.handle_timeout(now), now)
 
-    def send(self, bursts: Sequence[Burst], total: int, check: Burst | None) -> Passage:
-        """Offer ``total`` bursts, the given ones in turn, and carry out what the cards ask for.
+    def send(self, source: Source, check: Sequence[Burst], *, timed: bool = False) -> Passage:
+        """Offer what a source has, and carry out what the cards ask for.
 
         Args:
-            bursts: to offer.
-            total: how many.
-            check: compare a sample of the delivered packets with these rows; None: do not.
+            source: of the bursts.
+            check: compare a sample of the delivered packets with these, one of each flow; none: do not.
+            timed: the packets have the times at which they were due.
 
         Raises:
             AccountingError: a packet was altered.
         """
-        from_guest, vm, read_ns, different = (
-            self.sender.from_guest,
-            self._vm,
-            time.perf_counter_ns,
-            len(bursts),
-        )
+        from_guest, vm, read_ns = self.sender.from_guest, self._vm, time.perf_counter_ns
         sender_ns = receiver_ns = 0
         self.let_time_pass(clock())
-        sending, arriving = _Passing(self.receiver), _Arriving(check)
-        for index in range(total):
-            burst = bursts[index % different]
+        sending, arriving = _Passing(self.receiver), _Timing() if timed else _Arriving(check)
+        while (burst := source.next()) is not None:
             sending.now = now = clock()
             started = read_ns()
             effects = from_guest(vm, burst, now)
@@ -176,7 +187,8 @@ class CardPair:
             sending.arrived.clear()
             if arriving.under_way:  # a tunnel's own: a key is renewed in the middle of a trial
                 self._carry_on(arriving, now)
-        return Passage(arriving.delivered, arriving.octets, sender_ns / 1e9, receiver_ns / 1e9)
+        delays = arriving.delays if isinstance(arriving, _Timing) else None
+        return Passage(arriving.delivered, arriving.octets, sender_ns / 1e9, receiver_ns / 1e9, delays)
 
     def _bring_up(self, burst: Burst) -> None:
         """Offer one packet, and let the cards talk until it has arrived."""
@@ -252,7 +264,7 @@ class _Shuttle(Driver):
 class _Arriving(_Shuttle):
     """Compares a sample of what is delivered with the rows that were sent, if there are any."""
 
-    def __init__(self, expected: Burst | None) -> None:
+    def __init__(self, expected: Sequence[Burst]) -> None:
         super().__init__()
         self._expected = expected
         self._until_check = 1
@@ -260,6 +272,22 @@ class _Arriving(_Shuttle):
     def deliver(self, effect: Deliver) -> None:
         super().deliver(effect)
         self._until_check -= 1
-        if self._until_check <= 0 and self._expected is not None:
+        if self._until_check <= 0 and self._expected:
             self._until_check = CHECK_EVERY
             check_rows(effect.burst, self._expected)
+
+
+class _Timing(_Shuttle):
+    """Takes the delay of every packet that is delivered.
+
+    Fields:
+        delays: all of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delays = Delays()
+
+    def deliver(self, effect: Deliver) -> None:
+        super().deliver(effect)
+        self.delays.add(time.monotonic_ns() - read_tags(effect.burst))

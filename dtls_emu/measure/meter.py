@@ -13,6 +13,7 @@ from dtls_emu.lab.schema import Lab
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.memory import MemoryTestbed
 from dtls_emu.measure.plan import PLAIN
+from dtls_emu.measure.source import Load
 
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "read_meter"]
 
 SIZE: Final = 1_400
-PACKETS: Final = 16_384
-"""Of a trial: some tens of milliseconds, long against the clock and short against what disturbs."""
+TRIAL_S: Final = 0.05
+"""Of a trial: long against the clock and short against what disturbs."""
 
 ROUNDS: Final = 11
 
@@ -51,12 +52,12 @@ class Reading:
     most: float
 
 
-def read_meter(lab: Lab | str | Path, *, packets: int = PACKETS, rounds: int = ROUNDS) -> Reading:
+def read_meter(lab: Lab | str | Path, *, seconds: float = TRIAL_S, rounds: int = ROUNDS) -> Reading:
     """Measure now, in a second or two.
 
     Args:
         lab: whose first encrypted pair of VMs talks.
-        packets: of a trial.
+        seconds: of a trial.
         rounds: how often.
 
     Raises:
@@ -68,11 +69,11 @@ def read_meter(lab: Lab | str | Path, *, packets: int = PACKETS, rounds: int = R
     arms = (PLAIN, backend)
     testbed = MemoryTestbed(topology, encrypted_pair(topology), arms)
     for arm in arms:
-        testbed.measure(arm, SIZE, packets // 4)  # warm caches, and kernels compiled
+        testbed.measure(Load(arm, SIZE, seconds / 4))  # warm caches, and kernels compiled
     found: dict[str, list[float]] = {arm: [] for arm in arms}
     for number in range(rounds):
         for arm in arms if number % 2 else arms[::-1]:
-            sample = testbed.measure(arm, SIZE, packets)
+            sample = testbed.measure(Load(arm, SIZE, seconds))
             found[arm].append(sample.octets * 8 / sample.wall_s)
     ratios = [sealed / plain for plain, sealed in zip(found[PLAIN], found[backend], strict=True)]
     return Reading(

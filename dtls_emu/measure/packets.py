@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dtls_emu.errors import DtlsEmuError
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.wire import packet
 from dtls_emu.wire.burst import MAX_ROWS, Burst
@@ -21,16 +22,37 @@ from dtls_emu.wire.overhead import IPV4_HEADER, IPV6_HEADER, MAX_UDP_PAYLOAD, UD
 
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from ipaddress import IPv4Address, IPv6Address
 
     from numpy.typing import NDArray
 
 
-__all__ = ["Ends", "check_rows", "fragments", "rows_per_burst", "udp_burst", "udp_packet"]
+__all__ = [
+    "SMALLEST_TIMED",
+    "Ends",
+    "check_rows",
+    "ends_of",
+    "fragments",
+    "read_tags",
+    "rows_per_burst",
+    "tags",
+    "udp_burst",
+    "udp_bursts",
+    "udp_packet",
+]
 
 SOURCE_PORT: Final = 49_152  # the first dynamic port, RFC 6335 6
 DESTINATION_PORT: Final = 9  # discard, RFC 863
 PAYLOAD_SEED: Final = 863
+
+ALTERED: Final = "a packet was delivered that is not one of those sent: the datapath alters packets"
+
+TAG: Final = 16
+"""Bytes at the beginning of a payload: a time in ns and its complement, whose sum is 0 whatever the time."""
+
+SMALLEST_TIMED: Final = IPV6_HEADER + UDP_HEADER + TAG
+"""Bytes of the smallest packet that can carry a time, of either IP version."""
 
 _NO_OPERATION: Final = b"\x01"  # IPv4 option, RFC 791 3.1
 
@@ -43,19 +65,39 @@ class Ends:
     destination: IPv4Address | IPv6Address
 
 
-def rows_per_burst(size: int) -> int:
-    """Most packets of ``size`` bytes that one send carries, encrypted; plain arms send as many, for fairness."""
-    return max(1, min(MAX_ROWS, MAX_UDP_PAYLOAD // (size + path_overhead(encrypted=True).datagram)))
+def ends_of(ends: Sequence[Ends], version: int) -> Ends:
+    """Those of an IP version.
+
+    Raises:
+        DtlsEmuError: the VMs have none.
+    """
+    for each in ends:
+        if each.source.version == version:
+            return each
+    raise DtlsEmuError(
+        f"the two VMs of this lab have no IPv{version} addresses; give them some, or leave out --ip"
+    )
 
 
-def udp_packet(ends: Ends, size: int, row: int = 0) -> bytes:
-    """One whole UDP packet of ``size`` bytes. The payload depends on row and size only."""
+def rows_per_burst(size: int, wanted: int = 0) -> int:
+    """Packets of ``size`` bytes in a burst: as many as one send carries, encrypted; or fewer, where they are wanted.
+
+    Plain arms send as many, for fairness.
+    """
+    most = max(1, min(MAX_ROWS, MAX_UDP_PAYLOAD // (size + path_overhead(encrypted=True).datagram)))
+    return min(most, wanted) if wanted else most
+
+
+def udp_packet(ends: Ends, size: int, row: int = 0, flow: int = 0) -> bytes:
+    """One whole UDP packet of ``size`` bytes. The payload depends on row and size only, the source port on the flow."""
     header = IPV4_HEADER if ends.source.version == 4 else IPV6_HEADER
     payload = random.Random(PAYLOAD_SEED + row).randbytes(size - header - UDP_HEADER)
+    if len(payload) >= TAG:  # the sum that a time and its complement will have
+        payload = b"\x00" * (TAG // 2) + b"\xff" * (TAG // 2) + payload[TAG:]
     whole = packet.udp_packet(
         ends.source,
         ends.destination,
-        SOURCE_PORT,
+        SOURCE_PORT + flow,
         DESTINATION_PORT,
         payload,
         df=False,
@@ -64,25 +106,65 @@ def udp_packet(ends: Ends, size: int, row: int = 0) -> bytes:
     return whole if ends.source.version == 4 else packet.with_flow_label(whole, row)
 
 
-def udp_burst(ends: Ends, size: int) -> Burst:
-    """A full burst of whole packets of one flow, each with a payload of its own."""
-    return Burst.from_packets([udp_packet(ends, size, row) for row in range(rows_per_burst(size))])
+def udp_burst(ends: Ends, size: int, rows: int = 0, flow: int = 0) -> Burst:
+    """A burst of whole packets of one flow, each with a payload of its own; a full one unless ``rows`` are given."""
+    return Burst.from_packets(
+        [udp_packet(ends, size, row, flow) for row in range(rows_per_burst(size, rows))]
+    )
 
 
-def check_rows(received: Burst, sent: Burst) -> None:
-    """Compare received packets with those that were sent, by row number, in whatever order.
+def udp_bursts(ends: Ends, size: int, rows: int = 0, flows: int = 1) -> list[Burst]:
+    """A burst of each flow."""
+    return [udp_burst(ends, size, rows, flow) for flow in range(flows)]
+
+
+def tags(burst: Burst) -> NDArray[np.uint64]:
+    """Where a burst's packets carry a time in ns and its complement: a view of shape ``(count, 2)``.
+
+    The burst is of :func:`udp_burst`, of packets that are large enough.
+    """
+    return _tags(_matrix(burst, writeable=True))
+
+
+def read_tags(burst: Burst) -> NDArray[np.int64]:
+    """The time that each packet was due at, in ns.
+
+    Raises:
+        AccountingError: one has been altered.
+    """
+    if burst.size != burst.last:
+        raise AccountingError("a packet was delivered that is not one of those sent: it is shorter")
+    written = _tags(_matrix(burst))
+    if (written[:, 0] != ~written[:, 1]).any():
+        raise AccountingError(ALTERED)
+    return written[:, 0].astype(np.int64)
+
+
+def check_rows(received: Burst, sent: Burst | Sequence[Burst]) -> None:
+    """Compare received packets with those that were sent, by flow and row number, in whatever order.
+
+    Args:
+        received: of one flow.
+        sent: a burst of each flow, in their order; or the only one.
 
     Raises:
         AccountingError: a packet was altered.
     """
-    if received.size == sent.size == received.last:
+    flows = [sent] if isinstance(sent, Burst) else sent
+    if received.size == flows[0].size == received.last:
         rows = _matrix(received)
         version = int(rows[0, 0]) >> 4
         at = 4 if version == 4 else 2  # identification, or the lower 16 bits of the flow label
+        port = IPV4_HEADER if version == 4 else IPV6_HEADER
+        flow = (int(rows[0, port]) << 8 | int(rows[0, port + 1])) - SOURCE_PORT if len(flows) > 1 else 0
         numbers = rows[:, at].astype(np.intp) << 8 | rows[:, at + 1]
-        if int(numbers.max()) < sent.count and np.array_equal(rows, _matrix(sent)[numbers]):
+        if (
+            0 <= flow < len(flows)
+            and int(numbers.max()) < flows[flow].count
+            and np.array_equal(rows, _matrix(flows[flow])[numbers])
+        ):
             return
-    raise AccountingError("a packet was delivered that is not one of those sent: the datapath alters packets")
+    raise AccountingError(ALTERED)
 
 
 def fragments(ends: Ends, size: int) -> dict[str, bytes]:
@@ -91,11 +173,16 @@ def fragments(ends: Ends, size: int) -> dict[str, bytes]:
     return {name: shape.make(ends, size) for name, shape in shapes.items()}
 
 
-def _matrix(burst: Burst) -> NDArray[np.uint8]:
+def _matrix(burst: Burst, *, writeable: bool = False) -> NDArray[np.uint8]:
     """Rows of one length as a view of two dimensions."""
     return np.lib.stride_tricks.as_strided(
-        burst.buffer[burst.offset :], (burst.count, burst.size), (burst.stride, 1), writeable=False
+        burst.buffer[burst.offset :], (burst.count, burst.size), (burst.stride, 1), writeable=writeable
     )
+
+
+def _tags(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    start = (IPV4_HEADER if int(rows[0, 0]) >> 4 == 4 else IPV6_HEADER) + UDP_HEADER
+    return rows[:, start : start + TAG].view(np.uint64)
 
 
 @dataclass(frozen=True, slots=True)

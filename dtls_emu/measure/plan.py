@@ -1,4 +1,6 @@
-"""What is measured, how often, and in which order.
+"""What is to be measured, how often, and in which order.
+
+A :class:`Plan` is what somebody wants; each suite makes its own :class:`Extent` of it.
 
 A *round* visits every (path, size) cell once, in random order, and within a cell measures every arm once, in
 random order. So the arms of one cell and round are neighbours in time: they are the pairs that
@@ -11,9 +13,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.wire.burst import MAX_ROWS
 from dtls_emu.wire.overhead import path_overhead
 
 
@@ -25,9 +28,11 @@ __all__ = [
     "PATH_MTU",
     "PLAIN",
     "PLAIN_AGAIN",
+    "QUICK_SIZES",
     "SIZES",
     "BenchPath",
     "Cell",
+    "Extent",
     "Plan",
     "full_plan",
     "quick_plan",
@@ -43,11 +48,14 @@ SIZES: Final = (64, 512, 1400, 8900)
 """Inner IP packet sizes: smallest of RFC 2544 9.1, a middle, the cloud's default MTU less overhead, jumbo."""
 
 QUICK_SIZES: Final = (64, 1400, 8900)
+FULL_BUDGET_S: Final = 2_100.0
+QUICK_BUDGET_S: Final = 85.0
+MAX_FLOWS: Final = 1_024
+"""A burst of each is kept in memory."""
+
 SMALLEST_SIZE: Final = 48  # IPv6 and UDP header, no payload
 PATH_MTU: Final = 9_000
 """Of the fabric between the two hosts, in bytes of outer IP packet: the common jumbo frame."""
-
-LARGEST_SIZE: Final = path_overhead(encrypted=True).inner_mtu(PATH_MTU)
 
 
 class BenchPath(StrEnum):
@@ -83,51 +91,28 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A benchmark's extent.
+class Extent:
+    """How much one suite measures.
 
     Fields:
-        seed: of every random choice: order, fragments' places, resampling.
-        backends: to compare with plain; empty means every available one.
         paths, sizes: as in :class:`Cell`.
         rounds: how often each cell is measured, apart from its discarded warm-up.
-        trial_s: length a trial aims at, in seconds.
-        budget_s: no new round begins after that many seconds.
-        quick: a smoke run, whose intervals are wide.
-
-    Raises:
-        DtlsEmuError: no path, no size, a size that does not fit, or fewer than one round.
+        trial_s: seconds that each trial lasts, whatever the arm.
     """
 
-    seed: int
-    backends: tuple[str, ...] = ()
-    paths: tuple[BenchPath, ...] = tuple(BenchPath)
-    sizes: tuple[int, ...] = SIZES
-    rounds: int = 25
-    trial_s: float = 0.15
-    budget_s: float = 1_800.0
-    quick: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
-        if not self.paths or not self.sizes:
-            raise DtlsEmuError("a benchmark needs at least one path and one size")
-        if len(set(self.paths)) < len(self.paths) or len(set(self.sizes)) < len(self.sizes):
-            raise DtlsEmuError("a path or size is named twice")
-        for size in self.sizes:
-            if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-                raise DtlsEmuError(f"size {size} is not between {SMALLEST_SIZE} and {LARGEST_SIZE} bytes")
-        if self.rounds < 1:
-            raise DtlsEmuError("a benchmark needs at least one round")
+    paths: tuple[BenchPath, ...]
+    sizes: tuple[int, ...]
+    rounds: int
+    trial_s: float
 
     def cells(self, backends: tuple[str, ...]) -> list[Cell]:
         """Every cell once, in the order of a report."""
         arms = (PLAIN, PLAIN_AGAIN, *backends)
         return [Cell(path, size, arm) for path in self.paths for size in self.sizes for arm in arms]
 
-    def schedule(self, backends: tuple[str, ...]) -> Iterator[list[Cell]]:
+    def schedule(self, backends: tuple[str, ...], seed: int) -> Iterator[list[Cell]]:
         """The cells of each round, in the order to measure them. The same seed gives the same order."""
-        rng = random.Random(self.seed)
+        rng = random.Random(seed)
         arms = [PLAIN, PLAIN_AGAIN, *backends]
         places = [(path, size) for path in self.paths for size in self.sizes]
         for _ in range(self.rounds):
@@ -139,11 +124,102 @@ class Plan:
             yield order
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What somebody wants to have measured; what is None or empty is as each suite has it.
+
+    Fields:
+        seed: of every random choice: order, fragments' places.
+        suites: names; empty means those of an ordinary run.
+        backends: to compare with plain; empty means every available one.
+        paths, sizes, rounds, trial_s: see :class:`Extent`.
+        budget_s: seconds for everything; a suite begins no new round when its part of them is over.
+        quick: a smoke run, whose intervals are wide.
+        burst: packets that a VM hands over at once; 0: as many as one send carries.
+        flows: of them, in a throughput trial.
+        ip_version: of the inner packets.
+        perfect_link: measure although the lab's link is impaired and the suites do not impair it.
+        path_mtu: of the fabric, in bytes of outer IP packet; the benchmark takes it from the lab.
+
+    Raises:
+        DtlsEmuError: no path, no size, a size that does not fit, fewer than one round, or something twice.
+    """
+
+    seed: int
+    suites: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    paths: tuple[BenchPath, ...] | None = None
+    sizes: tuple[int, ...] | None = None
+    rounds: int | None = None
+    trial_s: float | None = None
+    budget_s: float = FULL_BUDGET_S
+    quick: bool = False
+    burst: int = 0
+    flows: int = 1
+    ip_version: Literal[4, 6] = 4
+    perfect_link: bool = False
+    path_mtu: int = PATH_MTU
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        if self.paths == () or self.sizes == ():
+            raise DtlsEmuError("a benchmark needs at least one path and one size")
+        for what, named in (
+            ("suite", self.suites),
+            ("backend", self.backends),
+            ("path", self.paths or ()),
+            ("size", self.sizes or ()),
+        ):
+            twice = [str(each) for each in dict.fromkeys(named) if list(named).count(each) > 1]
+            if twice:
+                raise DtlsEmuError(f"{what} {twice[0]} is named twice")
+        for size in self.sizes or ():
+            if not SMALLEST_SIZE <= size <= self.largest_size:
+                raise DtlsEmuError(
+                    f"size {size} is not between {SMALLEST_SIZE} and {self.largest_size} bytes, what a path MTU of "
+                    f"{self.path_mtu} carries"
+                )
+        if self.rounds is not None and self.rounds < 1:
+            raise DtlsEmuError("a benchmark needs at least one round")
+        if not 1 <= self.flows <= MAX_FLOWS:
+            raise DtlsEmuError(
+                f"--flows takes 1 to {MAX_FLOWS}; more are measured by the suite that counts flows"
+            )
+        if not 0 <= self.burst <= MAX_ROWS:
+            raise DtlsEmuError(f"--burst takes 1 to {MAX_ROWS} packets")
+
+    @property
+    def largest_size(self) -> int:
+        """Bytes of the largest inner packet that fits the path, encrypted."""
+        return path_overhead(encrypted=True).inner_mtu(self.path_mtu)
+
+    def extent(
+        self,
+        paths: tuple[BenchPath, ...],
+        sizes: tuple[int, ...],
+        rounds: int,
+        trial_s: float,
+        possible: tuple[BenchPath, ...] = tuple(BenchPath),
+    ) -> Extent:
+        """A suite's own extent, with what was chosen in the place of it.
+
+        Args:
+            paths, sizes, rounds, trial_s: the suite's own.
+            possible: paths that the suite can measure; of the chosen ones, the others are left out.
+        """
+        return Extent(
+            tuple(path for path in self.paths if path in possible) if self.paths else paths,
+            self.sizes or tuple(size for size in sizes if size <= self.largest_size),
+            self.rounds or rounds,
+            self.trial_s or trial_s,
+        )
+
+
 def full_plan(seed: int) -> Plan:
     """Everything, long enough for narrow intervals: 20 to 30 pairs resolve about 1.5 % on a shared machine."""
     return Plan(seed)
 
 
 def quick_plan(seed: int) -> Plan:
-    """Every arm and path in about half a minute, at three sizes."""
-    return Plan(seed, sizes=QUICK_SIZES, rounds=9, trial_s=0.04, budget_s=45.0, quick=True)
+    """Every arm and path in about a minute and a half, at fewer sizes."""
+    return Plan(seed, budget_s=QUICK_BUDGET_S, quick=True)

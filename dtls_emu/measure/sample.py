@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dtls_emu.simulation.accounts import AccountingError
+
+
+if TYPE_CHECKING:
+    from dtls_emu.measure.delays import Delays
 
 
 __all__ = ["Accounting", "Sample"]
@@ -15,7 +20,8 @@ class Accounting:
     """Where the packets of a trial went.
 
     Fields:
-        offered: packets that the sending VM handed to its card.
+        offered: packets that the sending VM had to send.
+        refused: of them, those that its queue had no room for when they were due; the card never saw them.
         delivered: packets that the receiving VM got.
         dropped: packets by the value of their :class:`~dtls_emu.vocabulary.DropReason`; no zeros.
     """
@@ -23,11 +29,17 @@ class Accounting:
     offered: int
     delivered: int
     dropped: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
 
     @property
     def unaccounted(self) -> int:
-        """Packets neither delivered nor dropped; 0, or something is broken. Negative: more came out than went in."""
-        return self.offered - self.delivered - sum(self.dropped.values())
+        """Packets with no fate; 0, or something is broken. Negative: more came out than went in."""
+        return self.offered - self.refused - self.delivered - sum(self.dropped.values())
+
+    @property
+    def lost(self) -> int:
+        """Packets that did not arrive, refused ones included."""
+        return self.offered - self.delivered
 
     def check(self, trial: str) -> None:
         """Fail loudly unless offered = delivered + dropped by reason.
@@ -38,6 +50,7 @@ class Accounting:
         if (
             self.unaccounted
             or self.offered < 0
+            or self.refused < 0
             or self.delivered < 0
             or min(self.dropped.values(), default=0) < 0
         ):
@@ -45,8 +58,8 @@ class Accounting:
                 ", ".join(f"{reason} {count}" for reason, count in sorted(self.dropped.items())) or "nothing"
             )
             raise AccountingError(
-                f"{trial}: offered {self.offered}, delivered {self.delivered}, dropped {reasons}: "
-                f"{self.unaccounted} packets are unaccounted for"
+                f"{trial}: offered {self.offered}, {f'refused {self.refused}, ' if self.refused else ''}"
+                f"delivered {self.delivered}, dropped {reasons}: {self.unaccounted} packets are unaccounted for"
             )
 
 
@@ -60,6 +73,9 @@ class Sample:
         wall_s: seconds from the first packet offered to the last one delivered.
         sender_cpu_s, receiver_cpu_s: CPU seconds of each end, user and system. On loopback the kernel
             hands a datagram to the receiving socket on the sender's account.
+        delays: from the time at which a packet was due to its delivery; None when they were not measured.
+        lasted_s: seconds of the clock from beginning to end; in memory more than `wall_s`, which is of the cards alone.
+        switches: how often an end was made to wait for the processor by something else (involuntary context switches).
     """
 
     accounting: Accounting
@@ -67,6 +83,14 @@ class Sample:
     wall_s: float
     sender_cpu_s: float
     receiver_cpu_s: float
+    delays: Delays | None = None
+    lasted_s: float = 0.0
+    switches: int = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of both ends."""
+        return self.sender_cpu_s + self.receiver_cpu_s
 
     @property
     def packets_per_s(self) -> float:

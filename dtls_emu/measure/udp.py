@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.offload import Offload
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
+    from dtls_emu.measure.source import Load
 
 
 __all__ = ["UdpTestbed", "reconcile"]
@@ -96,7 +97,7 @@ class UdpTestbed:
             places = write_both(pair, Path(folder))
             try:
                 for role, vm, place in zip(Role, (pair.sender, pair.receiver), places, strict=True):
-                    config = EndConfig(role, topologies, vm.host, vm.name, pair.ends[0], place, offload)
+                    config = EndConfig(role, topologies, vm.host, vm.name, pair.ends, place, offload)
                     self._processes.append(_Process(context, config, shared))
                 self._sender, self._receiver = self._processes
                 states = [process.answer(Ready) for process in self._processes]
@@ -107,10 +108,10 @@ class UdpTestbed:
         self.offloads: dict[str, Offload] = states[1].offloads
         self.cores = {str(role): state.core for role, state in zip(Role, states, strict=True)}
 
-    def measure(self, arm: str, size: int, packets: int) -> Sample:
+    def measure(self, load: Load) -> Sample:
         """One trial: see :class:`dtls_emu.measure.trials.Testbed`."""
-        rows = rows_per_burst(size)
-        order = Order(arm, size, -(-packets // rows), window(self._buffer_bytes, size, rows))
+        rows = rows_per_burst(load.size, load.burst)
+        order = Order(load, window(self._buffer_bytes, load.size, rows))
         self._receiver.order(order)
         self._receiver.answer(Order)
         self._sender.order(order)
@@ -121,6 +122,9 @@ class UdpTestbed:
             wall_s=received.last - sent.first,
             sender_cpu_s=sent.cpu_s,
             receiver_cpu_s=received.cpu_s,
+            delays=received.delays,
+            lasted_s=received.last - sent.first,
+            switches=sent.switches + received.switches,
         )
 
     def close(self) -> None:
@@ -149,10 +153,10 @@ def reconcile(sent: EndReport, received: EndReport) -> Accounting:
     dropped = dict(sent.dropped)
     for reason, count in received.dropped.items():
         dropped[reason] = dropped.get(reason, 0) + count
-    missing = sent.offered - received.delivered - sum(dropped.values())
+    missing = sent.offered - sent.refused - received.delivered - sum(dropped.values())
     if received.kernel_drops <= missing <= received.kernel_drops * MAX_ROWS and missing:
         dropped[DropReason.SOCKET_BUFFER] = dropped.get(DropReason.SOCKET_BUFFER, 0) + missing
-    return Accounting(sent.offered, received.delivered, dropped)
+    return Accounting(sent.offered, received.delivered, dropped, sent.refused)
 
 
 class _Process:

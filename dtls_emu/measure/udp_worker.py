@@ -3,12 +3,14 @@
 One trial of the sender:
 
 1. offer a burst to the card and send what comes out, with one system call where the kernel cuts datagrams;
-2. while more is under way than the receiver's socket buffer safely holds, sleep;
-3. at the end wait until the receiver has seen everything, or has stood still for a while.
+2. in a closed loop, while more is under way than the receiver's socket buffer safely holds, sleep; on a schedule,
+   until the next one is due: what the receiver cannot take is lost in its socket buffer;
+3. at the end tell the receiver how many packets there were.
 
 One trial of the receiver:
 
-1. read, open and deliver until everything is there; count, and compare a sample with what was sent;
+1. read, open and deliver until everything is there, or nothing has come for a while; count, and compare a sample with
+   what was sent, or take the delay of every packet;
 2. after each read, tell the sender how far it is through shared memory.
 """
 
@@ -21,14 +23,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from multiprocessing.connection import wait
+from sys import maxsize
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.fabric.offload import FabricUnavailableError
 from dtls_emu.fabric.udp import UdpFabric
 from dtls_emu.measure.cards import clock, read_card
-from dtls_emu.measure.machine import pin, undisturbed
-from dtls_emu.measure.packets import check_rows, udp_burst
+from dtls_emu.measure.delays import Delays
+from dtls_emu.measure.machine import involuntary_switches, pin, undisturbed
+from dtls_emu.measure.packets import check_rows, ends_of, read_tags, rows_per_burst, udp_bursts
+from dtls_emu.measure.source import make_source
 from dtls_emu.nic.effects import Driver, carry_out
 from dtls_emu.simulation.accounts import AccountingError
 from dtls_emu.tunnel.settings import TunnelSettings
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from dtls_emu.fabric.offload import Offload, OffloadMode
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.packets import Ends
+    from dtls_emu.measure.source import Load
     from dtls_emu.nic.effects import ClosePort, Deliver, Effect, Transmit, UnderlayAddress
     from dtls_emu.wire.burst import Burst
 
@@ -96,7 +102,8 @@ over: plaintext records, and a Finished that nobody asked for."""
 PROCESSED: Final = 0
 FINISHED: Final = 1
 SHARED_WORDS: Final = 2
-"""Shared memory: datagrams the receiver has dealt with in this trial; 1 once the sender has finished it."""
+"""Shared memory: datagrams the receiver has dealt with in this trial; how many packets the sender has handed to its
+card, once there will be no more."""
 
 
 class Role(StrEnum):
@@ -114,7 +121,7 @@ class EndConfig:
         role: which end it is.
         topologies: by arm; each arm has fabric addresses of its own.
         host, vm: the end's.
-        ends: inner addresses.
+        ends: inner addresses, of each IP version that both have.
         credentials: folder of the host's certificate and key.
         offload: UDP_SEGMENT and UDP_GRO where the kernel has them.
     """
@@ -123,7 +130,7 @@ class EndConfig:
     topologies: dict[str, Topology]
     host: str
     vm: str
-    ends: Ends
+    ends: tuple[Ends, ...]
     credentials: Path
     offload: bool
 
@@ -139,17 +146,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One trial: offer, or expect, so many full bursts.
+    """One trial.
 
     Fields:
-        arm, size: which cards and packets.
-        bursts: how many.
-        window: most datagrams under way.
+        load: what is offered, or expected.
+        window: most datagrams under way, in a closed loop.
     """
 
-    arm: str
-    size: int
-    bursts: int
+    load: Load
     window: int
 
 
@@ -158,15 +162,19 @@ class EndReport:
     """What one end counted during a trial.
 
     Fields:
-        offered: packets handed to the card by the sending VM.
+        offered: packets that the sending VM had to send.
+        refused: of them, those that its queue had no room for.
         delivered, octets: packets and bytes handed to the receiving VM.
         dropped: by reason, in the card and by the socket.
         kernel_drops: receives that the kernel dropped; a merged one counts once.
         first, last: of the first packet offered, or of the last one delivered, in seconds of the machine.
         cpu_s: CPU seconds of the process, user and system.
+        switches: involuntary context switches of the process.
+        delays: of the packets, if they were timed.
     """
 
     offered: int
+    refused: int
     delivered: int
     octets: int
     dropped: dict[str, int]
@@ -174,6 +182,8 @@ class EndReport:
     first: float
     last: float
     cpu_s: float
+    switches: int = 0
+    delays: Delays | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +202,7 @@ def serve(config: EndConfig, pipe: Connection, shared: Array[c_longlong]) -> Non
         some = next(iter(ends.values()))
         pipe.send(Ready(some.fabric.offloads(), some.buffer_bytes(), core))
         while (order := _next_order(pipe, list(ends.values()))) is not None:
-            end = ends[order.arm]
+            end = ends[order.load.arm]
             if config.role is Role.SENDER:
                 pipe.send(_send(end, order, shared))
             else:
@@ -223,7 +233,8 @@ class _End(Driver):
     Fields:
         processed: datagrams that have come in from the other end.
         delivered, octets: packets and bytes handed to the VM.
-        expected: rows to compare delivered packets with, or None.
+        expected: what to compare delivered packets with, a burst of each flow.
+        delays: takes those of the packets, if they are timed.
     """
 
     def __init__(self, config: EndConfig, arm: str) -> None:
@@ -234,7 +245,8 @@ class _End(Driver):
         self._ports = {self.fabric.open_port(port) for port in PORTS}
         self.card = read_card(topology, config.host, config.credentials)
         self.processed = self.delivered = self.octets = 0
-        self.expected: Burst | None = None
+        self.expected: list[Burst] = []
+        self.delays: Delays | None = None
         self._until_check = 1
         self._taken = 0  # a port that another program has
 
@@ -296,8 +308,11 @@ class _End(Driver):
         burst = effect.burst
         self.delivered += burst.count
         self.octets += burst.nbytes
+        if self.delays is not None:
+            self.delays.add(time.monotonic_ns() - read_tags(burst))
+            return
         self._until_check -= 1
-        if self._until_check <= 0 and self.expected is not None:
+        if self._until_check <= 0:
             self._until_check = CHECK_EVERY
             check_rows(burst, self.expected)
 
@@ -315,38 +330,45 @@ class _End(Driver):
 
 
 def _send(end: _End, order: Order, shared: Array[c_longlong]) -> EndReport:
-    burst = udp_burst(end.config.ends, order.size)
+    load = order.load
+    bursts = _bursts(end, load)
     before = end.dropped()
+    rows = bursts[0].count
+    room_at = order.window - rows if load.rate is None else maxsize
     with undisturbed():
-        cpu_s = -time.process_time()
+        switches, cpu_s = -involuntary_switches(), -time.process_time()
         first = clock()
-        sent = 0
-        for number in range(order.bursts):
-            if sent - shared[PROCESSED] > order.window - burst.count:
-                sent -= _await_room(shared, sent, order.window - burst.count)
+        source = make_source(load, bursts)
+        sent = handed = number = 0
+        while (burst := source.next()) is not None:
+            if sent - shared[PROCESSED] > room_at:
+                sent -= _await_room(shared, sent, room_at)
             end.offer(burst, clock())
-            sent += burst.count
+            sent += rows
+            handed += rows
+            number += 1
             if end.card.egress.counters.waiting:
                 _await_tunnel(end)
             if number % PUMP_EVERY == 0:
                 end.pump(0)  # a key may be renewed in the middle of a trial
         last = clock()
         cpu_s += time.process_time()
-    shared[FINISHED] = 1
+        switches += involuntary_switches()
+    shared[FINISHED] = handed
     end.pump(0)
-    return EndReport(order.bursts * burst.count, 0, 0, _since(end.dropped(), before), 0, first, last, cpu_s)
+    dropped = _since(end.dropped(), before)
+    return EndReport(source.offered, source.refused, 0, 0, dropped, 0, first, last, cpu_s, switches)
 
 
 def _receive(end: _End, order: Order, shared: Array[c_longlong]) -> EndReport:
-    expected = udp_burst(end.config.ends, order.size)
-    total = order.bursts * expected.count
+    end.expected = _bursts(end, order.load)
+    end.delays = Delays() if order.load.timed else None
     before, kernel_before = end.dropped(), end.fabric.statistics().kernel_drops
     end.processed = end.delivered = end.octets = 0
-    end.expected = expected
     with undisturbed():
-        cpu_s = -time.process_time()
+        switches, cpu_s = -involuntary_switches(), -time.process_time()
         last = clock()
-        while end.delivered < total:
+        while not shared[FINISHED] or end.delivered < shared[FINISHED]:
             stood_still = bool(shared[FINISHED]) and clock() - last > STANDSTILL_S
             if end.pump(IDLE_S):
                 last = clock()
@@ -354,10 +376,17 @@ def _receive(end: _End, order: Order, shared: Array[c_longlong]) -> EndReport:
             elif stood_still:  # judged before the look: on a busy machine it is this process that stood still
                 break
         cpu_s += time.process_time()
+        switches += involuntary_switches()
     kernel_drops = end.fabric.statistics().kernel_drops - kernel_before
+    dropped = _since(end.dropped(), before)
     return EndReport(
-        0, end.delivered, end.octets, _since(end.dropped(), before), kernel_drops, last, last, cpu_s
+        0, 0, end.delivered, end.octets, dropped, kernel_drops, last, last, cpu_s, switches, end.delays
     )
+
+
+def _bursts(end: _End, load: Load) -> list[Burst]:
+    ends = ends_of(end.config.ends, load.ip_version)
+    return udp_bursts(ends, load.size, rows_per_burst(load.size, load.burst), load.flows)
 
 
 def _await_room(shared: Array[c_longlong], sent: int, room_at: int) -> int:

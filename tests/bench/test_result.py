@@ -24,11 +24,11 @@ def test_a_ratio_is_taken_within_a_round():
     """The machine was twice as fast in the second round, for both: the ratio does not move."""
     intervals = [
         _interval(number, arm, gbit_per_s=speed * rate)
-        for number, speed in enumerate((1.0, 2.0, 1.5))
+        for number, speed in enumerate((1.0, 2.0, 1.5, 1.0, 3.0, 1.0))
         for arm, rate in ((REFERENCE, 6.0), ("openvpn", 1.0))
     ]
-    ratio = _find(summarise(intervals, REFERENCE, seed=1), "openvpn").ratio
-    assert (ratio.value, ratio.low, ratio.high) == (6.0, 6.0, 6.0)
+    ratio = _find(summarise(intervals, REFERENCE), "openvpn").ratio
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((6.0, 6.0, 6.0))
 
 
 def test_a_round_in_which_one_failed_gives_no_pair():
@@ -39,7 +39,7 @@ def test_a_round_in_which_one_failed_gives_no_pair():
         _interval(1, REFERENCE, error="iperf3: no byte arrived"),
         _interval(1, "openvpn", gbit_per_s=1.0),
     ]
-    summary = _find(summarise(intervals, REFERENCE, seed=1), "openvpn")
+    summary = _find(summarise(intervals, REFERENCE), "openvpn")
     assert (summary.rounds, summary.median.value, summary.ratio) == (1, 1.0, None)
 
 
@@ -49,7 +49,7 @@ def test_the_reference_has_no_ratio_to_itself_but_to_its_second_turn():
         _interval(0, REFERENCE, gbit_per_s=5.0),
         _interval(0, REFERENCE + AGAIN, gbit_per_s=4.0),
     ]
-    summaries = summarise(intervals, REFERENCE, seed=1)
+    summaries = summarise(intervals, REFERENCE)
     assert _find(summaries, REFERENCE).ratio is None
     assert _find(summaries, REFERENCE + AGAIN).ratio.value == pytest.approx(1.25)
 
@@ -60,14 +60,14 @@ def test_a_value_of_zero_has_no_ratio():
         _interval(0, REFERENCE, gbit_per_s=5.0, cpu_s_per_gb=0.0),
         _interval(0, "openvpn", gbit_per_s=1.0, cpu_s_per_gb=9.0),
     ]
-    assert _find(summarise(intervals, REFERENCE, seed=1), "openvpn", "cpu_s_per_gb").ratio is None
+    assert _find(summarise(intervals, REFERENCE), "openvpn", "cpu_s_per_gb").ratio is None
 
 
 @pytest.fixture
 def result():
     intervals = [
         _interval(number, arm, gbit_per_s=rate, cpu_s_per_gb=1 / rate, retransmits=3.0)
-        for number in range(3)
+        for number in range(6)
         for arm, rate in ((REFERENCE, 5.0), ("openvpn", 0.5), (REFERENCE + AGAIN, 5.0))
     ]
     intervals.append(_interval(2, "openvpn", metric="ping", error="ping: no answer"))
@@ -91,7 +91,7 @@ def result():
         PeerState(name=name, version="1", cipher=cipher, missing=missing, degraded=degraded, gave_up="")
         for name, cipher, missing, degraded in states
     ]
-    summary = summarise(intervals, REFERENCE, seed=1)
+    summary = summarise(intervals, REFERENCE)
     end = End(finished=now, stopped="complete", load_average=2.0, peers=peers, summary=summary)
     return Result(start=start, intervals=intervals, end=end)
 

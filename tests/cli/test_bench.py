@@ -17,11 +17,26 @@ from dtls_emu.cli.streams import EXIT_INTERRUPTED
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure import benchmark as runner
 from dtls_emu.measure.plan import BenchPath, full_plan, quick_plan
+from dtls_emu.measure.records.throughput import ThroughputSection
 from dtls_emu.measure.result import Result
+from dtls_emu.measure.suites.registry import SUITES
 from dtls_emu.simulation.accounts import AccountingError
+from dtls_emu.testing.present import present
 
 
-SMALL = ("--quick", "--paths", "memory", "--sizes", "256", "--backends", "null,cryptography", "--rounds", "3")
+SMALL = (
+    "--quick",
+    "--paths",
+    "memory",
+    "--sizes",
+    "256",
+    "--backends",
+    "null, cryptography",
+    "--rounds",
+    "3",
+    "--seconds",
+    "0.005",
+)
 
 
 def bench(tmp_path, *arguments):
@@ -33,10 +48,18 @@ def plan(**choices):
     """The plan that options make."""
     defaults: dict[str, Any] = {
         "quick": False,
-        "sizes": "",
-        "backends": "",
-        "paths": "",
+        "full": False,
+        "suites": (),
+        "sizes": None,
+        "backends": None,
+        "paths": None,
         "rounds": None,
+        "seconds": None,
+        "budget": None,
+        "burst": 0,
+        "flows": 1,
+        "ip": 4,
+        "perfect_link": False,
         "seed": 1,
     }
     return module._plan(**defaults | choices)
@@ -47,7 +70,7 @@ def test_prints_tables_the_reading_and_the_place_of_the_file(tmp_path):
     outcome = bench(tmp_path, *SMALL)
     assert outcome.exit_code == 0, outcome.output
     lines = [line.strip() for line in outcome.stdout.splitlines() if line.strip()]
-    assert lines[0] == "memory: in memory, without sockets"
+    assert lines[0].startswith("memory: in memory, without sockets; one core")
     arms = [line.split()[1] for line in lines if line.startswith("256 ")]
     assert arms == ["plain", "plain-again", "null", "cryptography"]
     text = " ".join(lines)
@@ -56,8 +79,9 @@ def test_prints_tables_the_reading_and_the_place_of_the_file(tmp_path):
     assert lines[-1].startswith("Result file:")
     result = Result.model_validate_json((tmp_path / "result.json").read_text())
     assert (result.start.lab, result.start.plan.seed, result.end.stopped) == ("two-vms", 1, "complete")
-    assert len(result.intervals) == 3 * 4
-    assert all(not trial.dropped for trial in result.intervals)
+    trials = present(result.section(ThroughputSection)).trials
+    assert len(trials) == 3 * 4
+    assert all(not trial.dropped for trial in trials)
 
 
 def test_json_is_the_result_file_on_stdout(tmp_path):
@@ -77,7 +101,17 @@ def test_json_is_the_result_file_on_stdout(tmp_path):
         (("--sizes", "9999"), "size 9999 is not between"),
         (("--paths", "carrier-pigeon"), "--paths takes memory, udp, udp-single"),
         (("--backends", "rot13"), "no backend is called 'rot13'"),
-        (("no-such-lab",), "no-such-lab"),
+        (("no-such-lab",), "'no-such-lab' is neither a suite (throughput, "),
+        (("two-vms", "lossy"), "a benchmark is of one lab, not of two-vms and lossy"),
+        (("lossy",), "--perfect-link measures without that"),
+        (("--backends", ""), "--backends '': a value is missing"),
+        (("--backends", "null,,openssl"), "a value is missing"),
+        (("--backends", "null, null"), "backend null is named twice"),
+        (("--sizes", ""), "--sizes takes numbers such as 64,1400"),
+        (("throughput", "throughput"), "suite throughput is named twice"),
+        (("--quick", "--full"), "choose one"),
+        (("--flows", "5000"), "--flows takes 1 to 1024"),
+        (("--burst", "65"), "--burst takes 1 to 64"),
     ],
 )
 def test_a_users_error_is_one_message(tmp_path, arguments, message):
@@ -91,10 +125,10 @@ def test_a_users_error_is_one_message(tmp_path, arguments, message):
 def test_packets_unaccounted_for_void_the_run(tmp_path, monkeypatch):
     """Loudly, with an exit code of its own, and without a file."""
 
-    def void(*_):
+    def void(*_, **__):
         raise AccountingError("udp, 64 bytes, plain: offered 10, delivered 9")
 
-    monkeypatch.setattr(runner, "run_trials", void)
+    monkeypatch.setattr("dtls_emu.measure.suites.throughput.run_trials", void)
     outcome = bench(tmp_path, *SMALL)
     assert outcome.exit_code == EXIT_NOT_ACCOUNTED
     assert "the run is void: udp, 64 bytes, plain: offered 10, delivered 9" in outcome.stderr
@@ -115,8 +149,8 @@ def test_interrupted_run_keeps_its_figures(tmp_path, monkeypatch):
     assert "interrupted" in outcome.stderr
     result = Result.model_validate_json((tmp_path / "result.json").read_text())
     assert result.end.stopped == "interrupted"
-    assert len(result.intervals) == 2 * 4 + 1
-    assert "Fragments were not measured." in outcome.stdout.replace("\n", " ")
+    assert [section.suite for section in result.sections] == ["throughput"]
+    assert len(present(result.section(ThroughputSection)).trials) == 2 * 4 + 1
 
 
 def test_interrupted_before_the_first_trial_writes_nothing(tmp_path, monkeypatch):
@@ -136,21 +170,22 @@ def test_interrupted_before_the_first_trial_writes_nothing(tmp_path, monkeypatch
 def result():
     """A small one, of real cards in memory."""
     return runner.benchmark(
-        "two-vms", plan(quick=True, paths="memory", sizes="256", backends="null,cryptography", rounds=1)
+        "two-vms",
+        plan(quick=True, paths="memory", sizes="256", backends="null,cryptography", rounds=1, seconds=0.005),
     )
 
 
 @pytest.fixture
 def quick_result(monkeypatch, result):
     """The work is over at once, with a result."""
-    monkeypatch.setattr(runner, "benchmark", lambda *_: result)
+    monkeypatch.setattr(runner, "benchmark", lambda *_, **__: result)
     return result
 
 
 @pytest.fixture
 def no_work(monkeypatch):
     """Nothing is to be measured."""
-    monkeypatch.setattr(runner, "benchmark", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr(runner, "benchmark", lambda *_, **__: pytest.fail("it was measured"))
 
 
 @pytest.mark.usefixtures("no_work")
@@ -213,7 +248,7 @@ def test_a_result_that_cannot_be_written_is_printed_and_kept(tmp_path, monkeypat
         f"dtls-emu: cannot write /dev/full: No space left on device; it is kept in {kept}\n"
     )
     assert Result.model_validate_json(kept.read_text()) == quick_result
-    assert ('"intervals"' if arguments else "plain-again") in outcome.stdout
+    assert ('"sections"' if arguments else "plain-again") in outcome.stdout
 
 
 def test_ctrl_c_between_two_parts_keeps_what_was_measured(tmp_path, monkeypatch):
@@ -222,18 +257,39 @@ def test_ctrl_c_between_two_parts_keeps_what_was_measured(tmp_path, monkeypatch)
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "CardFragmentTestbed", interrupt)
+    monkeypatch.setattr("dtls_emu.measure.suites.fragments.CardFragmentTestbed", interrupt)
     outcome = bench(tmp_path, *SMALL, "--rounds", "1")
     assert outcome.exit_code == EXIT_INTERRUPTED
     result = Result.model_validate_json((tmp_path / "result.json").read_text())
-    assert (result.end.stopped, len(result.intervals)) == ("interrupted", 4)
+    assert result.end.stopped == "interrupted"
+    assert len(present(result.section(ThroughputSection)).trials) == 4
 
 
 def test_options_change_the_plan_they_name():
     """And leave the rest as quick or full has it."""
     assert plan() == full_plan(1)
+    assert plan(ip=6, burst=8, flows=3, budget=60.0).ip_version == 6
     assert plan(quick=True, seed=4) == quick_plan(4)
     chosen = plan(quick=True, sizes="64,512", paths="udp,memory", backends="null", rounds=2)
     assert chosen.sizes == (64, 512)
     assert chosen.paths == (BenchPath.UDP, BenchPath.MEMORY)
-    assert (chosen.backends, chosen.rounds, chosen.trial_s) == (("null",), 2, quick_plan(1).trial_s)
+    assert (chosen.backends, chosen.rounds, chosen.budget_s) == (("null",), 2, quick_plan(1).budget_s)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_suites_are_listed_and_nothing_is_measured():
+    """Their names, what they ask, and whose method they follow."""
+    outcome = CliRunner().invoke(app, ["bench", "--list"])
+    assert outcome.exit_code == 0
+    assert all(name in outcome.stdout for name in SUITES)
+    document = json.loads(CliRunner().invoke(app, ["bench", "--list", "--json"]).stdout)
+    assert [each["name"] for each in document] == list(SUITES)
+
+
+def test_one_suite_alone(tmp_path):
+    """Named; a lab may be named beside it."""
+    outcome = bench(tmp_path, "handshake", "two-vms", *SMALL, "--rounds", "1")
+    assert outcome.exit_code == 0, outcome.output
+    result = Result.model_validate_json((tmp_path / "result.json").read_text())
+    assert [section.suite for section in result.sections] == ["handshake"]
+    assert len(result.end.reading) == 1

@@ -36,7 +36,7 @@ MASKS = {
         # A busy machine is said to be one.
         (
             re.compile(
-                r"^(?:Busy machine|Busy hypervisor|Both processes share)[^.]*(?:\.\d[^.]*)*\.(?: Its.*?times\.)?\n",
+                r"^(?:Busy machine|Busy hypervisor|Both processes share|Disturbed:)[^.]*(?:\.\d[^.]*)*\.(?: Its intervals\s+are\s+wide\.)?\n",
                 re.MULTILINE | re.DOTALL,
             ),
             "",
@@ -45,6 +45,29 @@ MASKS = {
         (re.compile(r"N [mµn]?s\b"), "N s"),
         (re.compile(r"results/bench-\w+\.json"), "FILE"),
         (re.compile(r"\s+"), " "),
+        # So is what it could not tell: too few rounds, or an interval that holds 1, or a cost that may be none.
+        (re.compile(r"N\?"), "N"),
+        (re.compile(r"n=N"), "N-N"),
+        (re.compile(r", which this run cannot tell from N,?"), ""),
+        (re.compile(r"\(N rounds are too few for an interval\)"), "(N-N)"),
+        (
+            re.compile(
+                r"N \(N-N\) (of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes))"
+            ),
+            r"N \1",
+        ),
+        (
+            re.compile(r"(of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes)) \(N-N\)"),
+            r"\1",
+        ),
+        (re.compile(r"N s \(of N: too few for an interval\)|less than this run can tell"), "N s"),
+        (
+            re.compile(
+                r"Plain beside plain differs [^;]*; less than that cannot be told\.|With fewer than six rounds this run "
+                r"does not tell noise from difference\."
+            ),
+            "NOISE",
+        ),
         (re.compile(r"─+"), "─"),
     ],
 }

@@ -1,45 +1,11 @@
-"""Handshakes beside pyOpenSSL alone: pairs are compared, real cards are measured, memory is bounded."""
+"""Handshakes of real cards, and the memory of idle tunnels."""
 
 import pytest
 
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.measure.arms import encrypted_pair
-from dtls_emu.measure.handshakes import BATCH, WARM_UP, CardHandshakeTestbed, run_handshakes
+from dtls_emu.measure.handshakes import CardHandshakeTestbed
 from dtls_emu.measure.idle_tunnels import idle_tunnel_bytes
-from dtls_emu.measure.plan import Plan
-from dtls_emu.measure.trials import Stopped
-from dtls_emu.testing.present import present
-
-
-def silent(done, total, what):
-    """No progress."""
-
-
-def test_neighbours_are_compared_so_that_drift_cancels(fake_handshake_testbed):
-    """The machine gets slower and slower; the ratio is what it is, in every pair."""
-    run = run_handshakes(fake_handshake_testbed(), Plan(3, rounds=9), silent)
-    assert run.stopped is Stopped.COMPLETE
-    summary = present(run.summary)
-    assert (summary.backend, summary.handshakes) == ("ipsec-mb", 9 * BATCH)
-    assert summary.ratio.value == pytest.approx(1.5)
-    assert summary.cpu_ms == pytest.approx(1.5 * 1.7)  # the fifth of nine, behind two of warm-up
-    assert summary.bare_cpu_ms == pytest.approx(1.7)
-    assert summary.per_second == pytest.approx(1000 / summary.cpu_ms)
-    assert summary.idle_tunnel_bytes == 20_000
-
-
-@pytest.mark.parametrize("rounds", [0, 1, 4])
-def test_an_interrupted_run_keeps_its_whole_rounds(fake_handshake_testbed, rounds):
-    """And without one there is no summary."""
-    run = run_handshakes(fake_handshake_testbed(interrupt_at=WARM_UP + rounds), Plan(3, rounds=9), silent)
-    assert run.stopped is Stopped.INTERRUPTED
-    assert (0 if run.summary is None else run.summary.handshakes) == rounds * BATCH
-
-
-def test_memory_that_could_not_be_measured_is_none(fake_handshake_testbed):
-    """The rest of the summary is not lost for it."""
-    run = run_handshakes(fake_handshake_testbed(memory=None), Plan(3, rounds=3), silent)
-    assert present(run.summary).idle_tunnel_bytes is None
 
 
 def test_real_cards_make_as_many_associations_as_they_are_asked_for(topology):

@@ -9,21 +9,40 @@ from dtls_emu.measure import memory
 from dtls_emu.measure.arms import encrypted_pair
 from dtls_emu.measure.cards import clock, issue_both
 from dtls_emu.measure.memory import CardPair, MemoryTestbed
-from dtls_emu.measure.packets import udp_burst
-from dtls_emu.measure.plan import LARGEST_SIZE
+from dtls_emu.measure.packets import rows_per_burst, udp_burst
+from dtls_emu.measure.plan import Plan
+from dtls_emu.measure.source import Load, Turns
 from dtls_emu.simulation.accounts import AccountingError
+from dtls_emu.testing.present import present
+
+
+LARGEST = Plan(1).largest_size
 
 
 @pytest.mark.parametrize("arm", ["plain", "null", "cryptography", "openssl"])
-@pytest.mark.parametrize("size", [48, 64, 1400, LARGEST_SIZE])
+@pytest.mark.parametrize("size", [48, 64, 1400, LARGEST])
 def test_every_packet_arrives_and_is_accounted_for(topology, arm, size):
-    """Whole bursts, at least as many packets as asked for, none lost in memory."""
-    sample = MemoryTestbed(topology, encrypted_pair(topology), (arm,)).measure(arm, size, 200)
+    """Whole bursts, none lost in memory."""
+    sample = MemoryTestbed(topology, encrypted_pair(topology), (arm,)).measure(Load(arm, size, 0.005))
     sample.accounting.check(arm)
     assert sample.accounting.dropped == {}
-    assert 200 <= sample.accounting.offered < 264
+    assert sample.accounting.offered >= rows_per_burst(size)
     assert sample.octets == sample.accounting.delivered * size
     assert min(sample.wall_s, sample.sender_cpu_s, sample.receiver_cpu_s) > 0
+    assert sample.delays is None
+
+
+def test_on_a_schedule_every_packet_has_a_delay(topology):
+    """So many as are due, of several flows and IPv6; the delay is from when it was due."""
+    testbed = MemoryTestbed(topology, encrypted_pair(topology), ("cryptography",))
+    load = Load("cryptography", 128, 0.05, burst=4, flows=3, ip_version=6, rate=4_000, timed=True)
+    sample = testbed.measure(load)
+    sample.accounting.check("trial")
+    assert sample.accounting.offered == 200
+    delays = present(sample.delays)
+    assert delays.count == sample.accounting.delivered == 200 - sample.accounting.refused
+    assert delays.early == 0
+    assert 0 < delays.percentile(0.5) <= delays.percentile(0.999)
 
 
 @pytest.mark.parametrize(("arm", "encrypted"), [("plain", False), ("null", True), ("cryptography", True)])
@@ -31,7 +50,7 @@ def test_an_arm_is_what_it_says(topology, arm, encrypted):
     """Plain packets go in clear and the others through the tunnel: by the card's own counters."""
     pair = encrypted_pair(topology)
     cards = CardPair(topology, pair, arm, issue_both(pair))
-    cards.send([udp_burst(pair.ends[0], 512)], 3, None)
+    cards.send(Turns([udp_burst(pair.ends[0], 512)], 3), [])
     counters = cards.sender.egress.counters
     assert (counters.encrypted > 0, counters.clear > 0) == (encrypted, not encrypted)
     assert cards.sender.balanced
@@ -46,7 +65,7 @@ def test_an_altered_packet_voids_the_run(topology):
     expected = udp_burst(pair.ends[0], 512)
     expected.row(7)[100] ^= np.uint8(1)
     with pytest.raises(AccountingError, match="alters packets"):
-        cards.send([burst], 1, expected)
+        cards.send(Turns([burst], 1), [expected])
 
 
 def test_a_key_renewed_in_the_middle_of_a_trial_loses_nothing(topology, monkeypatch):
@@ -62,7 +81,7 @@ def test_a_key_renewed_in_the_middle_of_a_trial_loses_nothing(topology, monkeypa
 
     monkeypatch.setattr(cards.sender, "from_guest", renew_at_the_sixth)
     burst = udp_burst(pair.ends[0], 512)
-    passage = cards.send([burst], 20, burst)
+    passage = cards.send(Turns([burst], 20), [burst])
     assert cards.sender.tunnels[pair.receiver.host].handshakes == 2
     assert (passage.delivered, cards.dropped().total()) == (20 * burst.count, 0)
 
@@ -76,5 +95,5 @@ def test_an_arm_that_has_slept_still_has_its_tunnel(topology, monkeypatch):
     for _ in range(4):
         now += 60
         monkeypatch.setattr(memory, "clock", lambda now=now: now)
-        assert cards.send([burst], 2, burst).delivered == 2 * burst.count
+        assert cards.send(Turns([burst], 2), [burst]).delivered == 2 * burst.count
     assert cards.sender.tunnels[pair.receiver.host].handshakes == 1

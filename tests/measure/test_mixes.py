@@ -28,11 +28,21 @@ def test_every_shape_is_rejected(testbed):
 @pytest.mark.parametrize("mix", MIXES, ids=str)
 def test_all_fragments_and_no_whole_packets_are_rejected(testbed, mix):
     """To the packet, and the share is what it says."""
-    sample = testbed.measure_mix(mix, 1000)
+    sample = testbed.measure_mix(mix, 0.001)
     sample.check(mix)
-    assert sample.whole_offered >= 1000
+    assert sample.encrypts
     offered = sample.whole_offered + sample.fragments_offered
     assert sample.fragments_offered / offered == pytest.approx(mix.share, abs=0.0005)
+
+
+@pytest.mark.parametrize("mix", MIXES, ids=str)
+def test_a_plain_flow_carries_them_all(topology, mix):
+    """The same packets, beside the encrypted arm."""
+    testbed = CardFragmentTestbed(topology, encrypted_pair(topology), "plain", 1400, SEED)
+    sample = testbed.measure_mix(mix, 0.001)
+    sample.check(mix)
+    assert not sample.encrypts
+    assert sample.fragments_delivered == sample.fragments_offered
 
 
 def test_a_drop_for_another_reason_voids_the_run(testbed, monkeypatch):
@@ -44,11 +54,11 @@ def test_a_drop_for_another_reason_voids_the_run(testbed, monkeypatch):
 
     monkeypatch.setattr(egress, "drop", miscount)
     with pytest.raises(AccountingError, match=r"for another reason: .*malformed"):
-        testbed.measure_mix(MIXES[-1], 1000)
+        testbed.measure_mix(MIXES[-1], 0.001)
 
 
 def test_an_uncounted_drop_voids_the_run(testbed, monkeypatch):
     """A card that drops in silence is found out."""
     monkeypatch.setattr(testbed._cards.sender.egress, "drop", lambda *_: None)
     with pytest.raises(AccountingError, match="packets are unaccounted for"):
-        testbed.measure_mix(MIXES[-1], 1000)
+        testbed.measure_mix(MIXES[-1], 0.001)

@@ -20,7 +20,7 @@ def test_shipped_schema_is_that_of_the_models():
 def test_schema_pins_the_version_and_refuses_unknown_fields():
     """A reader can rely on both."""
     schema = json.loads(RESULT_SCHEMA.read_text())
-    assert schema["properties"]["format"]["const"] == 1
+    assert schema["properties"]["format"]["const"] == 2
     assert schema["additionalProperties"] is False
 
 
@@ -36,17 +36,18 @@ def test_file_holds_what_is_needed_to_judge_it(result):
     """Seed, environment, backends, offloads with reasons, and every trial raw."""
     document = json.loads(result.model_dump_json())
     start, end = document["start"], document["end"]
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert start["plan"]["seed"] == 7
     assert start["environment"] == {"kernel": "6.1"}
     assert start["offloads"]["udp-single"]["udp_gso"] == {"on": False, "reason": "switched off"}
     assert [backend["detail"] for backend in start["backends"] if not backend["available"]] == [
         "not installed"
     ]
-    assert len(document["intervals"]) == 4 * len(end["cells"])
+    (throughput,) = [each for each in document["sections"] if each["suite"] == "throughput"]
+    assert len(throughput["trials"]) == 6 * len(throughput["cells"])
     assert all(
-        trial["offered"] == trial["delivered"] + sum(trial["dropped"].values())
-        for trial in document["intervals"]
+        trial["offered"] == trial["refused"] + trial["delivered"] + sum(trial["dropped"].values())
+        for trial in throughput["trials"]
     )
     assert end["stopped"] == "complete"
 

@@ -141,7 +141,7 @@ class Comparison:
             stopped="interrupted" if interrupted else "complete",
             load_average=os.getloadavg()[0],
             peers=[runner.state() for runner in self._runners.values()],
-            summary=summarise(self._intervals, self._start.reference, seed=self._plan.seed),
+            summary=summarise(self._intervals, self._start.reference),
         )
         return Result(start=self._start, intervals=self._intervals, end=end)
 

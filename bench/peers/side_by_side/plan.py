@@ -32,7 +32,7 @@ class Plan:
         seconds: length of each TCP trial and of each UDP flood.
         metrics: names out of :data:`METRICS`.
         congestion: TCP congestion control of both ends.
-        seed: of the random order, and of resampling.
+        seed: of the random order.
     """
 
     rounds: int

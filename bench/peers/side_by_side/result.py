@@ -78,7 +78,7 @@ class End(_Record):
 class Result(_Record):
     """A comparison's result file."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     start: Start
     intervals: list[Interval]
     end: End
@@ -93,7 +93,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def summarise(intervals: list[Interval], reference: str, *, seed: int) -> list[FigureSummary]:
+def summarise(intervals: list[Interval], reference: str) -> list[FigureSummary]:
     """The medians of all arms, and the reference's ratio to each of the others.
 
     A ratio is taken of values of the same round; a round in which either is missing does not count.
@@ -114,8 +114,8 @@ def summarise(intervals: list[Interval], reference: str, *, seed: int) -> list[F
                     metric=figure.metric,
                     key=figure.key,
                     rounds=len(values),
-                    median=median_estimate(list(values.values()), seed=seed),
-                    ratio=median_ratio(*zip(*pairs, strict=True), seed=seed) if pairs else None,
+                    median=median_estimate(list(values.values())),
+                    ratio=median_ratio(*zip(*pairs, strict=True)) if pairs else None,
                 )
             )
     return found
