@@ -36,7 +36,7 @@ MASKS = {
         # A busy machine is said to be one.
         (
             re.compile(
-                r"^(?:Busy machine|Busy hypervisor|Both processes share|Disturbed:)[^.]*(?:\.\d[^.]*)*\.(?: Its intervals\s+are\s+wide\.)?\n",
+                r"^(?:Busy machine|Busy hypervisor|Both processes share|Disturbed:)[^.]*(?:\.\d[^.]*)*\.(?:\s+Its\s+intervals\s+are\s+wide\.)?\n",
                 re.MULTILINE | re.DOTALL,
             ),
             "",
