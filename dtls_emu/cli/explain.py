@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from enum import StrEnum
 from pathlib import Path  # noqa: TC003  # typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -91,6 +92,17 @@ def mtu(
         print_text(remark)
 
 
+class Protocol(StrEnum):
+    """What security rules tell apart."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+
+
+_NUMBERS: Final = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.ICMP: 1}
+
+
 @explain.command(epilog="Example: dtls-emu explain decision two-vms --from vm-a --to vm-b")
 def decision(
     lab: Annotated[
@@ -102,6 +114,12 @@ def decision(
     tunnel_failed: Annotated[
         bool, typer.Option("--tunnel-failed", help="The tunnel was tried and did not come up.")
     ] = False,
+    protocol: Annotated[
+        Protocol | None, typer.Option("--protocol", help="Transport protocol, for security rules.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Destination port, for security rules.")
+    ] = 0,
     html: HtmlOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -109,10 +127,18 @@ def decision(
     """Show the decision table; or, for a flow of a lab, which row applies and why each one above it does not."""
     if lab is not None or source is not None or destination is not None:
         from dtls_emu.cli.flows import flow_of
+        from dtls_emu.policy import Transport
         from dtls_emu.teach.decision import explain_decision
 
         topology, vm, address = flow_of(lab, source, destination)
-        document = explain_decision(topology, vm, address, fragment=fragment, tunnel_failed=tunnel_failed)
+        document = explain_decision(
+            topology,
+            vm,
+            address,
+            fragment=fragment,
+            tunnel_failed=tunnel_failed,
+            transport=None if protocol is None else Transport(_NUMBERS[protocol], 0, port),
+        )
         show(document, as_json=as_json, html=html, force=force)
         return
     from dtls_emu.policy import rows

@@ -10,7 +10,7 @@ from dtls_emu.lab.prefixes import Address, Prefix
 from dtls_emu.lab.problems import shown
 
 
-__all__ = ["AddressPrefix", "MacAddress", "UnderlayAddress", "VmAddress4", "VmAddress6"]
+__all__ = ["AddressPrefix", "MacAddress", "UnderlayAddress", "VmAddress4", "VmAddress6", "parse_prefix"]
 
 _MAC: Final = r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}"
 
@@ -33,7 +33,12 @@ _USELESS: Final = tuple(
 """Addresses that no machine can have on a network, and why; the first that fits is said."""
 
 
-def _parse_prefix(value: object) -> Prefix:
+def parse_prefix(value: object) -> Prefix:
+    """A prefix as a lab file writes it.
+
+    Raises:
+        ValueError: it is none, or holds no address for a VM; says what to write.
+    """
     if isinstance(value, str):
         try:
             loose = ip_network(value, strict=False)
@@ -106,7 +111,7 @@ def _text_schema(*examples: str, **constraints: str) -> Any:
 
 AddressPrefix = Annotated[
     Prefix,
-    BeforeValidator(_parse_prefix),
+    BeforeValidator(parse_prefix),
     PlainSerializer(str, when_used="json"),
     _text_schema("10.0.0.0/24", "fd00:1::/64"),
 ]

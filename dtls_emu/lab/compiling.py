@@ -13,6 +13,7 @@ from dtls_emu.lab.network_checks import groups_of
 from dtls_emu.lab.problems import dotted
 from dtls_emu.lab.profile_checks import profile_of
 from dtls_emu.lab.routing import Subnet, UserRoute
+from dtls_emu.lab.rule_compiling import compile_rules
 from dtls_emu.lab.sizes import supports_encryption
 from dtls_emu.lab.topology import DEFAULT_DELAY, DEFAULT_LINK_MTU, Host, Link, Network, Topology, Vm
 
@@ -76,6 +77,7 @@ def compile_lab(lab: schema.Lab) -> Topology:
         default_link=replace(_PERFECT_LINK, **_settings(lab.link_defaults)),
         subnets=_compile_subnets(lab),
         groups=groups,
+        security=compile_rules(lab),
     )
 
 
@@ -92,6 +94,7 @@ def _compile_subnets(lab: schema.Lab) -> Iterator[Subnet]:
                     UserRoute(route, entry.address_prefix, entry.next_hop)
                     for route, entry in (() if table is None else table.routes.items())
                 ),
+                security_group=subnet.security_group or "",
                 propagates=table is None or table.gateway_route_propagation,
             )
 

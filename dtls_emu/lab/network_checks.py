@@ -15,12 +15,11 @@ from dtls_emu.vocabulary import EndpointKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dtls_emu.lab.networking import Mesh
     from dtls_emu.lab.problems import KeyPath
     from dtls_emu.lab.schema import Lab, VirtualNetwork
 
 
-__all__ = ["check_networks", "groups_of"]
+__all__ = ["check_networks", "groups_of", "members_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class _Limits:
 
 
 _LIMITS: Final = {False: _Limits(250, 2_000, 1_000), True: _Limits(5_000, 20_000, 5_000)}
+_ADMIN_RULES: Final = 100
 _GROUPS_OF_A_NETWORK: Final = 2
 
 
@@ -40,7 +40,7 @@ def groups_of(lab: Lab) -> list[Group]:
     """The connected groups of a lab's meshes; a mesh that is not global is one for each region."""
     found: list[Group] = []
     for name, mesh in lab.network_manager.meshes.items():
-        members = _members(lab, mesh)
+        members = members_of(lab, mesh.groups)
         if mesh.is_global:
             found.append(Group(name, members))
             continue
@@ -74,6 +74,7 @@ def check_networks(lab: Lab) -> Iterator[Problem]:
                 here = ("network_manager", "meshes", name, "groups", index)
                 yield _unknown(here, "network group", each, manager.groups)
     yield from _check_limits(lab)
+    yield from _check_rules(lab)
 
 
 def _check_subnets(lab: Lab, path: KeyPath, network: VirtualNetwork) -> Iterator[Problem]:
@@ -101,6 +102,32 @@ def _check_subnets(lab: Lab, path: KeyPath, network: VirtualNetwork) -> Iterator
         if subnet.route_table is not None and subnet.route_table not in lab.route_tables:
             here = (*path, "subnets", name, "route_table")
             yield _unknown(here, "route table", subnet.route_table, lab.route_tables)
+        if subnet.security_group is not None and subnet.security_group not in lab.security_groups:
+            here = (*path, "subnets", name, "security_group")
+            yield _unknown(here, "security group", subnet.security_group, lab.security_groups)
+
+
+def _check_rules(lab: Lab) -> Iterator[Problem]:
+    for name, rule in lab.network_manager.admin_rules.items():
+        for index, each in enumerate(rule.groups):
+            if each not in lab.network_manager.groups:
+                here = ("network_manager", "admin_rules", name, "groups", index)
+                yield _unknown(here, "network group", each, lab.network_manager.groups)
+    if len(lab.network_manager.admin_rules) > _ADMIN_RULES:
+        yield Problem(
+            ("network_manager", "admin_rules"),
+            f"has {len(lab.network_manager.admin_rules)} rules, and a network manager has at most {_ADMIN_RULES}; write "
+            "fewer, with lists of prefixes",
+        )
+    for name, group in lab.security_groups.items():
+        seen: dict[tuple[str, int], str] = {}
+        for each, one in group.rules.items():
+            other = seen.setdefault((one.direction, one.priority), each)
+            if other != each:
+                yield Problem(
+                    ("security_groups", name, "rules", each, "priority"),
+                    f"{one.priority} is already that of `{other}`; write another",
+                )
 
 
 def _check_limits(lab: Lab) -> Iterator[Problem]:
@@ -112,7 +139,7 @@ def _check_limits(lab: Lab) -> Iterator[Problem]:
     joined: Counter[str] = Counter()
     for name, mesh in manager.meshes.items():
         path: KeyPath = ("network_manager", "meshes", name)
-        members = _members(lab, mesh)
+        members = members_of(lab, mesh.groups)
         joined.update(members)
         more = "" if manager.high_scale else ", or `high_scale: true`"
         if len(members) > limits.networks:
@@ -157,10 +184,10 @@ def _check_overlap(lab: Lab, path: KeyPath, members: tuple[str, ...]) -> Iterato
             )
 
 
-def _members(lab: Lab, mesh: Mesh) -> tuple[str, ...]:
-    """Networks of a mesh's groups, in the lab's order; those that are not there are left out."""
+def members_of(lab: Lab, groups: Iterable[str]) -> tuple[str, ...]:
+    """Virtual networks of these network groups, in the lab's order; those that are not there are left out."""
     found: set[str] = set()
-    for name in mesh.groups:
+    for name in groups:
         group = lab.network_manager.groups.get(name)
         if group is None:
             continue

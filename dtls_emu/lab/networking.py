@@ -1,4 +1,4 @@
-"""Subnets, route tables and the network manager's meshes, as pydantic models."""
+"""Subnets, route tables and the network manager, as pydantic models."""
 
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -8,6 +8,7 @@ from dtls_emu.lab.addresses import AddressPrefix
 from dtls_emu.lab.model import LabModel, Name, Switch
 from dtls_emu.lab.problems import shown
 from dtls_emu.lab.routing import NextHop
+from dtls_emu.lab.security import AdminRule
 
 
 __all__ = ["Mesh", "NetworkGroup", "NetworkManager", "Route", "RouteTable", "Subnet", "named"]
@@ -66,6 +67,7 @@ class Subnet(LabModel):
         "new networks is false from API version 2025-07-01 on.",
     )
     route_table: Name | None = Field(default=None, description="Name of its route table.")
+    security_group: Name | None = Field(default=None, description="Name of its security group.")
 
 
 class NetworkGroup(LabModel):
@@ -101,7 +103,7 @@ class Mesh(LabModel):
 
 
 class NetworkManager(LabModel):
-    """A network manager: groups of virtual networks, and meshes that connect them."""
+    """A network manager: groups of virtual networks, meshes that connect them, and rules for them."""
 
     high_scale: Switch = Field(
         default=False,
@@ -110,3 +112,4 @@ class NetworkManager(LabModel):
     )
     groups: dict[Name, NetworkGroup] = named("Network groups by name.")
     meshes: dict[Name, Mesh] = named("Meshes by name.")
+    admin_rules: dict[Name, AdminRule] = named("Security admin rules by name, asked before security groups.")

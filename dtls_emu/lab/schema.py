@@ -26,6 +26,7 @@ from dtls_emu.lab.networking import NetworkManager, RouteTable, Subnet, named
 from dtls_emu.lab.placed import Endpoint, Placed
 from dtls_emu.lab.problems import UnknownNameError, shown
 from dtls_emu.lab.profiles import PROFILES
+from dtls_emu.lab.security import SecurityGroup
 from dtls_emu.lab.sizes import MAX_NAME as MAX_SIZE_NAME
 from dtls_emu.lab.sizes import canonical_size, nearest_sizes, size_row
 from dtls_emu.lab.topology import DEFAULT_LINK_MTU
@@ -476,10 +477,11 @@ class Lab(LabModel):
     )
     hosts: dict[Name, Host] = _section("Hosts by name; at least one.")
     vms: dict[Name, Vm] = _section("VMs by name; at least one.")
+    security_groups: dict[Name, SecurityGroup] = named("Security groups by name; subnets name theirs.")
     route_tables: dict[Name, RouteTable] = named("Route tables by name; subnets name theirs.")
     network_manager: NetworkManager = Field(
         default_factory=NetworkManager,
-        description="Groups of virtual networks, and meshes that connect them.",
+        description="Groups of virtual networks, meshes that connect them, and rules for them.",
     )
     endpoints: dict[Name, Endpoint] = named(
         "What is no VM of the user's, by name: gateways, private endpoints, platform services, ..."

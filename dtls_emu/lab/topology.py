@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.lab.profiles import Profile
     from dtls_emu.lab.routing import Hop
+    from dtls_emu.lab.rules import Security
 
 
 __all__ = [
@@ -77,6 +78,7 @@ class Topology:
         profile: with the lab's overrides applied.
         seed: of every random choice of a run.
         routing: where routes lead.
+        security: rules of security groups and administrators, or None.
         networks, hosts, vms: by name; the VMs include endpoints of other kinds.
         default_link: what a link is like that the lab file does not name; its ends mean nothing.
     """
@@ -93,6 +95,7 @@ class Topology:
         "networks",
         "profile",
         "routing",
+        "security",
         "seed",
         "vms",
     )
@@ -110,6 +113,7 @@ class Topology:
         default_link: Link,
         subnets: Iterable[Subnet] = (),
         groups: Iterable[Group] = (),
+        security: Security | None = None,
     ) -> None:
         """Index everything. The caller has checked names, addresses and overlaps."""
         self.name = name
@@ -127,6 +131,7 @@ class Topology:
         for vm in self.vms.values():
             self._by_host[vm.host].append(vm)
             self._own[vm.network].update(dict.fromkeys(vm.addresses, vm))
+        self.security = security
         self.routing = Routing(self.networks, self.vms, subnets, groups)
 
     def without_encryption(self) -> Topology:
@@ -142,6 +147,7 @@ class Topology:
             default_link=self.default_link,
             subnets=self.routing.subnets,
             groups=self.routing.groups.values(),
+            security=self.security,
         )
 
     def link(self, source: str, destination: str) -> Link:

@@ -38,7 +38,7 @@ from dtls_emu.tunnel.settings import TunnelSettings
 from dtls_emu.tunnel.states import TunnelState
 from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import MAX_ROWS, Burst
-from dtls_emu.wire.inspect import PacketClass, key_of, stated_length
+from dtls_emu.wire.inspect import PacketClass, key_of, stated_length, unpack_key
 
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class Card:
             (out, into),
             (self.egress.drop, self.ingress.drop),
         )
+        slow_path.datapath = self.datapath
         self.egress.tunnels = self.ingress.tunnels = slow_path.tunnels = self.tunnels
         self.observe(observer)
 
@@ -287,6 +288,11 @@ class Card:
         if vm is None or vm.host != self.host:
             self.ingress.drop(DropReason.UNKNOWN_DESTINATION, 1, mark)
             return []
+        if topology.security is not None:
+            _, words = key_of(packet, topology.networks[network].vni)
+            if not self._slow_path.admits(vm, unpack_key(words)):
+                self.ingress.drop(DropReason.DENIED, 1, mark)
+                return []
         counters.delivered += 1
         counters.delivered_bytes += len(packet)
         burst = Burst.from_packets([packet], mark=mark)

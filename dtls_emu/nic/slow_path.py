@@ -13,10 +13,12 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dtls_emu.events import Direction
 from dtls_emu.nic.flows import EgressFlow, IngressFlow
-from dtls_emu.policy import Flow, decide, endpoint_of, flow_to
+from dtls_emu.policy import Flow, Transport, decide, endpoint_of, flow_to
+from dtls_emu.policy.security import judge, judge_end
 from dtls_emu.vocabulary import DropReason, Verdict
-from dtls_emu.wire.inspect import unpack_key
+from dtls_emu.wire.inspect import pack_key, unpack_key
 from dtls_emu.wire.vxlan import encapsulation_header
 
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dtls_emu.lab.topology import Vm
+    from dtls_emu.nic.offload.datapath import Datapath
     from dtls_emu.nic.tunnels import Tunnels
     from dtls_emu.nic.view import CardView
     from dtls_emu.wire.inspect import FlowKey
@@ -49,7 +52,7 @@ class SlowPath:
     """Decisions of one host's card.
 
     Fields:
-        tunnels: of the card; set once, by the card.
+        tunnels, datapath: of the card; set once, by the card.
 
     Args:
         view: the lab.
@@ -57,6 +60,7 @@ class SlowPath:
 
     def __init__(self, view: CardView) -> None:
         self.tunnels: Tunnels
+        self.datapath: Datapath
         self._view = view
         self._generation = 0  # of what is kept
         self._kept_out: dict[tuple[str, bytes], EgressFlow] = {}
@@ -64,6 +68,10 @@ class SlowPath:
 
     def egress(self, vm: Vm, words: NDArray[np.uint64], now: float) -> EgressFlow | None:
         """As :meth:`decide_egress`, of the words of a key; what is decided for its addresses already holds for it, too."""
+        if (
+            self._view.topology.security is not None
+        ):  # rules are about ports, and about what was allowed before
+            return self.decide_egress(vm, unpack_key(words), now)
         self._forget_old()
         asked = vm.name, words[1:].tobytes()
         flow = self._kept_out.get(asked)
@@ -75,6 +83,8 @@ class SlowPath:
 
     def ingress(self, words: NDArray[np.uint64]) -> IngressFlow:
         """As :meth:`decide_ingress`, likewise."""
+        if self._view.topology.security is not None:
+            return self.decide_ingress(unpack_key(words))
         self._forget_old()
         asked = int(words[0]) >> _VNI_AT, words[1:].tobytes()
         flow = self._kept_in.get(asked)
@@ -88,7 +98,15 @@ class SlowPath:
         if not vm.owns(key.source):
             return None
         topology = self._view.topology
-        facts = flow_to(topology, vm, key.destination, fragment=key.is_fragment)
+        facts = flow_to(
+            topology,
+            vm,
+            key.destination,
+            fragment=key.is_fragment,
+            transport=Transport(key.protocol, key.source_port, key.destination_port),
+            sender=key.source,
+            answers=topology.security is not None and self._answers(key, Direction.EGRESS),
+        )
         located = None if facts.destination is None else facts.destination.vm
         peer = tunnel = None
         if located is not None and located.host != self._view.host:
@@ -140,10 +158,16 @@ class SlowPath:
         source = topology.locate(network.name, key.source)
         if source is None:
             return refuse(DropReason.FOREIGN_SOURCE)
+        rule = None
+        if topology.security is not None and not self._answers(key, Direction.INGRESS):
+            transport = Transport(key.protocol, key.source_port, key.destination_port)
+            rule = judge(topology, (source, key.source), (destination, key.destination), transport)
         facts = Flow(
             endpoint_of(topology, source),
             endpoint_of(topology, destination),
             fragment=key.is_fragment,
+            denied=rule is not None and rule.denies,
+            rule=rule,
         )
         decision = decide(facts, topology.profile)
         fallback = decision
@@ -159,6 +183,40 @@ class SlowPath:
             decision=decision,
             fallback=fallback,
         )
+
+    def admits(self, vm: Vm, key: FlowKey) -> bool:
+        """Whether a packet from the internet may reach a VM: security rules allow it, or it answers one of the VM's."""
+        topology = self._view.topology
+        if topology.security is None or self._answers(key, Direction.INGRESS):
+            return True
+        transport = Transport(key.protocol, key.source_port, key.destination_port)
+        hit = judge_end(topology, vm, key.source, key.destination, transport, outbound=False)
+        return hit is None or not hit.denies
+
+    def _answers(self, key: FlowKey, direction: Direction) -> bool:
+        """Whether the opposite flow is in a table of this card, and was allowed: connections are allowed both ways.
+
+        Of a flow between two VMs of this host only what is sent has an entry, under the VNI of its sender's network.
+        """
+        topology = self._view.topology
+        opposite = key._replace(
+            source=key.destination,
+            destination=key.source,
+            source_port=key.destination_port,
+            destination_port=key.source_port,
+        )
+        words = pack_key(opposite)
+        sent = self.datapath.out.find(words, 0)
+        if sent is None and direction is Direction.EGRESS:
+            came = self.datapath.into.find(words, 0)
+            if came is not None:
+                return came.refused is None
+            network = topology.network_by_vni(key.vni)
+            other = None if network is None else topology.locate(network.name, key.destination)
+            if other is not None and other.host == self._view.host:
+                there = opposite._replace(vni=topology.networks[other.network].vni)
+                sent = self.datapath.out.find(pack_key(there), 0)
+        return sent is not None and sent.decision.verdict is not Verdict.DROP
 
     def _forget_old(self) -> None:
         """Let decisions go that rest on another policy, other links or other tunnels."""

@@ -6,6 +6,7 @@ One table of rows, evaluated from the top; the first that applies decides. No st
 from dtls_emu.policy.conditions import Condition, conditions_of, drops_unencrypted
 from dtls_emu.policy.decision import Decision, decide, decide_conditions, in_clear_meanwhile, while_building
 from dtls_emu.policy.facts import Endpoint, Flow, endpoint_of, flow_to
+from dtls_emu.policy.security import RuleHit, Transport
 from dtls_emu.policy.table import Basis, Row, rows
 
 
@@ -16,6 +17,8 @@ __all__ = [
     "Endpoint",
     "Flow",
     "Row",
+    "RuleHit",
+    "Transport",
     "conditions_of",
     "decide",
     "decide_conditions",

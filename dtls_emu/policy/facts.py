@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dtls_emu.policy.security import judge
 from dtls_emu.vocabulary import Enforcement
 
 
 if TYPE_CHECKING:
     from dtls_emu.lab.topology import Address, Host, Network, Topology, Vm
+    from dtls_emu.policy.security import RuleHit, Transport
 
 
 __all__ = ["Endpoint", "Flow", "endpoint_of", "flow_to"]
@@ -44,6 +46,7 @@ class Flow:
             has a private route to.
         internet: the destination is a public address. Only without a ``destination``.
         denied: a security rule denies it.
+        rule: the security rule that denies it, or the last that allows it; None where none is asked.
         fragment: the packet is an IP fragment, of whatever shape.
         tunnel_failed: a tunnel between the two hosts was tried and did not come up.
         tunnel_building: it is being built, and the packet does not wait for it.
@@ -56,6 +59,7 @@ class Flow:
     tunnel_failed: bool = False
     tunnel_building: bool = False
     denied: bool = False
+    rule: RuleHit | None = None
 
     @property
     def ends(self) -> tuple[Endpoint, ...]:
@@ -69,14 +73,38 @@ def endpoint_of(topology: Topology, vm: Vm) -> Endpoint:
 
 
 def flow_to(
-    topology: Topology, source: Vm, address: Address, *, fragment: bool = False, tunnel_failed: bool = False
+    topology: Topology,
+    source: Vm,
+    address: Address,
+    *,
+    fragment: bool = False,
+    tunnel_failed: bool = False,
+    transport: Transport | None = None,
+    sender: Address | None = None,
+    answers: bool = False,
 ) -> Flow:
-    """The facts of a flow from a VM to an address."""
+    """The facts of a flow from a VM to an address.
+
+    Args:
+        topology: the lab.
+        source: the VM that sends.
+        address: whom it sends to.
+        fragment, tunnel_failed: see :class:`Flow`.
+        transport: protocol and ports, for security rules; see :func:`dtls_emu.policy.security.judge`.
+        sender: the address it sends from, where it has several; by default its own of that IP version.
+        answers: it answers a flow that was allowed; security rules are not asked.
+    """
     vm, internet = topology.destination(source, address)
+    rule = None
+    if topology.security is not None and not answers and (vm is not None or internet):
+        own = sender or source.address(address.version) or source.addresses[0]
+        rule = judge(topology, (source, own), (vm, address), transport)
     return Flow(
         source=endpoint_of(topology, source),
         destination=None if vm is None else endpoint_of(topology, vm),
         internet=internet,
         fragment=fragment,
         tunnel_failed=tunnel_failed,
+        denied=rule is not None and rule.denies,
+        rule=rule,
     )

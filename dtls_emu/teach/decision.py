@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.lab.profiles import Profile
     from dtls_emu.lab.topology import Address, Topology, Vm
-    from dtls_emu.policy import Endpoint, Flow, Row
+    from dtls_emu.policy import Endpoint, Flow, Row, RuleHit, Transport
 
 
 __all__ = ["BASES", "explain_decision"]
@@ -39,6 +39,7 @@ def explain_decision(
     fragment: bool = False,
     tunnel_failed: bool = False,
     tunnel_building: bool = False,
+    transport: Transport | None = None,
 ) -> Document:
     """Every row of the table for one flow, from the top to the one that decides.
 
@@ -49,8 +50,11 @@ def explain_decision(
         fragment: the packet is an IP fragment.
         tunnel_failed: a tunnel between the hosts was tried and did not come up.
         tunnel_building: it is being built, and packets do not wait for it.
+        transport: protocol and ports, for security rules; without one only rules for any of them are asked.
     """
-    flow = flow_to(topology, source, destination, fragment=fragment, tunnel_failed=tunnel_failed)
+    flow = flow_to(
+        topology, source, destination, fragment=fragment, tunnel_failed=tunnel_failed, transport=transport
+    )
     flow = replace(flow, tunnel_building=tunnel_building)
     decision = decide(flow, topology.profile)
     document = Document(f"From {source.name} to {destination}")
@@ -101,6 +105,8 @@ def _facts(flow: Flow, topology: Topology) -> list[tuple[str, str]]:
         network = end.network
         said = f"encryption enabled, {network.enforcement}" if network.encrypted else "encryption not enabled"
         found.append((f"network {network.name}", said))
+    if flow.rule is not None:
+        found.append(("security rule", _about_rule(flow.rule)))
     found.append(("profile", topology.profile.name))
     return found
 
@@ -122,6 +128,12 @@ def _about(end: Endpoint) -> str:
         f"on host {end.host.name}" + ("" if end.host.smartnic_present else ", whose card is absent or faulty")
     )
     return "; ".join(words)
+
+
+def _about_rule(rule: RuleHit) -> str:
+    whose = f"of security group {rule.acl}" if rule.acl else "of the administrator"
+    way = "outbound at the sender" if rule.outbound else "inbound at the receiver"
+    return f"{rule.rule} {whose}, {way}, {'denies' if rule.denies else 'allows'} it"
 
 
 def why_not(row: Row, flow: Flow, profile: Profile) -> str:

@@ -186,9 +186,10 @@ class WireWatch:
         owners = [vm for vm in topology.vms_on(card.host) if vm.mac == frame.source_mac]
         if not owners or not owners[0].owns(key.source):
             return f"a packet from {key.source}, which is no VM of this host"
+        # Without ports no rule for some of them is asked; what rules say is no question of encryption.
         question = topology, owners[0].name, key.destination, key.is_fragment
         if question not in self._decisions:
-            flow = flow_to(topology, owners[0], key.destination, fragment=key.is_fragment)
+            flow = flow_to(topology, owners[0], key.destination, fragment=key.is_fragment, answers=True)
             strict = drops_unencrypted(flow, topology.profile)
             self._decisions[question] = decide(flow, topology.profile).verdict, strict
         verdict, strict = self._decisions[question]

@@ -57,6 +57,7 @@ __all__ = [
     "inspect_frames",
     "inspect_packets",
     "key_of",
+    "pack_key",
     "stated_length",
     "unpack_key",
 ]
@@ -161,6 +162,22 @@ def unpack_key(words: Sequence[int] | NDArray[np.uint64]) -> FlowKey:
         destination_port=word & 0xFFFF,
         is_fragment=bool(flags & _FRAGMENT_FLAG),
         version=version,
+    )
+
+
+def pack_key(key: FlowKey) -> NDArray[np.uint64]:
+    """The words of a key, as one row: what :func:`unpack_key` takes apart."""
+    ports = key.source_port << 16 | key.destination_port
+    return np.array(
+        [
+            [
+                key.vni << 40 | key.protocol << 32 | ports,
+                *address_words(str(key.source)),
+                *address_words(str(key.destination)),
+                key.version << 8 | (_FRAGMENT_FLAG if key.is_fragment else 0),
+            ]
+        ],
+        np.uint64,
     )
 
 

@@ -13,7 +13,7 @@ from dtls_emu.lab import compile_lab, load_lab, shipped_labs
 from dtls_emu.lab.loader import parse_lab
 
 
-SHIPPED = "broker, endpoints, jumbo-fragments, lossy, mixed-sizes, rekey, routes, two-vms"
+SHIPPED = "broker, endpoints, jumbo-fragments, lossy, mixed-sizes, rekey, routes, security-rules, two-vms"
 
 
 def test_a_right_lab_is_loaded(write_lab, lab_data):

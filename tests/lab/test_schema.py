@@ -33,7 +33,7 @@ def test_unknown_keys_are_refused_everywhere():
     schema = json_schema()
     objects = [schema, *(part for part in schema["$defs"].values() if part.get("type") == "object")]
     named = [value for value in schema["properties"].values() if "patternProperties" in value]
-    assert len(named) == 5
+    assert len(named) == 6
     assert {part.get("additionalProperties") for part in [*objects, *named]} == {False}
 
 

@@ -34,6 +34,7 @@ from dtls_emu.wire.inspect import (
     inspect_frames,
     inspect_packets,
     key_of,
+    pack_key,
     stated_length,
     unpack_key,
 )
@@ -448,3 +449,21 @@ def test_an_empty_burst_has_no_runs():
     keys = np.zeros((0, KEY_WORDS), np.uint64)
     assert inspect_packets(nothing, Shape(0, 0, 0, 0, 0), 7, Inspection(keys, nothing, nothing, runs)) == 0
     assert runs[0] == 0
+
+
+@given(
+    st.builds(
+        FlowKey,
+        vni=st.integers(0, 2**24 - 1),
+        protocol=st.integers(0, 255),
+        source=st.ip_addresses(v=4),
+        destination=st.ip_addresses(v=4),
+        source_port=st.integers(0, 65535),
+        destination_port=st.integers(0, 65535),
+        is_fragment=st.booleans(),
+        version=st.just(4),
+    )
+)
+def test_a_key_is_packed_as_it_is_unpacked(key):
+    """So that the opposite of a flow can be looked up."""
+    assert unpack_key(pack_key(key)[0]) == key
