@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+import dtls_emu
 from dtls_emu.cli.app import app
 from dtls_emu.cli.streams import complain
 from dtls_emu.errors import DtlsEmuError
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["lesson_page", "lesson_table", "shown"]
 
 COLUMNS: Final = "80"
+
+PACKAGE: Final = Path(dtls_emu.__file__).parent
+"""Where it is on the machine that makes the page is nobody's business."""
 
 
 class CommandError(Exception):
@@ -127,7 +131,7 @@ def _run(command: str) -> tuple[str, int]:
         except DtlsEmuError as error:
             complain(str(error))
             status = 2
-    return out.getvalue(), status
+    return out.getvalue().replace(f"{PACKAGE}/", "dtls_emu/"), status
 
 
 @contextmanager

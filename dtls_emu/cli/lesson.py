@@ -1,4 +1,4 @@
-"""``dtls-emu lesson``: lessons, each with a lab, questions, and a check that runs the student's own lab."""
+"""``dtls-emu lesson``: eight lessons, each with a lab, questions, and a check that runs the student's own lab."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXIT_VOID: Final = 1
 
 lesson = typer.Typer(
     no_args_is_help=True,
-    help="Learn by doing: lessons of ten to fifteen minutes, each a lab with a story, questions and a check.",
+    help="Learn by doing: eight lessons of ten to fifteen minutes, each a lab with a story, questions and a check.",
 )
 
 Number = Annotated[int, typer.Argument(metavar="n", help="Number of the lesson.")]

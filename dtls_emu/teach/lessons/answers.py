@@ -232,7 +232,7 @@ def _parse(question: Question, text: str) -> Answer:
 def _number(text: str) -> float:
     found = _UNITS.fullmatch(text.strip().replace("\u00b5", "u"))
     if found is None:
-        raise ValueError(f"{shown(text)} is no number; write one such as 12")
+        raise ValueError(f"{shown(text)} is no number; write it in digits")
     number = float(re.sub(r"[,_]", "", found[1]))
     if not math.isfinite(number):
         raise ValueError("too large a number")

@@ -112,11 +112,11 @@ class Task(Asked):
     """Something to do to the lab.
 
     Fields:
-        edits: that do it.
+        edits: that do it; none where it is not about the lab.
         holds: a probe that is true once it is done.
     """
 
-    edits: tuple[Edit, ...] = Field(min_length=1)
+    edits: tuple[Edit, ...] = ()
     holds: Probe
 
 

@@ -66,7 +66,7 @@ def test_wrong_answers_are_rejected(number, solved_folders, laboratories):
             assert (mark.state, checked.ok) == (State.WRONG, False), (question.name, answer)
             # A choice's remark lists what may be chosen; a number of one digit may be that of something else.
             if question.kind in {"number", "bytes"} and len(right[question.name]) > 1:
-                assert right[question.name] not in mark.remark.replace(answer, "")
+                assert right[question.name] not in mark.remark
 
 
 @each_lesson

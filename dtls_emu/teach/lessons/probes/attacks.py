@@ -8,6 +8,7 @@ from dtls_emu.events import Dropped, Refused, Sent
 from dtls_emu.overhead import UDP_HEADER
 from dtls_emu.teach.lessons.expected import Expected
 from dtls_emu.teach.lessons.lab_run import CannotAskError, LabRun
+from dtls_emu.vocabulary import Verdict
 
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = [
     "comes_to",
     "dropped_instead",
     "eavesdropper_learns",
+    "is_closed",
     "is_stopped",
     "payload_is_read",
     "refused_as",
@@ -34,14 +36,21 @@ def comes_to(run: LabRun, *, attack: str) -> str:
     return "stopped" if run.attacked(attack).attempt.stopped else "works"
 
 
+def is_closed(run: LabRun, *, attack: str, item: str) -> bool:
+    """Whether an attack is stopped, and an item is encrypted and delivered while nobody attacks."""
+    found = run.item(item)
+    is_sealed = found.verdict is Verdict.ENCRYPT and found.delivered == found.offered
+    return is_sealed and is_stopped(run, attack=attack)
+
+
 def is_stopped(run: LabRun, *, attack: str) -> bool:
     """The same as a condition."""
     return run.attacked(attack).attempt.stopped
 
 
 def working_attacks(run: LabRun, *, of: str) -> str:
-    """Those of some attacks that work."""
-    return ", ".join(sorted(name for name in of.split() if not is_stopped(run, attack=name)))
+    """Those of some attacks that work; "none" where all are stopped."""
+    return ", ".join(sorted(name for name in of.split() if not is_stopped(run, attack=name))) or "none"
 
 
 def refused_as(run: LabRun, *, attack: str) -> str:

@@ -97,10 +97,10 @@ def fate_of(run: LabRun, *, item: str) -> str:
     return "delivered" if found.delivered == found.offered else "dropped"
 
 
-def arrives(run: LabRun, *, item: str) -> bool:
-    """Whether every packet of an item is sealed and delivered."""
-    found = run.item(item)
-    return found.verdict is Verdict.ENCRYPT and found.delivered == found.offered
+def arrives(run: LabRun, *, items: str) -> bool:
+    """Whether every packet of some items is sealed and delivered."""
+    found = [run.item(name) for name in items.split()]
+    return all(item.verdict is Verdict.ENCRYPT and item.delivered == item.offered for item in found)
 
 
 def is_encrypting(run: LabRun, *, network: str) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "seen_inside",
     "segment_payload",
     "sends_packets_of",
+    "smallest_link_mtu",
     "told_by_icmp",
     "vni_bytes",
     "vxlan_port",
@@ -187,6 +188,24 @@ def link_mtu(run: LabRun, *, item: str) -> int:
     if destination is None:
         raise CannotAskError(f"item {item} of your lab does not go to a VM")
     return topology.link(topology.vms[traffic.source].host, destination.host).mtu
+
+
+def smallest_link_mtu(run: LabRun, *, item: str) -> Expected:
+    """The smallest MTU of a link with which the packets of an item arrive, encrypted."""
+    largest = max(event.nbytes // event.count for event in run.offered(item))
+    sealed, plain = path_overhead(encrypted=True), path_overhead(encrypted=False)
+    return Expected(
+        largest + sealed.total,
+        (
+            (largest + plain.total, "So much would do in clear."),
+            (
+                largest + path_overhead(encrypted=True, underlay_version=6).total,
+                "The fabric of this lab is IPv4.",
+            ),
+            (largest + sealed.datagram, "Outer IP and UDP are part of the packet on the link."),
+            (largest, "That is what the VM sends. Its card adds to it."),
+        ),
+    )
 
 
 def just_fits(run: LabRun, *, item: str) -> bool:
