@@ -16,15 +16,67 @@ if TYPE_CHECKING:
 
     from dtls_emu.flow_logs.tally import FlowGroup, Tally
     from dtls_emu.flow_logs.writing import Entry
+    from dtls_emu.lab.schema import Lab
 
 
-__all__ = ["clock_text", "emit", "is_flow_log", "show_flow_logs", "warn_of_unreadable", "write_blobs"]
+__all__ = [
+    "FlowLogTarget",
+    "clock_text",
+    "emit",
+    "is_flow_log",
+    "show_flow_logs",
+    "warn_of_unreadable",
+    "write_blobs",
+]
 
 TOP: Final = 50
 """Rows of the table."""
 
 _HEAD: Final = 4096
 """Bytes of a file that are looked at to tell what it is."""
+
+
+class FlowLogTarget:
+    """A folder for the flow logs of a run, tried when this is made.
+
+    Fields:
+        log: observer of the run.
+        report_every: seconds of virtual time after which it is to be told of all flows.
+    """
+
+    def __init__(self, lab: Lab, folder: Path, *, force: bool) -> None:
+        """
+        Args:
+            lab: that is run.
+            folder: as the user wrote it.
+            force: it may have something in it already.
+
+        Raises:
+            DtlsEmuError: nothing can be written there.
+        """
+        from dtls_emu.files.json_blobs import BlobFolder
+        from dtls_emu.flow_logs.scenarios import START
+        from dtls_emu.flow_logs.writing import REPORT_EVERY, FlowLog
+        from dtls_emu.lab import compile_lab
+
+        self.log = FlowLog(compile_lab(lab), START)
+        self.report_every = REPORT_EVERY
+        self._folder = BlobFolder(folder, force=force)
+
+    def write(self) -> str:
+        """Write the records of a run that is over, and say so. Why they are not there; empty when they are."""
+        from dtls_emu.files.json_blobs import BlobFolderError
+
+        try:
+            for entry in self.log.take():
+                self._folder.append(entry.path, entry.content)
+        except BlobFolderError as error:
+            return str(error)
+        path = self._folder.path
+        complain(
+            f"{_count(self._folder.written, 'record')} of flow logs below {path}; `dtls-emu audit {path}` judges them"
+        )
+        return ""
 
 
 def is_flow_log(name: str) -> bool:

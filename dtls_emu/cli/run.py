@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from dtls_emu.cli.captures import CaptureTarget, refuse_inputs, refuse_twice
+from dtls_emu.cli.flow_logs import FlowLogTarget
 from dtls_emu.cli.output import ForceOption, JsonOption, complain, print_json, print_table, print_text, say
 from dtls_emu.cli.progress import progress
 from dtls_emu.cli.streams import EXIT_FAILED
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dtls_emu.capture.key_log import KeyLog
-    from dtls_emu.files.json_blobs import BlobFolder
-    from dtls_emu.flow_logs.writing import FlowLog
+    from dtls_emu.events import Observer
     from dtls_emu.simulation.outcome import ItemOutcome, Outcome, TunnelOutcome
     from dtls_emu.vocabulary import FlowEncryption, Verdict
 
@@ -98,11 +98,8 @@ def run(
     from dtls_emu.capture.key_log import KeyLog
     from dtls_emu.capture.traces import WireCapture
     from dtls_emu.events import fan_out
-    from dtls_emu.files.json_blobs import BlobFolder
     from dtls_emu.files.results import SECRET, ResultFile
-    from dtls_emu.flow_logs.scenarios import START
-    from dtls_emu.flow_logs.writing import REPORT_EVERY, FlowLog
-    from dtls_emu.lab import compile_lab, load_lab
+    from dtls_emu.lab import load_lab
     from dtls_emu.simulation.accounts import AccountingError
     from dtls_emu.simulation.simulation import simulate
     from dtls_emu.teach.recording import recorder_for
@@ -122,27 +119,29 @@ def run(
             ("--capture", None if target is None else target.file),
         ]
     )
-    folder = None if flow_log is None else BlobFolder(flow_log, force=force)
+    flows = None if flow_log is None else FlowLogTarget(loaded, flow_log, force=force)
     wire, key_log, recorder = WireCapture(), KeyLog(), recorder_for(loaded, seed)
-    flows = FlowLog(compile_lab(loaded), START)
-    views = ((wire, pcap_file), (key_log, key_file), (recorder, target), (flows, folder))
+    views = ((wire, pcap_file), (key_log, key_file), (recorder, target))
+    observers: list[Observer] = [view for view, wanted in views if wanted is not None]
+    if flows is not None:
+        observers.append(flows.log)
     try:
         with progress() as report:
             outcome = simulate(
                 loaded,
                 seed=seed,
                 first_packet=first_packet,
-                observer=fan_out(view for view, wanted in views if wanted is not None),
+                observer=fan_out(observers),
                 key_log=key_log.add if key_file or target else None,
                 progress=report,
-                report_flows_every=inf if folder is None else REPORT_EVERY,
+                report_flows_every=inf if flows is None else flows.report_every,
             )
     except AccountingError as error:
         complain(f"the run is void: {error}")
         raise typer.Exit(EXIT_NOT_AS_EXPECTED) from error
     troubles = []
-    if folder is not None:
-        troubles.append(_write_flow_log(folder, flows))
+    if flows is not None:
+        troubles.append(flows.write())
     if pcap_file is not None:
         troubles.append(pcap_file.save(wire.encode()).trouble)
     if key_file is not None:
@@ -162,21 +161,6 @@ def run(
         raise typer.Exit(EXIT_FAILED)
     if not outcome.ok:
         raise typer.Exit(EXIT_NOT_AS_EXPECTED)
-
-
-def _write_flow_log(folder: BlobFolder, flows: FlowLog) -> str:
-    """Write the records, and return why they are not there; empty when they are."""
-    from dtls_emu.files.json_blobs import BlobFolderError
-
-    try:
-        for entry in flows.take():
-            folder.append(entry.path, entry.content)
-    except BlobFolderError as error:
-        return str(error)
-    complain(
-        f"{folder.written} records of flow logs are below {folder.path}; dtls-emu audit {folder.path} judges them"
-    )
-    return ""
 
 
 def _announcement(key_log: KeyLog, path: Path | None) -> str:
