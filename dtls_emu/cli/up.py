@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,6 +39,16 @@ class EncryptionMode(StrEnum):
     OFF = "off"
 
 
+FlowLogOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Have every host write the flow logs of its VMs' interfaces to a new folder, as the cloud does: version 4, "
+        "a record a minute, a blob an hour. `dtls-emu audit DIR` judges them.",
+        metavar="DIR",
+    ),
+]
+
+
 def up(
     lab: Annotated[str, typer.Argument(help="A lab file, or the name of a shipped lab.")],
     dry_run: Annotated[
@@ -55,6 +66,7 @@ def up(
     name: Annotated[
         str, typer.Option("--name", help="Name of the run; by default the lab's.", metavar="RUN")
     ] = "",
+    flow_log: FlowLogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a lab up: a network namespace for each host and VM, cables, TUN devices, cards.
@@ -89,6 +101,7 @@ def up(
         encryption=encryption.value,
         backend=backend or None,
         fast_path=fast_path.value,
+        flow_log=flow_log,
         report=_progress,
     )
     if as_json:

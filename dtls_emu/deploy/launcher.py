@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.deploy.errors import explained
@@ -27,7 +28,6 @@ from dtls_emu.paths import control_socket_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from cryptography import x509
 
@@ -109,6 +109,8 @@ def write_config(
             for vm in topology.vms_on(host)
         ),
     )
+    if state.flow_log is not None:
+        config = config.model_copy(update={"flow_log": Path(state.flow_log)})
     path = folder / CONFIG
     text = config.to_json()
     if check:

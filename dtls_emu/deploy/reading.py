@@ -49,7 +49,7 @@ class RunState(LabModel):
         run: its name.
         boot: of the machine, since which numbers of processes and inodes mean anything.
         lab: the lab as it is now, changes by `set` included.
-        encryption, backend, fast_path: as given to `up`.
+        encryption, backend, fast_path, flow_log: as given to `up`.
         made: everything that was made or is about to be, in order. On disk each has a record of its own.
     """
 
@@ -60,6 +60,7 @@ class RunState(LabModel):
     encryption: Literal["on", "off"] = "on"
     backend: str | None = None
     fast_path: Literal["auto", "off"] = "auto"
+    flow_log: str | None = None
     made: tuple[Made, ...] = ()
 
     def of(self, kind: type[LabModel]) -> list[Any]:
@@ -69,7 +70,8 @@ class RunState(LabModel):
     @property
     def header(self) -> dict[str, Any]:
         """What ``state.json`` holds."""
-        return self.model_dump(mode="json", exclude={"made"}) | {"version": VERSION}
+        left_out = {"made"} if self.flow_log else {"made", "flow_log"}  # older versions know no such key
+        return self.model_dump(mode="json", exclude=left_out) | {"version": VERSION}
 
 
 @dataclass(frozen=True, slots=True)

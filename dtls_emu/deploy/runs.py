@@ -68,6 +68,7 @@ from dtls_emu.deploy.state import (
     run_names,
 )
 from dtls_emu.errors import RunError
+from dtls_emu.files.json_blobs import BlobFolder
 from dtls_emu.host.loop.cached import loop_is_compiled
 from dtls_emu.lab.compiling import compile_lab
 from dtls_emu.machine.keeper import KEEP
@@ -112,6 +113,7 @@ def start_run(
     encryption: Literal["on", "off"] = "on",
     backend: str | None = None,
     fast_path: Literal["auto", "off"] = "auto",
+    flow_log: Path | None = None,
     report: Report = lambda _line: None,
     runs: Path | None = None,
 ) -> RunState:
@@ -125,6 +127,7 @@ def start_run(
         encryption: off is the baseline.
         backend: cipher backend instead of the lab's.
         fast_path: off keeps compiled code from carrying packets.
+        flow_log: folder that every host writes its VMs' flow logs to; it is made.
         report: told what happens.
         runs: folder of all runs; None for the one that this user has.
 
@@ -136,7 +139,12 @@ def start_run(
     runs = runs or usable_runs_directory()
     plan_run(topology, run, runs / run)
     document = lab.model_dump(mode="json", exclude_unset=True, exclude={"traffic"})
-    options: dict[str, Any] = {"encryption": encryption, "backend": backend, "fast_path": fast_path}
+    options: dict[str, Any] = {
+        "encryption": encryption,
+        "backend": backend,
+        "fast_path": fast_path,
+        "flow_log": None if flow_log is None else str(BlobFolder(flow_log).path.resolve()),
+    }
     if not must_enter():
         return make_run(document, run, **options, report=report, runs=runs)
     RunFolder.refuse_taken(run, runs)
@@ -158,6 +166,7 @@ def make_run(
     encryption: Literal["on", "off"],
     backend: str | None,
     fast_path: Literal["auto", "off"],
+    flow_log: str | None = None,
     report: Report,
     runs: Path,
     keeper: Keeper | None = None,
@@ -167,7 +176,7 @@ def make_run(
 
     Args:
         document: the lab, as JSON, without its traffic.
-        run, encryption, backend, fast_path, report, runs: as for :func:`start_run`.
+        run, encryption, backend, fast_path, flow_log, report, runs: as for :func:`start_run`.
         keeper: of the namespaces that this process is in, if they are the run's own.
         leash: file number that the keeper is told by that it has been recorded.
 
@@ -179,7 +188,13 @@ def make_run(
     plan = plan_run(topology, run, runs / run)
     _check_machine()
     state = RunState(
-        run=run, boot=boot_id(), lab=document, encryption=encryption, backend=backend, fast_path=fast_path
+        run=run,
+        boot=boot_id(),
+        lab=document,
+        encryption=encryption,
+        backend=backend,
+        fast_path=fast_path,
+        flow_log=flow_log,
     )
     with RunFolder.claim(run, runs) as folder:
         try:

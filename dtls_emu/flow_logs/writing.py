@@ -137,6 +137,11 @@ class FlowLog:
         elif flow.is_open and event.time - flow.since >= CONTINUE_AFTER:
             self._write(event, flow, FlowState.CONTINUING)
 
+    def update(self, topology: Topology) -> None:
+        """Go on under a changed lab: names and prefixes of networks."""
+        self._topology = topology
+        self._names = FlowLogNames(topology)
+
     def take(self, now: float | None = None) -> Iterator[Entry]:
         """What is to be appended to blobs: a record for each interface and minute that is over; each is given once.
 

@@ -127,6 +127,7 @@ class HostConfig(LabModel):
         control_socket: by default ``<host>.sock`` in the run's directory.
         underlays: addresses or DNS names of hosts, where they are not as the lab says: a container's address
             is known only when it runs.
+        flow_log: folder that flow logs of the VMs' interfaces are written to; None: none are.
         container: the network namespace is this host's alone. What is for its VMs' networks goes through their
             devices or nowhere, also when the host has ended.
         vms: exactly the VMs that the lab has on this host.
@@ -145,6 +146,7 @@ class HostConfig(LabModel):
     control_socket: FilePath | None = None
     underlays: dict[Name, Annotated[str, AfterValidator(_check_underlay)]] = Field(default_factory=dict)
     container: Switch = False
+    flow_log: FilePath | None = None
     vms: tuple[VmDevice, ...]
 
     @model_validator(mode="after")
@@ -282,4 +284,7 @@ def _with_paths(config: HostConfig, folder: Path) -> HostConfig:
         authorities={region: folder / path for region, path in own.authorities.items()},
     )
     socket = None if config.control_socket is None else folder / config.control_socket
-    return config.model_copy(update={"credentials": credentials, "control_socket": socket})
+    flow_log = None if config.flow_log is None else folder / config.flow_log
+    return config.model_copy(
+        update={"credentials": credentials, "control_socket": socket, "flow_log": flow_log}
+    )

@@ -51,6 +51,7 @@ from dtls_emu.host.device.addressing import (
 )
 from dtls_emu.host.device.tun import open_tun
 from dtls_emu.host.device.underlays import with_underlays
+from dtls_emu.host.flow_logging import FlowLogging, Watching
 from dtls_emu.host.loop.agent import Agent
 from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.host.status import describe, offloads_of
@@ -135,6 +136,11 @@ class RunningHost:
                 self._set_up(each, metric)
             self.control = ControlServer(config.socket_path, self._answer)
             undo.callback(self.control.close)
+            self._flow_logging = (
+                None if config.flow_log is None else FlowLogging(self.topology, config.flow_log)
+            )
+            if self._flow_logging is not None:
+                undo.callback(self._flow_logging.close)
             self.events = EventServer(
                 event_socket(config.socket_path), config.host, self._observe, self._log_keys
             )
@@ -152,6 +158,7 @@ class RunningHost:
             self.agent.turn(wait=False)  # the loop's own code is loaded, or compiled, now
             self.agent.attach(self.control)
             self.agent.attach(self.events)
+            self._watching = self._log_flows()
             self._undo = undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -189,10 +196,27 @@ class RunningHost:
 
     def _observe(self, server: EventServer | None) -> None:
         """Tell everything to those who listen, or nothing to nobody."""
-        if server is None:
+        if self._watching is not None:
+            self._watching.listen(server)
+        elif server is None:
             self.agent.observe(None)
         else:
             self.agent.observe(server, server.leave_out)
+
+    def _log_flows(self) -> Watching | None:
+        """Have flows logged from now on, if they are to be."""
+        if self._flow_logging is None:
+            return None
+        agent = self.agent
+        agent.attach(self._flow_logging)
+
+        def listened_to(somebody: bool) -> None:
+            agent.card.tell_of_carried(wanted=somebody)
+            agent.card.revalidate()
+
+        watching = Watching(self._flow_logging, listened_to)
+        agent.observe(watching, watching.leave_out, carried=False)
+        return watching
 
     def _log_keys(self) -> None:
         """Tell the secrets of handshakes from now on: somebody who may know them wants them."""
@@ -248,6 +272,8 @@ class RunningHost:
         if fixed:
             raise ChangeRefusedError(f"cannot be changed while the lab is up: {', '.join(sorted(fixed))}")
         self.agent.reconfigure(topology)
+        if self._flow_logging is not None:
+            self._flow_logging.update(topology)
         self._document, self.topology = document, topology
         logger.info("changed: %s", ", ".join(dotted(change.path) for change in changes))
 

@@ -154,6 +154,8 @@ class Card:
         self,
         observer: Observer | None,
         leave_out: Callable[[str, int], object] = lambda _name, _count: None,
+        *,
+        carried: bool = True,
     ) -> None:
         """Tell an observer from now on of everything that happens here; None, the default, costs nothing.
 
@@ -163,13 +165,11 @@ class Card:
             observer: told, or None.
             leave_out: called with the name of events and their number, where a compiled loop carries more than can be
                 told.
+            carried: also of packets that a compiled loop carries; False: of flows, tunnels and exceptions only.
         """
         watcher = self._watcher = None if observer is None else Watcher(self.host, observer)
-        self._carried = (
-            None
-            if observer is None or watcher is None
-            else CarriedPackets(watcher, observer, self.datapath, leave_out)
-        )
+        self._observer, self._leave_out = observer, leave_out
+        self.tell_of_carried(wanted=carried)
         self.egress.watcher = self.ingress.watcher = watcher
         self.tunnels.observe(watcher)
         ended = None if watcher is None else watcher.flow_ended
@@ -177,6 +177,14 @@ class Card:
         self.ingress.flows.on_end = None if ended is None else partial(ended, Direction.INGRESS)
         if watcher is not None:
             self.revalidate()
+
+    def tell_of_carried(self, *, wanted: bool) -> None:
+        """Tell the observer, from now on, of packets that a compiled loop carries, or not."""
+        self._carried = (
+            CarriedPackets(self._watcher, self._observer, self.datapath, self._leave_out)
+            if wanted and self._watcher is not None and self._observer is not None
+            else None
+        )
 
     def log_keys(self, key_log: Callable[[bytes], None]) -> None:
         """Hand out the secrets of every handshake from now on; see :func:`~dtls_emu.tunnel.context.build_contexts`."""

@@ -241,6 +241,7 @@ FULL = HostConfig(
     control_socket=Path("/run/x/h1.sock"),
     underlays={"h1": "pod-1.lab", "h2": "2001:db8::1"},
     container=False,
+    flow_log=Path("/var/logs"),
     vms=(VmDevice(vm="a", device="tun0", netns="/proc/1/ns/net", create=True),),
 )
 

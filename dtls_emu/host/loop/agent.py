@@ -159,7 +159,11 @@ class Agent:
         self._watch(service.fileno(), service.serve)
 
     def observe(
-        self, observer: Observer | None, leave_out: Callable[[str, int], object] = lambda _name, _count: None
+        self,
+        observer: Observer | None,
+        leave_out: Callable[[str, int], object] = lambda _name, _count: None,
+        *,
+        carried: bool = True,
     ) -> None:
         """Tell an observer of everything that happens from now on; None, the default, costs nothing.
 
@@ -168,10 +172,11 @@ class Agent:
         Args:
             observer: told, or None.
             leave_out: called with the name of events and their number, where there are more than can be told.
+            carried: also of packets that compiled code carries, see :meth:`~dtls_emu.nic.card.Card.observe`.
         """
         self._observer = observer
         self._flows_at = inf if observer is None else self._clock() + FLOWS_EVERY
-        self.card.observe(observer, leave_out)
+        self.card.observe(observer, leave_out, carried=carried)
         self.edge.observe(observer)
 
     @property
