@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dtls_emu.measure.plan import Plan, full_plan, quick_plan
     from dtls_emu.measure.result import Result
     from dtls_emu.simulation import Outcome, simulate
+    from dtls_emu.teach.playground import Playground
 
     __version__: str
 
@@ -52,6 +53,7 @@ __all__ = [
     "LocalProtocolError",
     "Outcome",
     "Plan",
+    "Playground",
     "RemoteProtocolError",
     "Result",
     "RunError",
@@ -75,6 +77,7 @@ _HOMES = {
     "LocalProtocolError": "errors",
     "Outcome": "simulation",
     "Plan": "measure.plan",
+    "Playground": "teach.playground",
     "RemoteProtocolError": "errors",
     "Result": "measure.result",
     "RunError": "errors",

@@ -19,11 +19,13 @@ and written without, so that a line is JSON for any tool. The lab's document is 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.capture.notebook import table
 from dtls_emu.errors import DtlsEmuError
-from dtls_emu.events import EventError, from_json, to_json
+from dtls_emu.events import EVENTS, EventError, from_json, name_of, to_json
 
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class TraceFileError(DtlsEmuError):
     """A file is no trace, or one of another version, or damaged. Says in which line, and what is wrong."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Trace:
     """The events of a run.
 
@@ -76,6 +78,21 @@ class Trace:
     lab: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     events: list[Event] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """How much there is of it, in a line."""
+        seconds = self.events[-1].time if self.events else 0.0
+        return f"<Trace {self.title}: {len(self.events)} events in {seconds:.3f} s>"
+
+    def _repr_html_(self) -> str:
+        """What happened how often, at which host."""
+        counts = Counter(map(name_of, self.events))
+        hosts = sorted({event.host for event in self.events} - {""})
+        by_host = Counter((name_of(event), event.host) for event in self.events)
+        rows = [
+            (name, *(by_host[name, host] for host in hosts), counts[name]) for name in EVENTS if counts[name]
+        ]
+        return table(repr(self), ("event", *hosts, "together"), rows)
 
 
 class TraceRecorder(Trace):

@@ -13,7 +13,7 @@ when it happens. Keys of a broker are of no handshake: there is no format for th
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +67,7 @@ class Capture:
         sessions: how many there were with a broker's keys, of which there are no secrets.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     packets: int
     interfaces: int
     handshakes: int

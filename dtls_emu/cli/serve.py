@@ -64,8 +64,6 @@ def serve(
     A lab that is up (dtls-emu up) is shown by what its cards tell: a sample of events, and exact counters.
 
     The page is for this machine only, and its address has a random token: give it to nobody. Ctrl-C ends it.
-
-    Example: dtls-emu serve mixed-sizes --port 8000
     """
     _check_extra()
     import uvicorn

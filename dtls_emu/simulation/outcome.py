@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from dtls_emu.capture.notebook import table
 from dtls_emu.nic.counters import Sent
 from dtls_emu.vocabulary import Verdict
 
@@ -379,3 +380,21 @@ class Outcome:
             f"Outcome({self.lab}: {len(self.items)} items, {self.duration:.3f} s of virtual time, {expected})"
         )
         return "\n  ".join([head, *map(repr, self.items)])
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: a row for each item."""
+        rows = [
+            (
+                item.name,
+                item.kind,
+                item.source,
+                item.destination,
+                item.forward.offered,
+                item.forward.delivered,
+                ", ".join(f"{count} {reason}" for reason, count in sorted(item.forward.dropped.items())),
+                "as expected" if item.ok else "; ".join(str(each) for each in item.checks if not each.holds),
+            )
+            for item in self.items
+        ]
+        columns = ("item", "kind", "from", "to", "offered", "delivered", "dropped", "expected")
+        return table(repr(self).splitlines()[0], columns, rows)

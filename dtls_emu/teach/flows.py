@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.capture.notebook import table
 from dtls_emu.events import Classified, Direction, FlowCounters, FlowEnded, FlowStarted, Missed
 from dtls_emu.policy import rows
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
-__all__ = ["FlowEntry", "flow_table"]
+__all__ = ["FlowEntry", "FlowTable", "flow_table"]
 
 _NAMES: Final = {row.number: row.name for row in rows()}
 
@@ -113,7 +114,33 @@ class _Flow:
     last: FlowCounters | None = None
 
 
-def flow_table(events: Iterable[Event]) -> list[FlowEntry]:
+class FlowTable(list[FlowEntry]):
+    """Entries; a notebook shows them as a table."""
+
+    def __repr__(self) -> str:
+        return f"<FlowTable: {len(self)} entries>"
+
+    def _repr_html_(self) -> str:
+        columns = ("host", "VM", "direction", "flow", "verdict", "row", "code", "path", "packets", "hits")
+        rows = [
+            (
+                each.host,
+                each.vm,
+                each.direction,
+                f"{each.flow.source} to {each.flow.destination}, protocol {each.flow.protocol}",
+                each.verdict or "-",
+                each.row or "-",
+                each.code or "-",
+                each.path,
+                each.packets,
+                each.hits,
+            )
+            for each in self
+        ]
+        return table(repr(self), columns, rows)
+
+
+def flow_table(events: Iterable[Event]) -> FlowTable:
     """Every entry that there was, in the order in which flows began; out of a VM first."""
     lookups: dict[tuple[str, Direction, FlowId], _Lookups] = {}
     flows: list[_Flow] = []
@@ -136,7 +163,7 @@ def flow_table(events: Iterable[Event]) -> list[FlowEntry]:
                 flows.append(flow)
             case FlowCounters() if (event.host, event.vm, event.flow) in live:
                 live[event.host, event.vm, event.flow].last = event
-    return [entry for flow in flows for entry in _entries(flow, lookups, now)]
+    return FlowTable(entry for flow in flows for entry in _entries(flow, lookups, now))
 
 
 def _entries(

@@ -27,12 +27,11 @@ MAX_BYTES: Final = 512
 """Of a field that are shown; of a longer one the first, and how many follow."""
 
 STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --faint: #57606a; --line: #d0d7de;
+.explanation { --ink: #1b1f24; --paper: #fff; --faint: #57606a; --line: #d0d7de;
   --good: #116329; --bad: #a40e26; --c0: #0a5c7a; --c1: #7d2f8f; --c2: #1f6b2e; --c3: #7a4b00; --c4: #2f45a8; --c5: #a1262d; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --faint: #9aa4ae; --line: #30363d;
+@media (prefers-color-scheme: dark) { .explanation { --ink: #e6edf3; --paper: #0d1117; --faint: #9aa4ae; --line: #30363d;
   --good: #56d364; --bad: #ff7b72; --c0: #6cc7e8; --c1: #dba3ea; --c2: #7ed491; --c3: #e6b860; --c4: #a5b4ff; --c5: #ff9a93; } }
-body { margin: 0 auto; padding: 1.5rem; max-width: 72rem; background: var(--paper); color: var(--ink);
-  font: 1.05rem/1.5 system-ui, sans-serif; }
+.explanation { background: var(--paper); color: var(--ink); font: 1.05rem/1.5 system-ui, sans-serif; }
 .explanation h2 { margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); }
 .explanation table { border-collapse: collapse; margin: .5rem 0 1rem; display: block; overflow-x: auto; }
 .explanation caption, .explanation .title { text-align: left; font-weight: 600; padding: .25rem 0; }
@@ -55,12 +54,20 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 72rem; background: var(--pape
 """
 
 
+PAGE_STYLE: Final = """
+:root { color-scheme: light dark; }
+body { margin: 0 auto; padding: 1.5rem; max-width: 72rem; }
+@media (prefers-color-scheme: dark) { body { background: #0d1117; } }
+"""
+"""Of a page; a notebook has its own, which a fragment leaves alone."""
+
+
 def page(title: str, blocks: Iterable[Block]) -> str:
     """A whole page: one file that shows itself."""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{PAGE_STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"{fragment(title, blocks, styled=False)}\n</main>\n</body>\n</html>\n"
     )
 

@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dtls_emu.capture.datagrams import Datagrams
 from dtls_emu.capture.trace_file import TraceRecorder
+from dtls_emu.capture.views import capture_trace
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.events import Delivered, FlowCounters, Offered
+from dtls_emu.files.results import READABLE, SECRET, ResultFile
 from dtls_emu.lab import load_lab
 from dtls_emu.lab.problems import suggest
 from dtls_emu.lab.schema import Lab
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from dtls_emu.assembly.targets import Change
     from dtls_emu.capture.datagrams import Datagram
     from dtls_emu.capture.trace_file import Trace
+    from dtls_emu.capture.views import Capture
     from dtls_emu.crypto.authority import HostCredentials
     from dtls_emu.teach.secrets import Secrets
 
@@ -340,6 +343,30 @@ class Playground:
         return Document(
             "Flows", [Table(("host", "VM", "flow", "verdict", "code", ">packets out", ">packets in"), rows)]
         )
+
+    def capture(
+        self, path: str | Path | None = None, *, secrets: bool = True, force: bool = False
+    ) -> Capture:
+        """Everything that was seen anywhere so far, as a pcapng for Wireshark; ``dtls-emu capture`` says more of it.
+
+        Args:
+            path: where it is written to, if it is.
+            secrets: with what opens the records; without, it has what an eavesdropper has.
+            force: a file that is there may be replaced.
+
+        Returns:
+            its content, and how much there is in it.
+
+        Raises:
+            DtlsEmuError: it cannot be written there, or a file is there already.
+        """
+        mode = SECRET if secrets else READABLE
+        file = None if path is None else ResultFile(path, force=force, mode=mode)
+        known = {each.client_random: each.master_secret for each in self.secrets()}
+        made = capture_trace(self._recorder, known if secrets else None)
+        if file is not None and (trouble := file.save(made.content).trouble):
+            raise PlaygroundError(trouble)
+        return made
 
     def counters(self) -> dict[str, Any]:
         """What every card has counted, by host, in JSON's types."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from dtls_emu.capture.notebook import table
+from dtls_emu.errors import DtlsEmuError
 from dtls_emu.events import FlowEnded
+from dtls_emu.simulation import simulate
 from dtls_emu.teach.document import Document
+from dtls_emu.teach.flows import flow_table
 from dtls_emu.teach.playground import Playground, PlaygroundError
 from dtls_emu.vocabulary import DropReason
 
@@ -81,6 +85,46 @@ def test_what_is_shown_fits_a_prompt(play):
     for document in (datagram.explain(), play.explain(play.on_wire()[-1]), play.handshake(), play.flows()):
         assert isinstance(document, Document)
     assert play.counters()["host-1"]
+
+
+def test_a_capture_is_made_of_what_was_seen_so_far(play, tmp_path):
+    """With the secrets, or as an eavesdropper has it; a file that is there is not written over unasked."""
+    play.send("vm-a", "vm-b", b"some text")
+    play.settle()
+    path = tmp_path / "x.pcapng"
+    made = play.capture(path)
+    assert path.read_bytes() == made.content
+    assert path.stat().st_mode & 0o077 == 0
+    assert (made.handshakes, made.opened) == (1, 1)
+    assert b"some text" in made.content
+    assert repr(made) == (
+        f"Capture(packets={made.packets}, interfaces={made.interfaces}, handshakes=1, opened=1, sessions=0)"
+    )
+    with pytest.raises(DtlsEmuError, match="--force"):
+        play.capture(path)
+    play.send("vm-a", "vm-b", b"more of it")
+    play.settle()
+    assert play.capture(path, force=True).packets > made.packets
+    assert b"some text" not in play.capture(secrets=False).content
+
+
+def test_what_a_run_left_is_a_table_in_a_notebook(play):
+    """Its trace and its flow table, in a line at a prompt; and what is in them is escaped."""
+    play.send("vm-a", "vm-b")
+    play.settle()
+    assert repr(play.trace).startswith("<Trace two-vms: ")
+    html = play.trace._repr_html_()
+    assert "<th>host-2</th>" in html
+    assert "<td>delivered</td><td>0</td><td>1</td><td>1</td>" in html
+    flows = flow_table(play.trace.events)
+    assert repr(flows) == f"<FlowTable: {len(flows)} entries>"
+    assert "10.0.0.4 to 10.0.0.5, protocol 17" in flows._repr_html_()
+    outcome = simulate("two-vms")
+    assert "<td>as expected</td>" in outcome._repr_html_()
+    assert table("<b>", ("&",), [("<script>",)]) == (
+        "<p>&lt;b&gt;</p><table><thead><tr><th>&amp;</th></tr></thead>"
+        "<tbody><tr><td>&lt;script&gt;</td></tr></tbody></table>"
+    )
 
 
 def test_what_is_not_there_is_said(play):
