@@ -33,6 +33,7 @@ from dtls_emu.cli.streams import run_command
 from dtls_emu.cli.trace import trace
 from dtls_emu.cli.up import up
 from dtls_emu.cli.validate import validate
+from dtls_emu.cli.whatif import whatif
 
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ _add("status", status, "status --watch")
 _add("trace", trace, "trace two-vms --packet 1")
 _add("up", up, "up two-vms")
 _add("validate", validate, "validate my-lab.yaml")
+_add("whatif", whatif, "whatif main.json main.parameters.json --enforcement DropUnencrypted")
 _reflow(app)
 
 

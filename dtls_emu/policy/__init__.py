@@ -3,7 +3,12 @@
 One table of rows, evaluated from the top; the first that applies decides. No state, no I/O, no clock.
 """
 
-from dtls_emu.policy.conditions import Condition, conditions_of, drops_unencrypted
+from dtls_emu.policy.conditions import (
+    Condition,
+    conditions_of,
+    conditions_of_profile,
+    drops_unencrypted,
+)
 from dtls_emu.policy.decision import Decision, decide, decide_conditions, in_clear_meanwhile, while_building
 from dtls_emu.policy.facts import Endpoint, Flow, endpoint_of, flow_to
 from dtls_emu.policy.security import RuleHit, Transport
@@ -20,6 +25,7 @@ __all__ = [
     "RuleHit",
     "Transport",
     "conditions_of",
+    "conditions_of_profile",
     "decide",
     "decide_conditions",
     "drops_unencrypted",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dtls_emu.policy.facts import Endpoint, Flow
 
 
-__all__ = ["Condition", "conditions_of", "drops_unencrypted"]
+__all__ = ["Condition", "conditions_of", "conditions_of_profile", "drops_unencrypted"]
 
 
 class Condition(IntFlag):
@@ -76,7 +76,7 @@ _DROPS: Final = int(Condition.DROPS)
 def conditions_of(flow: Flow, profile: Profile) -> int:
     """What holds of a flow under a profile: :class:`Condition` bits, as a plain number."""
     source, destination = flow.source, flow.destination
-    found = _of_profile(profile)
+    found = conditions_of_profile(profile)
     if flow.denied:
         found |= _DENIED
     if flow.fragment:
@@ -147,7 +147,8 @@ def _of_knobs(
     )
 
 
-def _of_profile(profile: Profile) -> int:
+def conditions_of_profile(profile: Profile) -> int:
+    """The bits that hold under a profile whatever the flow."""
     return _of_knobs(
         profile.fragments,
         profile.first_packet,

@@ -25,6 +25,9 @@ MAX_FILE: Final = 64 << 20
 MAX_FILES: Final = 200
 """Files of one question."""
 
+EXAMPLES: Final = Path(__file__).with_name("examples")
+"""Templates that come with the package; each is named without `.json`."""
+
 _LAB: Final = frozenset({".yaml", ".yml", ""})
 
 
@@ -61,7 +64,7 @@ def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
     """Read files. A parameter file is for the template before it, or, where none is, for the one behind it.
 
     Args:
-        names: paths, or names of shipped labs.
+        names: paths, or names of shipped templates and labs.
 
     Raises:
         ResourceFileError: one cannot be read, or is nothing that is known.
@@ -89,7 +92,10 @@ def read_documents(names: Sequence[str]) -> tuple[Document, ...]:
 
 def _read(name: str) -> Document:
     path = Path(name)
-    if path.suffix.lower() in _LAB:
+    shipped = EXAMPLES / f"{name}.json"
+    if "/" not in name and not path.suffix and not path.exists() and shipped.is_file():
+        path = shipped
+    elif path.suffix.lower() in _LAB:
         return Document(name, DocumentKind.LAB)
     if path.suffix.lower() in {".bicep", ".bicepparam"}:
         raise ResourceFileError(

@@ -79,8 +79,11 @@ def member(value: Any, name: str) -> Any:
     if name in value:
         found = value[name]
     else:
-        lower = name.lower()
-        found = next((each for key, each in value.items() if key.lower() == lower), MISSING)
+        found, lower, length = MISSING, name.lower(), len(name)
+        for key in value:
+            if len(key) == length and key.lower() == lower:
+                found = value[key]
+                break
     if not isinstance(value, Partial):
         return found
     beyond = value.beyond.of(f"{value.beyond.symbol}.{name}")
