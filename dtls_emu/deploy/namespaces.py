@@ -42,6 +42,8 @@ __all__ = [
 
 _LOOPBACK: Final = 1  # the first interface of every namespace
 _SCOPE_LINK: Final = 253  # linux/rtnetlink.h
+_SCOPE_HOST: Final = 254
+_TABLE_LOCAL: Final = 255
 _PROTO_BOOT: Final = 3  # as `ip` has it when nothing is said
 
 
@@ -114,6 +116,10 @@ def make_nic(step: MakeNic) -> None:
                 else {"family": socket.AF_INET6}
             )
             kernel.route("add", dst="default", oif=index, proto=_PROTO_BOOT, **scope)
+        for prefix in step.behind:  # AnyIP: every address in it is the machine's own
+            kernel.route(
+                "add", dst=str(prefix), oif=index, type="local", table=_TABLE_LOCAL, scope=_SCOPE_HOST
+            )
 
 
 def set_mtu(namespace: str, device: str, mtu: int) -> None:

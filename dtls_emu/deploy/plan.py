@@ -29,7 +29,7 @@ from dtls_emu.paths import control_socket_in
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dtls_emu.lab.topology import Address, Topology, Vm
+    from dtls_emu.lab.topology import Address, Prefix, Topology, Vm
 
 
 __all__ = [
@@ -179,6 +179,7 @@ class MakeNic:
         namespace, device: where it is.
         mtu: in bytes.
         addresses: each with the length of the prefix that it is in.
+        behind: prefixes that it answers for, too; of a gateway.
     """
 
     vm: str
@@ -186,6 +187,7 @@ class MakeNic:
     device: str
     mtu: int
     addresses: tuple[tuple[Address, int], ...]
+    behind: tuple[Prefix, ...] = ()
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -202,6 +204,7 @@ class MakeNic:
                     f"{ip} -{address.version} route add default dev {self.device}",
                 )
             ),
+            *(f"{ip} route add local {prefix} dev {self.device}" for prefix in self.behind),
         )
 
     @property
@@ -313,7 +316,7 @@ def _make_nic(topology: Topology, run: str, vm: Vm) -> MakeNic:
         (address, next(prefix.prefixlen for prefix in prefixes if address in prefix))
         for address in vm.addresses
     )
-    return MakeNic(vm.name, namespace_name(run, vm.name), NIC, vm.mtu, addresses)
+    return MakeNic(vm.name, namespace_name(run, vm.name), NIC, vm.mtu, addresses, vm.prefixes)
 
 
 def _start_card(run: str, folder: Path, host: str) -> StartCard:

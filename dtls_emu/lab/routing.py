@@ -164,16 +164,19 @@ class Routing:
         for subnet in subnets:
             self._subnets.setdefault(subnet.network, []).append(subnet)
         self._subnet_maps = {
-            network: PrefixMap((prefix, each.name) for each in own for prefix in each.prefixes)
+            network: (
+                PrefixMap((prefix, each.name) for each in own for prefix in each.prefixes),
+                frozenset(each.name for each in own),
+            )
             for network, own in self._subnets.items()
         }
         self._named = {(each.network, each.name): each for own in self._subnets.values() for each in own}
         self._subnet_of_vm: dict[str, Subnet | None] = {}
 
-    @property
-    def has_subnets(self) -> bool:
-        """Whether any network has some."""
-        return bool(self._named)
+    def has_user_routes(self, vm: Vm) -> bool:
+        """Whether a VM's subnet has routes of its own."""
+        subnet = self.subnet_of(vm)
+        return subnet is not None and bool(subnet.routes)
 
     @property
     def subnets(self) -> list[Subnet]:
@@ -186,8 +189,7 @@ class Routing:
             return None
         if vm.name not in self._subnet_of_vm:
             places = self._subnet_maps.get(vm.network)
-            names = frozenset(each.name for each in self._subnets.get(vm.network, ()))
-            name = None if places is None else places.find(vm.addresses[0], names)
+            name = None if places is None else places[0].find(vm.addresses[0], places[1])
             self._subnet_of_vm[vm.name] = None if name is None else self._named[vm.network, name]
         return self._subnet_of_vm[vm.name]
 
@@ -273,11 +275,13 @@ class Routing:
         length = -1.0
         found = _DROP
         own = self._prefixes.find_longest(address, self._reach[network])
+        is_own = False
         if own is not None:
             owner, length = own
-            hop = NextHop.VNET_LOCAL if owner == network else NextHop.PEERING
-            found = Hop(hop, owner)
-        for group in self._joined.get(network, ()):
+            is_own = owner == network
+            found = Hop(NextHop.VNET_LOCAL if is_own else NextHop.PEERING, owner)
+        # Nothing in a mesh is inside a member's own prefixes: overlaps are left out.
+        for group in () if is_own else self._joined.get(network, ()):
             prefixes, members = self._maps[group]
             joined = prefixes.find_longest(address, members)
             if joined is not None and joined[1] >= length and joined[0] != network:

@@ -38,10 +38,7 @@ def compile_rules(lab: Lab) -> Security | None:
     }
     if not admin and not groups:
         return None
-    return Security(
-        {name: tuple(sorted(rules, key=_priority)) for name, rules in admin.items()},
-        {name: tuple(sorted(rules, key=_priority)) for name, rules in groups.items()},
-    )
+    return Security(admin, groups)
 
 
 def _compile(name: str, rule: AdminRule | SecurityRule) -> Rule:
@@ -56,7 +53,3 @@ def _compile(name: str, rule: AdminRule | SecurityRule) -> Rule:
         source_ports=rule.source_ports,
         destination_ports=rule.destination_ports,
     )
-
-
-def _priority(rule: Rule) -> int:
-    return rule.priority

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dtls_emu.lab.prefixes import PrefixSet
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dtls_emu.lab.prefixes import Prefix
 
 
-__all__ = ["DEFAULT_RULES", "Access", "Rule", "Security", "Where"]
+__all__ = ["DEFAULT_RULES", "Access", "Question", "Rule", "Security", "Where"]
 
 
 class Access(StrEnum):
@@ -92,14 +94,67 @@ DEFAULT_RULES: Final = (
 """Behind those of every security group. The one for probes of the vendor's load balancers is left out: there are none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
-    """The rules of a lab.
+class Question(NamedTuple):
+    """A rule as it is asked: an end is None for any, True for private addresses, False for public ones, or prefixes."""
 
-    Fields:
-        admin: of network managers, by name of the virtual network; sorted by priority.
-        groups: of security groups, by name, their default rules included; sorted by priority.
+    rule: Rule
+    protocols: frozenset[int] | None
+    source: PrefixSet | bool | None
+    destination: PrefixSet | bool | None
+    source_ports: Ports
+    destination_ports: Ports
+
+
+class Security:
+    """The rules of a lab, apart by direction and in the order of their priorities.
+
+    Args:
+        admin: of network managers, by name of the virtual network.
+        groups: of security groups, by name, their default rules included.
     """
 
-    admin: Mapping[str, tuple[Rule, ...]]
-    groups: Mapping[str, tuple[Rule, ...]]
+    def __init__(self, admin: Mapping[str, Iterable[Rule]], groups: Mapping[str, Iterable[Rule]]) -> None:
+        self._admin = _tables(admin)
+        self._groups = _tables(groups)
+
+    def admin(self, network: str, *, outbound: bool) -> tuple[Question, ...]:
+        """An administrator's rules for a virtual network."""
+        return self._admin.get((network, outbound), ())
+
+    def group(self, name: str, *, outbound: bool) -> tuple[Question, ...]:
+        """The rules of a security group."""
+        return self._groups[name, outbound]
+
+    @property
+    def rules(self) -> dict[str, list[tuple[str, Rule]]]:
+        """All rules with the name of their network or group, to compare labs by."""
+        tables = {"admin": self._admin, "groups": self._groups}
+        return {
+            kind: [(name, each.rule) for (name, _), asked in table.items() for each in asked]
+            for kind, table in tables.items()
+        }
+
+
+def _tables(rules: Mapping[str, Iterable[Rule]]) -> dict[tuple[str, bool], tuple[Question, ...]]:
+    return {
+        (name, outbound): tuple(
+            Question(
+                rule,
+                rule.protocols,
+                _asked(rule.source),
+                _asked(rule.destination),
+                rule.source_ports,
+                rule.destination_ports,
+            )
+            for rule in sorted(own, key=lambda rule: rule.priority)
+            if rule.outbound is outbound
+        )
+        for name, own in rules.items()
+        for outbound in (False, True)
+    }
+
+
+def _asked(end: tuple[Prefix, ...] | Where) -> PrefixSet | bool | None:
+    if isinstance(end, Where):
+        return None if end is Where.ANY else end is Where.VIRTUAL_NETWORK
+    return PrefixSet(end)

@@ -181,7 +181,7 @@ class Topology:
 
     def destination(self, source: Vm, address: Address) -> tuple[Vm | None, bool]:
         """Who gets what a VM sends to an address, or None; and whether it goes to the internet instead."""
-        if not self.routing.has_subnets:
+        if not self.routing.has_user_routes(source):
             own = self._own[source.network].get(address)
             if own is not None:
                 return own, False

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dtls_emu.events import Direction
 from dtls_emu.nic.flows import EgressFlow, IngressFlow
 from dtls_emu.policy import Flow, Transport, decide, endpoint_of, flow_to
-from dtls_emu.policy.security import judge, judge_end
+from dtls_emu.policy.security import Packet, judge, judge_end
 from dtls_emu.vocabulary import DropReason, Verdict
 from dtls_emu.wire.inspect import pack_key, unpack_key
 from dtls_emu.wire.vxlan import encapsulation_header
@@ -190,7 +190,8 @@ class SlowPath:
         if topology.security is None or self._answers(key, Direction.INGRESS):
             return True
         transport = Transport(key.protocol, key.source_port, key.destination_port)
-        hit = judge_end(topology, vm, key.source, key.destination, transport, outbound=False)
+        packet = Packet(key.source, key.destination, False, True, transport)
+        hit = judge_end(topology, vm, packet, outbound=False)
         return hit is None or not hit.denies
 
     def _answers(self, key: FlowKey, direction: Direction) -> bool:

@@ -9,19 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dtls_emu.lab.internet import is_internet
-from dtls_emu.lab.rules import Access, Where
+from dtls_emu.lab.rules import Access
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dtls_emu.lab.prefixes import Address, Prefix
-    from dtls_emu.lab.rules import Rule
+    from dtls_emu.lab.prefixes import Address, PrefixSet
+    from dtls_emu.lab.rules import Ports, Question, Rule
     from dtls_emu.lab.topology import Topology, Vm
 
 
-__all__ = ["RuleHit", "Transport", "judge", "judge_end"]
+__all__ = ["Packet", "RuleHit", "Transport", "judge", "judge_end"]
 
 
 class Transport(NamedTuple):
@@ -30,6 +29,23 @@ class Transport(NamedTuple):
     protocol: int
     source_port: int = 0
     destination_port: int = 0
+
+
+class Packet(NamedTuple):
+    """What rules are asked about.
+
+    Fields:
+        source, destination: addresses.
+        source_is_private, destination_is_private: the tag `VirtualNetwork` holds, otherwise `Internet`: there is a
+            private route between the ends, or the one of them is the internet.
+        transport: None where it is not known.
+    """
+
+    source: Address
+    destination: Address
+    source_is_private: bool
+    destination_is_private: bool
+    transport: Transport | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,82 +80,56 @@ def judge(
     """
     sender, address = source
     receiver, target = destination
-    hit = judge_end(topology, sender, address, target, transport, outbound=True)
+    about = Packet(address, target, True, receiver is not None, transport)
+    hit = judge_end(topology, sender, about, outbound=True)
     if receiver is None or (hit is not None and hit.denies):
         return hit
-    return judge_end(topology, receiver, address, target, transport, outbound=False) or hit
+    return judge_end(topology, receiver, about, outbound=False) or hit
 
 
-def judge_end(
-    topology: Topology,
-    vm: Vm,
-    source: Address,
-    destination: Address,
-    transport: Transport | None,
-    *,
-    outbound: bool,
-) -> RuleHit | None:
+def judge_end(topology: Topology, vm: Vm, packet: Packet, *, outbound: bool) -> RuleHit | None:
     """What the rules of one end say: of a VM that sends (``outbound``), or gets."""
     security = topology.security
     if security is None:
         return None
-    about = topology, vm.network, source, destination, transport
-    admin = _first(security.admin.get(vm.network, ()), outbound, *about)
+    admin = _first(security.admin(vm.network, outbound=outbound), packet)
     if admin is not None and admin.access is not Access.ALLOW:
         return RuleHit("", admin.name, outbound, admin.access is Access.DENY)
     subnet = topology.routing.subnet_of(vm)
     if subnet is not None and subnet.security_group:
-        rule = _first(security.groups[subnet.security_group], outbound, *about)
+        rule = _first(security.group(subnet.security_group, outbound=outbound), packet)
         if rule is not None:
             return RuleHit(subnet.security_group, rule.name, outbound, rule.access is Access.DENY)
     return None if admin is None else RuleHit("", admin.name, outbound, denies=False)
 
 
-def _first(
-    rules: Iterable[Rule],
-    outbound: bool,
-    topology: Topology,
-    network: str,
-    source: Address,
-    destination: Address,
-    transport: Transport | None,
-) -> Rule | None:
-    for rule in rules:
-        if (
-            rule.outbound is outbound
-            and _covers(rule, transport)
-            and _is_in(rule.source, source, topology, network)
-            and _is_in(rule.destination, destination, topology, network)
-        ):
-            return rule
+def _first(questions: Iterable[Question], packet: Packet) -> Rule | None:
+    source, destination, from_private, to_private, transport = packet
+    protocol, source_port, destination_port = transport or _UNKNOWN
+    has_ports = protocol in _WITH_PORTS
+    for rule, protocols, sources, destinations, source_ports, destination_ports in questions:
+        if protocols is not None and protocol not in protocols:
+            continue
+        if destination_ports and not (has_ports and _is_among(destination_ports, destination_port)):
+            continue
+        if source_ports and not (has_ports and _is_among(source_ports, source_port)):
+            continue
+        if sources is not None and not _is_in(sources, source, from_private):
+            continue
+        if destinations is not None and not _is_in(destinations, destination, to_private):
+            continue
+        return rule
     return None
 
 
-def _covers(rule: Rule, transport: Transport | None) -> bool:
-    if transport is None:
-        return rule.protocols is None and not rule.source_ports and not rule.destination_ports
-    if rule.protocols is not None and transport.protocol not in rule.protocols:
-        return False
-    for ranges, port in (
-        (rule.source_ports, transport.source_port),
-        (rule.destination_ports, transport.destination_port),
-    ):
-        if ranges and not (
-            transport.protocol in _WITH_PORTS and any(low <= port <= high for low, high in ranges)
-        ):
-            return False
-    return True
+def _is_in(asked: PrefixSet | bool, address: Address, is_private: bool) -> bool:
+    return asked is is_private if isinstance(asked, bool) else address in asked
+
+
+def _is_among(ranges: Ports, port: int) -> bool:
+    return any(low <= port <= high for low, high in ranges)
 
 
 _WITH_PORTS: Final = frozenset({6, 17})
-
-
-def _is_in(where: tuple[Prefix, ...] | Where, address: Address, topology: Topology, network: str) -> bool:
-    if where is Where.ANY:
-        return True
-    if where is Where.VIRTUAL_NETWORK:
-        return topology.is_private_route(network, address)
-    if where is Where.INTERNET:
-        return is_internet(address) and not topology.is_private_route(network, address)
-    assert not isinstance(where, Where)
-    return any(prefix.version == address.version and address in prefix for prefix in where)
+_UNKNOWN: Final = Transport(-1)
+"""Matches no rule for a protocol or a port."""

@@ -110,6 +110,16 @@ def test_a_nic_has_the_addresses_with_the_prefix_lengths_of_the_network(topology
     assert nic.addresses == ((ip_address("10.0.0.4"), 24), (ip_address("fd00::4"), 64))
 
 
+def test_a_gateway_answers_for_the_networks_behind_it():
+    """Its namespace has them as its own; nobody else's does."""
+    nics = steps_of(plan_run(compile_lab(load_lab("routes")), "demo", FOLDER), MakeNic)
+    assert {nic.vm: list(map(str, nic.behind)) for nic in nics if nic.behind} == {
+        "gateway": ["192.168.0.0/16"]
+    }
+    (gateway,) = [nic for nic in nics if nic.behind]
+    assert f"ip -n {gateway.namespace} route add local 192.168.0.0/16 dev eth0" in gateway.commands
+
+
 def test_a_cable_carries_what_the_larger_direction_of_its_link_does(topology):
     """A veth drops what is larger than the receiver's MTU; the card keeps to that of each direction."""
     lab = topology("between: [host-1, host-2], mtu: 1400", "from: host-2, to: host-1, mtu: 9000")

@@ -124,7 +124,9 @@ def configure_device(device: str, netns: str | None, vm: Vm, topology: Topology,
                     if own is not None:
                         kernel.route("add", dst=str(prefix), oif=index, prefsrc=str(own), priority=metric)
                 for prefix in vm.prefixes:  # what is behind a gateway answers here, too (AnyIP)
-                    kernel.route("add", dst=str(prefix), oif=index, type="local", table=_LOCAL_TABLE)
+                    kernel.route(
+                        "add", dst=str(prefix), oif=index, type="local", table=_LOCAL_TABLE, scope=_HOST_SCOPE
+                    )
         except NetlinkError as error:
             raise AddressingError(f"{device} of {vm.name}: {error}") from error
 
@@ -155,7 +157,8 @@ def limit_super_packets(device: str, netns: str | None, size: int) -> str:
 
 
 _LOCAL_TABLE: Final = 255
-"""Routes to the machine itself (ip-route(8))."""
+_HOST_SCOPE: Final = 254
+"""Routes to the machine itself (linux/rtnetlink.h)."""
 
 _ADDRESS_GENERATION: Final = {
     "attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", NO_LINK_LOCAL]]}]]
