@@ -95,7 +95,7 @@ class FlowLogNames:
         ).upper()
 
     def acl(self, vm: Vm, side: Side, *, is_private: bool, is_denied: bool = False) -> tuple[str, str]:
-        """Id of the list and name of the rule that let a flow of a VM pass, or denied it."""
+        """Id of the list and name of the rule that let a flow of a VM pass, or denied it, where a lab has no rules."""
         is_inbound = side is Side.INBOUND
         if is_denied:
             rule = "DenyAllInBound" if is_inbound else "DenyAllOutBound"
@@ -105,8 +105,13 @@ class FlowLogNames:
             return ZERO_GUID, PLATFORM_RULE
         else:
             rule = "AllowInternetOutBound"
-        group = self._id("Microsoft.Network/networkSecurityGroups", f"{vm.network}-nsg")
-        return group, f"DefaultRule_{rule}"
+        return self.acl_of(f"{vm.network}-nsg"), f"DefaultRule_{rule}"
+
+    def acl_of(self, group: str) -> str:
+        """Id of a security group; of the network manager whose administrator's rules stand before them, for ""."""
+        if not group:
+            return self._id("Microsoft.Network/networkManagers", "manager")
+        return self._id("Microsoft.Network/networkSecurityGroups", group)
 
     def _id(self, kind: str, name: str) -> str:
         return (

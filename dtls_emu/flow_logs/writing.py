@@ -24,6 +24,8 @@ from dtls_emu.events import Direction, FlowCounters, FlowEnded, FlowStarted
 from dtls_emu.flow_logs.naming import DENIED_BY_ENCRYPTION, FlowLogNames, blob_path, mac_text
 from dtls_emu.flow_logs.records import Acl, FlowRecords, RuleGroup, encode_tuples
 from dtls_emu.flow_logs.tuples import FlowState, FlowTuple, Side
+from dtls_emu.policy.facts import flow_to
+from dtls_emu.policy.security import Transport, judge_end
 from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
@@ -194,10 +196,17 @@ class FlowLog:
     def _acl(self, event: FlowStarted | FlowCounters, side: Side, status: FlowEncryption) -> tuple[str, str]:
         if status in _DENIALS:
             return DENIED_BY_ENCRYPTION
-        vm = self._topology.vms[event.vm]
-        other = event.flow.destination if side is Side.OUTBOUND else event.flow.source
-        is_private = self._topology.is_private_route(vm.network, ip_address(other))
-        is_denied = _is_denied(event, status)
+        vm, flow = self._topology.vms[event.vm], event.flow
+        source, destination = ip_address(flow.source), ip_address(flow.destination)
+        is_outbound, is_denied = side is Side.OUTBOUND, _is_denied(event, status)
+        transport = Transport(flow.protocol, flow.source_port, flow.destination_port)
+        hit = judge_end(self._topology, vm, source, destination, transport, outbound=is_outbound)
+        if is_denied and is_outbound and (hit is None or not hit.denies):  # the other end's rules deny it
+            hit = flow_to(self._topology, vm, destination, transport=transport, sender=source).rule
+        if hit is not None:
+            return self._names.acl_of(hit.acl), hit.rule
+        other = destination if is_outbound else source
+        is_private = self._topology.is_private_route(vm.network, other)
         return self._names.acl(vm, side, is_private=is_private, is_denied=is_denied)
 
     def _milliseconds(self, time: float) -> int:

@@ -16,6 +16,7 @@ from dtls_emu.flow_logs.schema import flow_log_schema
 from dtls_emu.flow_logs.tally import Tally
 from dtls_emu.flow_logs.writing import REPORT_EVERY, FlowLog
 from dtls_emu.lab import compile_lab, load_lab, shipped_labs
+from dtls_emu.lab.loader import parse_lab
 from dtls_emu.simulation.simulation import simulate
 from dtls_emu.vocabulary import FlowEncryption, Verdict
 
@@ -192,3 +193,47 @@ def test_minutes_that_run_are_not_given_yet():
     assert len(list(flow.log.take(70.0))) == 1
     assert len(list(flow.log.take(119.0))) == 0
     assert len(list(flow.log.take())) == 1
+
+
+GUARDED = """
+virtual_networks:
+  prod:
+    address_prefixes: [10.0.0.0/16]
+    vni: 1
+    encryption: {enabled: true}
+    subnets: {apps: {address_prefixes: [10.0.0.0/24], security_group: guard}}
+security_groups:
+  guard:
+    rules:
+      no-telnet: {priority: 100, direction: Outbound, access: Deny, protocol: Tcp, destination_ports: 23}
+      no-database: {priority: 100, direction: Inbound, access: Deny, protocol: Tcp, destination_ports: 5432}
+      web: {priority: 200, direction: Outbound, access: Allow, protocol: Tcp, destination_ports: 443}
+hosts:
+  h1: {underlay: 192.0.2.1}
+  h2: {underlay: 192.0.2.2}
+vms:
+  vm-a: {host: h1, virtual_network: prod, address: 10.0.0.4}
+  vm-b: {host: h2, virtual_network: prod, address: 10.0.0.5}
+"""
+
+
+@pytest.mark.parametrize(
+    ("port", "verdict", "rule"),
+    [
+        (443, Verdict.ENCRYPT, "UserRule_web"),
+        (80, Verdict.ENCRYPT, "DefaultRule_AllowVnetOutBound"),
+        (23, Verdict.DROP, "UserRule_no-telnet"),
+        (5432, Verdict.DROP, "UserRule_no-database"),
+    ],
+)
+def test_the_rule_that_decided_is_named(tmp_path, port, verdict, rule):
+    """That of the interface itself; where the other end's denies, that one."""
+    topology = compile_lab(parse_lab(GUARDED, tmp_path / "lab.yaml"))
+    log = FlowLog(topology, START)
+    code = FlowEncryption.X if verdict is Verdict.ENCRYPT else FlowEncryption.NX
+    flow = FlowId(1, 6, "10.0.0.4", "10.0.0.5", 40_000, port)
+    log(FlowStarted(0.0, "h1", 0, 0, "vm-a", Direction.EGRESS, flow, 2, verdict, code))
+    ((acl, named, line),) = lines_of(validated(log.take()))
+    assert named == rule
+    assert acl.endswith("/networkSecurityGroups/guard")
+    assert (",D,NX," in line) is (verdict is Verdict.DROP)
