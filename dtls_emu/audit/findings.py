@@ -93,11 +93,17 @@ class Audit:
         """Was it encrypted? In a sentence."""
         clear, encrypted = self.sums.get(Kind.CLEAR), self.sums.get(Kind.ENCRYPTED)
         share = self.encrypted_share
+        dropped = self.sums.get(Kind.DROPPED)
+        lost = (
+            ""
+            if dropped is None
+            else f" {_count(dropped.pairs, 'pair')} could not talk because of encryption."
+        )
         if clear is not None and encrypted is None:
-            return f"No: nothing was encrypted, and {_count(clear.pairs, 'pair')} talked in clear."
+            return f"No: nothing was encrypted, and {_count(clear.pairs, 'pair')} talked in clear.{lost}"
         if clear is not None:
             part = "" if share is None else f" {_percent(share)} of the bytes that could be encrypted were."
-            return f"Not all of it: {_count(clear.pairs, 'pair')} talked in clear.{part}"
+            return f"Not all of it: {_count(clear.pairs, 'pair')} talked in clear.{part}{lost}"
         if encrypted is None:
             return "There was nothing to encrypt: no traffic between private addresses left its host."
         if Kind.DROPPED in self.sums or Kind.UNKNOWN in self.sums:

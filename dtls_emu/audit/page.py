@@ -105,7 +105,7 @@ def _section(kind: Kind, findings: Sequence[Finding]) -> Iterator[str]:
         if status is None:
             yield f"<p><code>{escape(code)}</code>: not known to this version.</p>"
             continue
-        rows = "; ".join(rows_of(code))
+        rows = "; ".join(rows_of(code, kind))
         yield f'<p><code>{code}</code>: {status.meaning} {status.remedy} <span class="soft">Rows of the decision table: {rows}.</span></p>'
     has_promise = any(each.promised for each in findings)
     yield (

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from dtls_emu.policy import rows
-from dtls_emu.vocabulary import FlowEncryption
+from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
 __all__ = ["BY_CODE", "KINDS", "Kind", "Status", "kind_of", "rows_of", "service_name"]
@@ -112,6 +112,8 @@ _ALWAYS: Final = {
     FlowEncryption.NX_NOT_SUPPORTED: Kind.DROPPED,
 }
 
+_VERDICTS: Final[dict[Kind | None, Verdict]] = {Kind.CLEAR: Verdict.CLEAR, Kind.DROPPED: Verdict.DROP}
+
 _SERVICES: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 50: "ESP", 51: "AH", 58: "ICMPv6"}
 
 
@@ -133,9 +135,17 @@ def kind_of(code: str, *, is_public: bool, is_denied: bool) -> Kind:
     return Kind.DROPPED if is_denied and kind is Kind.CLEAR else kind
 
 
-def rows_of(code: str) -> list[str]:
-    """The rows of the decision table that give a status: number and name."""
-    return list(dict.fromkeys(f"{row.number} {row.name}" for row in rows() if row.code == code))
+def rows_of(code: str, kind: Kind | None = None) -> list[str]:
+    """The rows of the decision table that give a status: number and name.
+
+    Args:
+        code: the status.
+        kind: only rows that lead to this; None: all of them.
+    """
+    found = [row for row in rows() if row.code == code]
+    if kind in _VERDICTS:
+        found = [row for row in found if row.verdict is _VERDICTS[kind]]
+    return list(dict.fromkeys(f"{row.number} {row.name}" for row in found))
 
 
 def service_name(protocol: int, port: int) -> str:

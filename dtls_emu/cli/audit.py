@@ -216,9 +216,9 @@ def _print_kind(title: str, kind: Kind, findings: Sequence[Finding]) -> None:
         if status is None:
             print_text(f"{code}: not known to this version.")
         elif kind not in {"encrypted", "local", "public", "denied"}:
-            rows = "; ".join(rows_of(code))
+            rows = "; ".join(rows_of(code, kind))
             print_text(f"{code}: {status.meaning} {status.remedy} (Rows of the decision table: {rows}.)")
-    print_text("")
+            print_text("")
 
 
 def _promised(finding: Finding) -> str:

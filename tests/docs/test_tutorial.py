@@ -56,6 +56,14 @@ def test_reading_the_wire(tmp_path):
     assert re.search(r"Decrypted DTLS \(\d+ bytes\):\n0000  08 00 00 00 00 13 89 00", opened)  # VNI 5001
 
 
+def test_was_it_encrypted(tmp_path):
+    """Logs are made, judged, measured against a lab and filtered, as it is shown."""
+    wanted = steps((DOCS / "howto" / "was-it-encrypted.md").read_text())
+    played = play(wanted, tmp_path)
+    compare(played)
+    assert len(played) == len(wanted) == 7
+
+
 @pytest.mark.root
 def test_real_hosts(tmp_path):
     """Up, look, change, restart, down, as root already."""
