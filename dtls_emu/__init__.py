@@ -11,10 +11,10 @@ Everything in ``__all__`` is the public interface. A name is imported from its m
 ``import dtls_emu`` costs nothing and ``dtls-emu --help`` loads neither NumPy nor Numba.
 
 The floors, top to bottom; an import goes down this list, never up:
-``cli``; ``teach``, ``measure``, ``whatif`` and ``audit``; ``testing``; ``deploy``; ``host``; ``simulation``; ``machine``;
-``assembly``; ``fabric``; ``capture`` and ``flow_logs``; ``nic``; ``tunnel``; ``crypto``; ``wire``; ``policy``; ``lab``. Below them is
-the ground, which every floor may use: ``errors``, ``events``, ``files``, ``overhead``, ``paths``,
-``progress``, ``vocabulary``.
+``cli``; ``teach``, ``measure``, ``whatif`` and ``audit``; ``testing``; ``deploy``; ``host``; ``simulation``;
+``machine``; ``assembly``; ``fabric``; ``capture`` and ``flow_logs``; ``nic``; ``tunnel``; ``crypto``; ``wire``;
+``policy``; ``lab``. Below them is the ground, which every floor may use: ``errors``, ``events``, ``files``,
+``overhead``, ``paths``, ``progress``, ``vocabulary``.
 
 An emulator for labs and teaching. Do not protect real traffic with it.
 """

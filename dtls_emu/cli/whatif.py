@@ -224,16 +224,18 @@ def _print_pairs(found: Answer) -> None:
     for group in found.pairs.groups[:MOST_ROWS]:
         basis, source = said_of(group)
         row = group.ruling.row
+        said = [
+            f"{reason_of(group)} ({', '.join(sorted(group.routes))})",
+            f"{group.first}: {party_of(group.firsts, found)}",
+            f"with {group.second}: {party_of(group.seconds, found)}",
+            *([f"[{basis}] {source}"] if basis else []),
+        ]
         rows.append(
             [
                 str(group.ruling.fate),
                 "-" if row is None else str(row.number),
                 f"{'>= ' if group.open_ended else ''}{group.pairs:,}",
-                reason_of(group),
-                f"{group.first} ({party_of(group.firsts, found)}) and {group.second} ({party_of(group.seconds, found)})",
-                ", ".join(sorted(group.routes)),
-                basis,
-                source,
+                "\n".join(said),
             ]
         )
     if not rows:
@@ -242,9 +244,8 @@ def _print_pairs(found: Answer) -> None:
         return
     print_table(
         "What becomes of the pairs",
-        ["outcome", ">row", ">pairs", "why", "between", "route", "basis", "source"],
+        ["outcome", ">row", ">pairs", "why, between whom, and where that is said"],
         rows,
-        spare=["source", "basis", "route"],
     )
     _print_more(len(found.pairs.groups))
 

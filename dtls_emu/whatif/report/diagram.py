@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEGEND", "diagram"]
 
-MOST: Final = 24
+MOST: Final = 12
 """Networks that are drawn."""
 
 MOST_SPANS: Final = 6
@@ -31,6 +31,7 @@ LONGEST: Final = 26
 WIDTH: Final = 216
 HEIGHT: Final = 66
 BAR: Final = WIDTH - 24
+MARGIN: Final = 20
 
 LEGEND: Final = (
     (Fate.ENCRYPTED, "encrypted"),
@@ -61,24 +62,42 @@ def diagram(answer: Answer) -> str:
         for span in answer.ways.spans
         if any((network, span.route) in answer.pairs.edges for network in shown)
     ][:MOST_SPANS]
-    middle = [*spans, *(_hub(shown, answer) if not spans else [])]
+    middle = [*_hub(shown, answer), *spans]
     around = [network for network in shown if network not in middle]
-    nodes, width, height = _laid_out(middle, around, set(spans))
-    lines = [
-        _line(nodes[first], nodes[second], edge)
-        for (first, second), edge in answer.pairs.edges.items()
-        if first != second and first in nodes and second in nodes
+    nodes = _laid_out(middle, around, set(spans))
+    edges = {
+        pair: edge
+        for pair, edge in answer.pairs.edges.items()
+        if pair[0] != pair[1] and pair[0] in nodes and pair[1] in nodes
+    }
+    lines = [_line(nodes[first], nodes[second], edge) for (first, second), edge in edges.items()]
+    of_spans = {second: edge for (_, second), edge in edges.items() if nodes[second].is_span}
+    boxes = [
+        _dot(name, node, of_spans.get(name)) if node.is_span else _box(name, node, answer)
+        for name, node in nodes.items()
     ]
-    boxes = [_dot(name, node) if node.is_span else _box(name, node, answer) for name, node in nodes.items()]
+    labels = [
+        _label(nodes[first], nodes[second], edge)
+        for (first, second), edge in edges.items()
+        if not nodes[second].is_span
+    ]
+    left, right = min(node.x for node in nodes.values()), max(node.x for node in nodes.values())
+    top, bottom = min(node.y for node in nodes.values()), max(node.y for node in nodes.values())
+    width, height = (
+        right - left + WIDTH + 2 * MARGIN,
+        bottom - top + HEIGHT + 2 * MARGIN + (24 if hidden else 0),
+    )
+    below = bottom + HEIGHT / 2 + MARGIN + 16
     more = (
-        f'<text x="{width / 2:.0f}" y="{height - 12:.0f}" class="small">and {hidden} more networks</text>'
+        f'<text x="{(left + right) / 2:.0f}" y="{below:.0f}" class="small">and {hidden} more networks</text>'
         if hidden
         else ""
     )
     label = escape(_said(answer, len(shown) + hidden))
+    box = f"{left - WIDTH / 2 - MARGIN:.0f} {top - HEIGHT / 2 - MARGIN:.0f} {width:.0f} {height:.0f}"
     return (
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {width:.0f} {height:.0f}">'
-        f"{''.join(lines)}{''.join(boxes)}{more}</svg>"
+        f'<svg role="img" aria-label="{label}" viewBox="{box}" style="max-width: {width:.0f}px">'
+        f"{''.join(lines)}{''.join(boxes)}{''.join(labels)}{more}</svg>"
     )
 
 
@@ -115,39 +134,39 @@ def _hub(shown: list[str], answer: Answer) -> list[str]:
     return found if most > 1 and len(found) == 1 else []
 
 
-def _laid_out(middle: list[str], around: list[str], spans: set[str]) -> tuple[dict[str, _Node], float, float]:
+def _laid_out(middle: list[str], around: list[str], spans: set[str]) -> dict[str, _Node]:
+    """The middle at the origin, one below the other; the rest on an ellipse around it."""
     count = len(around)
-    across = max(150.0, 62.0 * count) if middle or count > 1 else 0.0
-    down = max(130.0, 30.0 * count) if count > 2 or middle else 0.0
-    width, height = 2 * across + WIDTH + 40, 2 * down + HEIGHT + 90
-    width = max(width, WIDTH + 40.0)
+    across = max(400.0 if middle else 230.0, 75.0 * count) if middle or count > 1 else 0.0
+    down = max(165.0, 34.0 * count) if count > 2 or middle else 0.0
     nodes = {
-        name: _Node(width / 2, height / 2 - 20 + (number - (len(middle) - 1) / 2) * 90, name in spans)
+        name: _Node(0, (number - (len(middle) - 1) / 2) * 110, name in spans)
         for number, name in enumerate(middle)
     }
     for number, name in enumerate(around):
         angle = 2 * pi * number / max(count, 1) + (pi if count == 2 else -pi / 2)
-        nodes[name] = _Node(
-            width / 2 + across * cos(angle), height / 2 - 20 + down * sin(angle), is_span=False
-        )
-    return nodes, width, height
+        nodes[name] = _Node(across * cos(angle), down * sin(angle), is_span=False)
+    return nodes
 
 
 def _line(one: _Node, other: _Node, edge: Edge) -> str:
-    fates = {fate: pairs for fate, pairs in edge.fates.items() if pairs}
-    worst = max(fates, key=lambda fate: _ORDER[fate], default=None)
-    kind = "none" if worst is None else str(worst)
-    text = " / ".join(
-        f"{pairs} {_WORD[fate]}" for fate, pairs in sorted(fates.items(), key=lambda item: _ORDER[item[0]])
-    )
-    title = escape(f"{edge.route}: {text or 'no endpoints in the files'}")
-    x, y = (one.x + other.x) / 2, (one.y + other.y) / 2
+    fates = [fate for fate, pairs in edge.fates.items() if pairs]
+    kind = str(max(fates, key=lambda fate: _ORDER[fate])) if fates else "none"
+    title = escape(f"{edge.route}: {_counts(edge) or 'no endpoints in the files'}")
     return (
         f'<g class="edge {kind}"><title>{title}</title>'
-        f'<line x1="{one.x:.0f}" y1="{one.y:.0f}" x2="{other.x:.0f}" y2="{other.y:.0f}"/>'
-        + (f'<text x="{x:.0f}" y="{y - 6:.0f}" class="small">{escape(text)}</text>' if text else "")
-        + "</g>"
+        f'<line x1="{one.x:.0f}" y1="{one.y:.0f}" x2="{other.x:.0f}" y2="{other.y:.0f}"/></g>'
     )
+
+
+def _label(one: _Node, other: _Node, edge: Edge) -> str:
+    x, y = (one.x + other.x) / 2, (one.y + other.y) / 2
+    return f'<text x="{x:.0f}" y="{y - 6:.0f}" class="small">{escape(_counts(edge))}</text>'
+
+
+def _counts(edge: Edge) -> str:
+    fates = sorted((fate for fate, pairs in edge.fates.items() if pairs), key=lambda fate: _ORDER[fate])
+    return " / ".join(f"{edge.fates[fate]:,} {_WORD[fate]}" for fate in fates)
 
 
 _WORD: Final = {
@@ -160,10 +179,12 @@ _WORD: Final = {
 }
 
 
-def _dot(name: str, node: _Node) -> str:
+def _dot(name: str, node: _Node, edge: Edge | None) -> str:
+    counts = "" if edge is None else _counts(edge)
     return (
         f'<g class="span"><circle cx="{node.x:.0f}" cy="{node.y:.0f}" r="11"/>'
-        f'<text x="{node.x:.0f}" y="{node.y + 28:.0f}" class="small">{escape(_short(name))}</text></g>'
+        f'<text x="{node.x:.0f}" y="{node.y + 28:.0f}" class="small">{escape(_short(name))}</text>'
+        f'<text x="{node.x:.0f}" y="{node.y + 44:.0f}" class="small">{escape(counts)}</text></g>'
     )
 
 

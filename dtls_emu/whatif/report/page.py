@@ -45,7 +45,7 @@ tbody tr + tr td { border-top: 1px solid var(--line); }
 .totals li { border: 1px solid var(--line); border-left: .4rem solid var(--tone); border-radius: .4rem;
   background: var(--box); padding: .4rem .9rem; }
 .totals b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums; }
-figure { margin: 1rem 0; } svg { width: 100%; max-height: 46rem; }
+figure { margin: 1rem 0; } svg { display: block; width: 100%; max-height: 46rem; margin: 0 auto; }
 svg text { fill: var(--ink); text-anchor: middle; font: 15px system-ui, sans-serif; }
 svg .name { font-weight: 650; }
 svg .small { font-size: 12.5px; paint-order: stroke; stroke: var(--paper); stroke-width: 4px; }
