@@ -25,7 +25,7 @@ from dtls_emu.flow_logs.naming import DENIED_BY_ENCRYPTION, FlowLogNames, blob_p
 from dtls_emu.flow_logs.records import Acl, FlowRecords, RuleGroup, encode_tuples
 from dtls_emu.flow_logs.tuples import FlowState, FlowTuple, Side
 from dtls_emu.policy.facts import flow_to
-from dtls_emu.policy.security import Transport, judge_end
+from dtls_emu.policy.security import Packet, Transport, judge_end
 from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
@@ -200,13 +200,17 @@ class FlowLog:
         source, destination = ip_address(flow.source), ip_address(flow.destination)
         is_outbound, is_denied = side is Side.OUTBOUND, _is_denied(event, status)
         transport = Transport(flow.protocol, flow.source_port, flow.destination_port)
-        hit = judge_end(self._topology, vm, source, destination, transport, outbound=is_outbound)
+        other = destination if is_outbound else source
+        is_private = self._topology.is_private_route(vm.network, other)
+        # The VM itself is in its network; the other end is where there is a private route to it.
+        packet = Packet(
+            source, destination, is_outbound or is_private, is_private or not is_outbound, transport
+        )
+        hit = judge_end(self._topology, vm, packet, outbound=is_outbound)
         if is_denied and is_outbound and (hit is None or not hit.denies):  # the other end's rules deny it
             hit = flow_to(self._topology, vm, destination, transport=transport, sender=source).rule
         if hit is not None:
             return self._names.acl_of(hit.acl), hit.rule
-        other = destination if is_outbound else source
-        is_private = self._topology.is_private_route(vm.network, other)
         return self._names.acl(vm, side, is_private=is_private, is_denied=is_denied)
 
     def _milliseconds(self, time: float) -> int:
