@@ -104,8 +104,8 @@ def differences(old: Topology, new: Topology) -> list[str]:
     return found + [f"{name} of the profile" for name in knobs]
 
 
-_HOST_FIELDS: Final = ("underlay", "region", "backend", "smartnic_present")
-_VM_FIELDS: Final = ("host", "network", "addresses", "mac", "mtu")
+_HOST_FIELDS: Final = ("underlay", "region", "backend")
+_VM_FIELDS: Final = ("host", "network", "addresses", "mac", "mtu", "prefixes")
 _NETWORK_FIELDS: Final = ("vni", "prefixes")
 _LIVE_KNOBS: Final = (
     "accelerated_networking",

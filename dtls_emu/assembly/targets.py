@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.assembly.lifecycle import consequences
 from dtls_emu.errors import RunError
 from dtls_emu.lab.problems import suggest
 from dtls_emu.lab.reading import read_value
@@ -70,7 +71,7 @@ def plan_changes(document: Mapping[str, Any], target: str, values: dict[str, Any
         values: by key.
 
     Raises:
-        RunError: no such target.
+        RunError: no such target, or the vendor would refuse the change.
     """
     if target in _WHOLE:
         return [Change((target,), values)]
@@ -79,14 +80,21 @@ def plan_changes(document: Mapping[str, Any], target: str, values: dict[str, Any
         raise RunError(f"`{target}` is in {' and in '.join(sections)}; write {sections[0]}.{target}")
     section, found, name = target.partition(".")
     if found and section in _SECTIONS and name in document.get(section, ()):
-        return [Change((section, name), values)]
+        return _entry_changes(document, section, name, values)
     if sections:
-        return [Change((sections[0], target), values)]
+        return _entry_changes(document, sections[0], target, values)
     pairs = _hosts_of(document["hosts"], target)
     if len(pairs) != 1:
         raise RunError(_no_target(document, target, pairs))
     source, destination = pairs[0]
     return _link_changes(list(document.get("links", [])), source, destination, values, one_way="->" in target)
+
+
+def _entry_changes(
+    document: Mapping[str, Any], section: str, name: str, values: dict[str, Any]
+) -> list[Change]:
+    further = [Change(path, each) for path, each in consequences(document, section, name, values)]
+    return [Change((section, name), values), *further]
 
 
 def _link_changes(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, print_json
+from dtls_emu.cli.output import JsonOption, print_json, say
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.files.reading import read_file
 
 
 __all__ = ["set_command"]
+
+
+MAX_BODY: Final = 1_000_000
+"""Bytes of the body of a PUT: a virtual network with 3,000 subnets has half of it."""
 
 
 def set_command(
@@ -24,9 +31,17 @@ def set_command(
         ),
     ],
     values: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="What to set, as key=value in the lab file's spelling.", show_default=False),
-    ],
+    ] = None,
+    put: Annotated[
+        str,
+        typer.Option(
+            "--put",
+            help="Body of a PUT of a virtual network, as the cloud's API takes it: what it leaves out is off.",
+            metavar="FILE",
+        ),
+    ] = "",
     run: Annotated[
         str, typer.Option("--run", help="Where several runs have such a target.", metavar="RUN")
     ] = "",
@@ -48,13 +63,37 @@ def set_command(
 
     if run and socket:
         raise DtlsEmuError("either --run, for all cards of a run, or --socket, for one card")
+    if bool(values) == bool(put):
+        raise DtlsEmuError("write what to set, as key=value; or --put FILE")
+    words = values or []
+    body = _read_body(put) if put else None
     if socket:
-        changes = change_host(socket, target, values)
+        changes = change_host(socket, target, words, put=body)
     else:
         run = run or find_run(target)
-        changes = change_run(run, target, values)
+        changes = change_run(run, target, words, put=body)
     if as_json:
         told = {"socket": socket} if socket else {"run": run}
         print_json({**told, "changes": [asdict(change) for change in changes]})
     else:
-        typer.echo(f"{socket or run}: {target}: {' '.join(values)}")
+        typer.echo(f"{socket or run}: {target}: {' '.join(words) or put}")
+        waiting = [
+            str(change.path[1])
+            for change in changes
+            if change.value == {"restarted_since_encryption": False} and change.path[0] == "vms"
+        ]
+        if waiting:
+            say(
+                f"note: {', '.join(waiting)}: not encrypted before it is stopped and started: `dtls-emu set VM state=stopped`, "
+                "then state=running",
+                err=True,
+            )
+
+
+def _read_body(path: str) -> Any:
+    try:
+        return json.loads(read_file(Path(path), MAX_BODY))
+    except OSError as error:
+        raise DtlsEmuError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise DtlsEmuError(f"{path}: no JSON: {error}") from None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dtls_emu.assembly.lab_document import changed, compile_document, differences
+from dtls_emu.assembly.put import values_of_put
 from dtls_emu.assembly.targets import Change, parse_words, plan_changes
 from dtls_emu.deploy.inside import call_inside, must_enter
 from dtls_emu.deploy.namespaces import set_mtu
@@ -31,8 +32,17 @@ if TYPE_CHECKING:
 __all__ = ["change_host", "change_run", "find_run"]
 
 
-def change_run(run: str, target: str, words: Sequence[str], *, runs: Path | None = None) -> list[Change]:
+def change_run(
+    run: str, target: str, words: Sequence[str], *, put: Any = None, runs: Path | None = None
+) -> list[Change]:
     """Change a running lab: its state first, then every card, then cables whose MTU it is about.
+
+    Args:
+        run: its name.
+        target: what is changed; see :mod:`dtls_emu.assembly.targets`.
+        words: ``key=value``; none with ``put``.
+        put: the body of a PUT of a virtual network, instead of words.
+        runs: where runs are.
 
     Raises:
         RunError: no such run or target, it cannot be changed while it runs, the state cannot be written, and nothing
@@ -43,12 +53,12 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path | None
     if must_enter():
         with RunFolder.open(run, runs) as folder:
             door = find_door(folder.known)
-        arguments = {"run": run, "target": target, "words": list(words), "runs": str(runs)}
+        arguments = {"run": run, "target": target, "words": list(words), "put": put, "runs": str(runs)}
         return [Change(tuple(each["path"]), each["value"]) for each in call_inside(door, "change", arguments)]
     with RunFolder.open(run, runs) as folder:
         state = folder.known
         before = compile_document(state.lab)
-        changes = plan_changes(state.lab, target, parse_words(words))
+        changes = plan_changes(state.lab, target, _values(words, put))
         document = state.lab
         for change in changes:
             document = changed(document, change.path, change.value)
@@ -73,12 +83,12 @@ def change_run(run: str, target: str, words: Sequence[str], *, runs: Path | None
         return changes
 
 
-def change_host(socket: Path | str, target: str, words: Sequence[str]) -> list[Change]:
+def change_host(socket: Path | str, target: str, words: Sequence[str], *, put: Any = None) -> list[Change]:
     """Change the lab of one card, whoever started it: no other card is told, and nothing is written down.
 
     Args:
         socket: the card's control socket.
-        target, words: as for a run.
+        target, words, put: as for a run.
 
     Raises:
         ControlError: nobody answers there, there is no such target, or it cannot be changed while it is up.
@@ -86,12 +96,16 @@ def change_host(socket: Path | str, target: str, words: Sequence[str]) -> list[C
         RunError: a word is no assignment, or its value cannot be read.
     """
     try:
-        answer = ask(socket, "change", target=target, values=parse_words(words))
+        answer = ask(socket, "change", target=target, values=_values(words, put))
     except ControlError as error:
         if error.problems:
             raise LabFileError(list(error.problems)) from error
         raise
     return [Change(tuple(each["path"]), each["value"]) for each in answer["changes"]]
+
+
+def _values(words: Sequence[str], put: Any) -> dict[str, Any]:
+    return parse_words(words) if put is None else values_of_put(put)
 
 
 def find_run(target: str, runs: Path | None = None) -> str:

@@ -79,7 +79,11 @@ def _restart(arguments: Mapping[str, Any], _leash: int | None, _say: Say) -> Non
 
 def _change(arguments: Mapping[str, Any], _leash: int | None, _say: Say) -> list[dict[str, Any]]:
     changes = change_run(
-        arguments["run"], arguments["target"], arguments["words"], runs=Path(arguments["runs"])
+        arguments["run"],
+        arguments["target"],
+        arguments["words"],
+        put=arguments["put"],
+        runs=Path(arguments["runs"]),
     )
     return [asdict(change) for change in changes]
 

@@ -70,8 +70,8 @@ def compile_lab(lab: schema.Lab) -> Topology:
             for name, host in lab.hosts.items()
         ),
         vms=(
-            *(_compile_vm(name, vm, profile) for name, vm in lab.vms.items()),
-            *(_compile_endpoint(name, each, profile) for name, each in lab.endpoints.items()),
+            *(_compile_vm(lab, name, vm, profile) for name, vm in lab.vms.items()),
+            *(_compile_endpoint(lab, name, each, profile) for name, each in lab.endpoints.items()),
         ),
         links=_compile_links(lab),
         default_link=replace(_PERFECT_LINK, **_settings(lab.link_defaults)),
@@ -99,7 +99,7 @@ def _compile_subnets(lab: schema.Lab) -> Iterator[Subnet]:
             )
 
 
-def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
+def _compile_vm(lab: schema.Lab, name: str, vm: schema.Vm, profile: Profile) -> Vm:
     return Vm(
         **_place(name, vm),
         size=vm.size if isinstance(vm.size, str) else vm.size.name,
@@ -108,12 +108,13 @@ def _compile_vm(name: str, vm: schema.Vm, profile: Profile) -> Vm:
         ),
         accelerated_networking=vm.accelerated_networking,
         restarted=vm.restarted_since_encryption or not profile.restart_required,
-        flow_table_ready=vm.flow_table_ready,
+        flow_table_ready=vm.flow_table_ready and not lab.hosts[vm.host].servicing,
         discovery=vm.discovery,
+        running=vm.state == "running",
     )
 
 
-def _compile_endpoint(name: str, endpoint: schema.Endpoint, profile: Profile) -> Vm:
+def _compile_endpoint(lab: schema.Lab, name: str, endpoint: schema.Endpoint, profile: Profile) -> Vm:
     can_encrypt = endpoint.can_encrypt is not False
     return Vm(
         **_place(name, endpoint),
@@ -121,7 +122,7 @@ def _compile_endpoint(name: str, endpoint: schema.Endpoint, profile: Profile) ->
         size_capable=can_encrypt,
         accelerated_networking=True,
         restarted=True,
-        flow_table_ready=True,
+        flow_table_ready=not lab.hosts[endpoint.host].servicing,
         discovery=True,
         kind=endpoint.kind,
         prefixes=endpoint.prefixes,

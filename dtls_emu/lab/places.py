@@ -79,6 +79,7 @@ class Vm:
         mtu: of its NIC, in bytes of IP packet.
         kind: what it is; most are VMs.
         prefixes: what is behind it, and what it answers for besides its own addresses; of a gateway.
+        running: False while it is stopped; it then sends and gets nothing.
         outcome: what encryption of its network means for it: AS_VM, CLEAR or FAILS.
     """
 
@@ -97,6 +98,7 @@ class Vm:
     kind: EndpointKind = EndpointKind.VM
     outcome: Outcome = Outcome.AS_VM
     prefixes: tuple[Prefix, ...] = ()
+    running: bool = True
 
     def owns(self, address: Address) -> bool:
         """Whether packets from this address may be its own."""

@@ -247,6 +247,11 @@ class Host(LabModel):
         default="eastus", description="Its region, whose certificate authority signs for it. Default eastus."
     )
     smartnic: SmartNic = Field(default_factory=SmartNic, description="Its card.")
+    servicing: Switch = Field(
+        default=False,
+        description="Its networking components are being updated: no flow table of its VMs is ready, and encrypted flows "
+        "are dropped. Default false.",
+    )
 
 
 class Vm(Placed):
@@ -260,6 +265,10 @@ class Vm(Placed):
     accelerated_networking: Switch = Field(
         default=True,
         description="Accelerated networking; without it the VM cannot be encrypted. Default true.",
+    )
+    state: Literal["running", "stopped"] = Field(
+        default="running",
+        description="A stopped VM sends and gets nothing. Starting one while the lab is up is a restart. Default running.",
     )
     restarted_since_encryption: Switch = Field(
         default=True,

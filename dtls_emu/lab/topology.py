@@ -130,7 +130,8 @@ class Topology:
         self._own: dict[str, dict[Address, Vm]] = {network: {} for network in self.networks}
         for vm in self.vms.values():
             self._by_host[vm.host].append(vm)
-            self._own[vm.network].update(dict.fromkeys(vm.addresses, vm))
+            if vm.running:
+                self._own[vm.network].update(dict.fromkeys(vm.addresses, vm))
         self.security = security
         self.routing = Routing(self.networks, self.vms, subnets, groups)
 
@@ -181,6 +182,8 @@ class Topology:
 
     def destination(self, source: Vm, address: Address) -> tuple[Vm | None, bool]:
         """Who gets what a VM sends to an address, or None; and whether it goes to the internet instead."""
+        if not source.running:
+            return None, False
         if not self.routing.has_user_routes(source):
             own = self._own[source.network].get(address)
             if own is not None:

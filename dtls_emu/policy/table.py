@@ -65,7 +65,7 @@ _ROWS: Final = (
     Row(
         1,
         "no private route",
-        "no VM that the sender has a private route to, and no public address",
+        "no VM that runs and that the sender has a private route to, and no public address; or the sender is stopped",
         Verdict.DROP,
         FlowEncryption.NX,
         DropReason.NO_ROUTE,

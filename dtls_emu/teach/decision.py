@@ -118,6 +118,8 @@ def _about(end: Endpoint) -> str:
         words.append(f"accelerated networking {'on' if vm.accelerated_networking else 'off'}")
     else:
         words = [f"{ENDPOINTS[vm.kind].title}, which {_OUTCOMES[vm.outcome]}"]
+    if not vm.running:
+        words.append("stopped")
     if not vm.restarted:
         words.append("not stopped and started since encryption was enabled")
     if not vm.flow_table_ready:

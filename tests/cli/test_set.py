@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from dtls_emu.assembly.targets import Change
 from dtls_emu.cli.app import app, main
 from dtls_emu.deploy import changes
+from dtls_emu.errors import DtlsEmuError
 
 
 CHANGE = Change(("links", 0), {"loss": "1%"})
@@ -22,8 +23,8 @@ def told(monkeypatch):
     """What is told to whom, in place of real cards."""
     calls = []
 
-    def tell(*arguments):
-        calls.append(arguments)
+    def tell(*arguments, put=None):
+        calls.append(arguments if put is None else (*arguments, put))
         return [CHANGE]
 
     monkeypatch.setattr(changes, "change_host", tell)
@@ -53,6 +54,45 @@ def test_without_a_socket_the_run_is_told(told, named):
     assert run(*named, "h1-h2", "loss=1%") == "demo: h1-h2: loss=1%\n"
     assert told == [("demo", "h1-h2", ["loss=1%"])]
     assert json.loads(run(*named, "h1-h2", "loss=1%", "--json"))["run"] == "demo"
+
+
+def test_a_put_is_told_as_it_is(told, tmp_path):
+    """Its body, instead of words; and never both."""
+    body = tmp_path / "body.json"
+    body.write_text('{"properties": {}}')
+    assert run("prod", "--put", str(body)) == f"demo: prod: {body}\n"
+    assert told == [("demo", "prod", [], {"properties": {}})]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "said"),
+    [
+        ("{}", ["x=1", "--put", "FILE"], "write what to set, as key=value; or --put FILE"),
+        ("{}", [], "write what to set, as key=value; or --put FILE"),
+        ("{", ["--put", "FILE"], "no JSON"),
+        ("[" * 100_000, ["--put", "FILE"], "no JSON"),
+        (None, ["--put", "FILE"], "cannot be read: No such file"),
+    ],
+)
+def test_a_body_that_is_none_is_refused(told, tmp_path, text, arguments, said):
+    """In one line, and nothing is told."""
+    body = tmp_path / "body.json"
+    if text is not None:
+        body.write_text(text)
+    words = [str(body) if each == "FILE" else each for each in arguments]
+    outcome = CliRunner().invoke(app, ["set", "prod", *words])
+    assert isinstance(outcome.exception, DtlsEmuError)
+    assert said in str(outcome.exception)
+    assert told == []
+
+
+def test_the_vms_that_wait_for_a_restart_are_named(told, monkeypatch):
+    """They are in clear until then."""
+    waiting = Change(("vms", "vm-a"), {"restarted_since_encryption": False})
+    monkeypatch.setattr(changes, "change_run", lambda *_, **__: [CHANGE, waiting])
+    outcome = CliRunner().invoke(app, ["set", "prod", "encryption.enabled=true"])
+    assert "note: vm-a: not encrypted before it is stopped and started" in outcome.stderr
+    assert told == []
 
 
 def test_a_run_and_a_socket_are_not_both_meant(told, monkeypatch, capsys):

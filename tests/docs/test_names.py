@@ -169,6 +169,9 @@ def test_what_can_be_set_while_a_lab_is_up_is_what_is_not_refused():
     assert set(re.findall(r"`(\w+)`", row)) == set(Vm.model_fields) - fixed
     compiled = {field.name for field in fields(CompiledVm)} - {"name", *lab_document._VM_FIELDS}
     assert compiled == {
+        "kind",
+        "outcome",
+        "running",
         "size",
         "size_capable",
         "accelerated_networking",

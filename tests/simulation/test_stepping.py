@@ -142,7 +142,8 @@ def test_a_link_that_was_never_used_is_as_the_changed_lab_says(make_lab):
 def test_encryption_is_switched_off_and_on(make_lab):
     """The flow is decided again, its packets go in clear, and then encrypted once more; the tunnel stays up."""
     datagrams = Datagrams()
-    with Simulation(make_lab(STREAM), observer=datagrams) as simulation:
+    lab = make_lab(STREAM, overrides="restart_required: false")
+    with Simulation(lab, observer=datagrams) as simulation:
         simulation.run_until(0.0205)
         simulation.set("prod", "encryption.enabled=false")
         simulation.run_until(0.0305)
@@ -156,6 +157,50 @@ def test_encryption_is_switched_off_and_on(make_lab):
         }
         assert sum(payload[0] == 0x08 for payload in datagrams.payloads) == 10
         assert {tunnel.handshakes for tunnel in outcome.tunnels} == {1}
+
+
+def test_a_vm_is_encrypted_once_it_was_stopped_and_started(make_lab):
+    """After encryption was enabled, as the vendor requires; a stopped one sends and gets nothing."""
+    with Simulation(make_lab(STREAM)) as simulation:
+        simulation.run_until(0.0105)
+        simulation.set("prod", "encryption.enabled=false")
+        changes = simulation.set("prod", "encryption.enabled=true")
+        assert changes[1:] != []
+        assert all(change.value == {"restarted_since_encryption": False} for change in changes[1:])
+        simulation.run_until(0.0205)
+        for change in changes[1:]:
+            simulation.set(str(change.path[1]), "state=stopped")
+        simulation.run_until(0.0305)
+        for change in changes[1:]:
+            simulation.set(str(change.path[1]), "state=running")
+        run_on(simulation)
+        (item,) = simulation.outcome().items
+        assert item.treated == {
+            (Verdict.ENCRYPT, FlowEncryption.X): 30,
+            (Verdict.CLEAR, FlowEncryption.NX_FALLBACK): 10,
+            (Verdict.DROP, FlowEncryption.NX): 10,
+        }
+        assert item.dropped == {"no_route": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "code"),
+    [
+        ("servicing=true", "servicing=false", FlowEncryption.NX_SW_NOT_READY),
+        ("smartnic.present=false", "smartnic.present=true", FlowEncryption.NX_HW_NOT_SUPPORTED),
+    ],
+)
+def test_a_host_is_serviced_and_its_card_removed_while_it_runs(make_lab, change, back, code):
+    """Flows are decided again at their next packet, and their packets are counted on."""
+    with Simulation(make_lab(STREAM)) as simulation:
+        simulation.run_until(0.0205)
+        simulation.set("h2", change)
+        simulation.run_until(0.0305)
+        simulation.set("h2", back)
+        run_on(simulation)
+        (item,) = simulation.outcome().items
+        assert {code: count for (_, code), count in item.treated.items()} == {FlowEncryption.X: 40, code: 10}
+        assert item.offered == 50
 
 
 def test_changes_are_told_to_whoever_observes(make_lab):
