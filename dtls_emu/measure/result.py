@@ -15,9 +15,12 @@ from pydantic import Field
 
 from dtls_emu.files.results import ResultFile
 from dtls_emu.measure.plan import BenchPath, Plan
-from dtls_emu.measure.records.base import Record, Seconds, Share, Stopped
+from dtls_emu.measure.records.base import Record, Seconds, Section, Share, Stopped
 from dtls_emu.measure.records.fragments import FragmentSection
 from dtls_emu.measure.records.handshake import HandshakeSection
+from dtls_emu.measure.records.latency import LatencySection
+from dtls_emu.measure.records.rekey import RekeySection
+from dtls_emu.measure.records.rfc2544 import BackToBackSection, LossSection, ZeroLossSection
 from dtls_emu.measure.records.throughput import ThroughputSection
 
 
@@ -40,12 +43,19 @@ RESULT_SCHEMA: Final = Path(__file__).with_name("result.schema.json")
 RESULT_FOLDER: Final = Path("results")
 
 AnySection = Annotated[
-    ThroughputSection | FragmentSection | HandshakeSection,
+    ThroughputSection
+    | LatencySection
+    | FragmentSection
+    | HandshakeSection
+    | RekeySection
+    | ZeroLossSection
+    | LossSection
+    | BackToBackSection,
     Field(discriminator="suite"),
 ]
 """A suite of the registry has its section here."""
 
-Found = TypeVar("Found", ThroughputSection, FragmentSection, HandshakeSection)
+Found = TypeVar("Found", bound=Section)
 
 
 class BackendState(Record):

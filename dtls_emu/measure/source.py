@@ -46,8 +46,8 @@ class Load:
         burst: packets that a VM hands over at once; 0: as many as one send carries.
         flows: how many there are, by source port; each burst is of the next one.
         ip_version: of the inner packets.
-        rate: packets a second that are due; None: as fast as they are taken.
-        timed: the delay of every packet is measured.
+        rate: packets a second that are due; None: as fast as they are taken. On a schedule every packet is timed.
+        queue: packets that a VM's queue holds, on a schedule.
     """
 
     arm: str
@@ -57,7 +57,12 @@ class Load:
     flows: int = 1
     ip_version: int = 4
     rate: float | None = None
-    timed: bool = False
+    queue: int = QUEUE
+
+    @property
+    def timed(self) -> bool:
+        """Whether the delay of every packet is measured."""
+        return self.rate is not None
 
 
 class Source(Protocol):
@@ -221,4 +226,4 @@ def make_source(load: Load, bursts: Sequence[Burst]) -> Source:
     """The source of a trial's packets; its time begins now."""
     if load.rate is None:
         return ForTime(bursts, load.seconds)
-    return OnSchedule(bursts, load.seconds, load.rate)
+    return OnSchedule(bursts, load.seconds, load.rate, load.queue)

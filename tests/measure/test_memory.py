@@ -35,7 +35,7 @@ def test_every_packet_arrives_and_is_accounted_for(topology, arm, size):
 def test_on_a_schedule_every_packet_has_a_delay(topology):
     """So many as are due, of several flows and IPv6; the delay is from when it was due."""
     testbed = MemoryTestbed(topology, encrypted_pair(topology), ("cryptography",))
-    load = Load("cryptography", 128, 0.05, burst=4, flows=3, ip_version=6, rate=4_000, timed=True)
+    load = Load("cryptography", 128, 0.05, burst=4, flows=3, ip_version=6, rate=4_000)
     sample = testbed.measure(load)
     sample.accounting.check("trial")
     assert sample.accounting.offered == 200

@@ -47,7 +47,7 @@ def test_on_a_schedule_packets_are_timed_from_when_they_were_due(topology):
     """Across two processes, which share the machine's clock; what the receiver cannot take is lost and counted."""
     with UdpTestbed(topology, encrypted_pair(topology), ("cryptography",), offload=False) as testbed:
         testbed.measure(Load("cryptography", 64, 0.005))
-        sample = testbed.measure(Load("cryptography", 128, 0.05, burst=2, flows=2, rate=2_000, timed=True))
+        sample = testbed.measure(Load("cryptography", 128, 0.05, burst=2, flows=2, rate=2_000))
     sample.accounting.check("trial")
     assert sample.accounting.offered == 100
     delays = present(sample.delays)

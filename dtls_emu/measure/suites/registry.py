@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import DtlsEmuError
+from dtls_emu.measure.suites.back_to_back import BackToBack
 from dtls_emu.measure.suites.fragments import Fragments
 from dtls_emu.measure.suites.handshake import Handshake
+from dtls_emu.measure.suites.latency import Latency
+from dtls_emu.measure.suites.loss import Loss
+from dtls_emu.measure.suites.rekey import Rekey
 from dtls_emu.measure.suites.throughput import Throughput
+from dtls_emu.measure.suites.zero_loss import ZeroLoss
 
 
 if TYPE_CHECKING:
@@ -17,7 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["SUITES", "chosen_suites", "suite_named"]
 
 SUITES: Final[dict[str, Suite[Any]]] = {
-    suite.name: suite for suite in (Throughput(), Fragments(), Handshake())
+    suite.name: suite
+    for suite in (
+        Throughput(),
+        Latency(),
+        Fragments(),
+        Handshake(),
+        Rekey(),
+        ZeroLoss(),
+        Loss(),
+        BackToBack(),
+    )
 }
 """By name. A suite's section is one of :data:`dtls_emu.measure.result.AnySection`, too."""
 
