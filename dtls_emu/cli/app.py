@@ -12,6 +12,7 @@ from dtls_emu.cli.attack import attack
 from dtls_emu.cli.audit import audit
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
+from dtls_emu.cli.bench_results import compare, replay
 from dtls_emu.cli.broker import broker
 from dtls_emu.cli.capture import capture
 from dtls_emu.cli.doctor import doctor
@@ -88,6 +89,10 @@ def _reflow(commands: typer.Typer) -> None:
 _add("attack", attack, "attack replay two-vms")
 _add("audit", audit, "audit flow-logs --fail-on clear --html audit.html")
 _add("backends", backends, "backends --json")
+bench.command("compare", epilog="Example: dtls-emu bench compare before.json after.json --fail-under 0.95")(
+    compare
+)
+bench.command("replay", epilog="Example: dtls-emu bench replay results/bench-20261120T133427Z.json")(replay)
 app.add_typer(bench, name="bench", epilog="Example: dtls-emu bench --quick")
 _add("broker", broker, "up broker; dtls-emu broker broker")
 _add("capture", capture, "capture two-vms -o two-vms.pcapng")

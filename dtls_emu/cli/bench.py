@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -19,14 +20,18 @@ from dtls_emu.errors import DtlsEmuError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dtls_emu.files.results import ResultFile
     from dtls_emu.measure.plan import Plan
+    from dtls_emu.measure.records.base import Record
     from dtls_emu.measure.result import Result
 
 
-__all__ = ["bench"]
+__all__ = ["bench", "hand_over", "void_or"]
 
 EXIT_NOT_ACCOUNTED: Final = 1
 DEFAULT_LAB: Final = "two-vms"
+CONFIDENCE_TOLD: Final = "5 %"
+TRIED: Final = "throughput-cells.csv"
 
 
 class _Group(TyperGroup):
@@ -92,6 +97,34 @@ def measure(
         bool, typer.Option("--perfect-link", help="Measure although the lab impairs the link, without that.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the random order.")] = 1,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            help="Fresh processes that measure one after the other; 5 or more show how starts differ.", min=1
+        ),
+    ] = 1,
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Repeat until every throughput ratio is known to within this, such as 2%.", metavar="PERCENT"
+        ),
+    ] = "",
+    calibrate: Annotated[
+        int,
+        typer.Option(
+            help="Measure plain against plain so many times, and print how often intervals miss 1.", min=0
+        ),
+    ] = 0,
+    json_stream: Annotated[
+        bool,
+        typer.Option("--json-stream", help="Print every trial as it is measured, one JSON document a line."),
+    ] = False,
+    csv: Annotated[
+        str, typer.Option(help="Folder for tidy tables, for pandas and R; made if need be.", metavar="DIR")
+    ] = "",
+    prometheus: Annotated[
+        str, typer.Option(help="File for the textfile collector of node_exporter.", metavar="FILE")
+    ] = "",
     output: Annotated[
         str, typer.Option(help="Result file; by default one named by the time, in results/.", metavar="FILE")
     ] = "",
@@ -125,21 +158,42 @@ def measure(
         perfect_link=perfect_link,
         seed=seed,
     )
+    if calibrate:
+        _calibrate(lab, plan, calibrate, as_json=as_json)
+        return
     from dtls_emu.files.results import ResultFile
     from dtls_emu.measure.benchmark import benchmark
+    from dtls_emu.measure.repeat import MOST_STARTS, repeated
     from dtls_emu.measure.result import result_path
     from dtls_emu.measure.suites.registry import chosen_suites
 
     chosen_suites(suites)
+    width = _share("--until", until) if until else None
+    starts = MOST_STARTS if until and repeat == 1 else repeat
+    if starts > 1 and json_stream:
+        raise DtlsEmuError(
+            "--json-stream shows one start as it is measured; it does not go with --repeat and --until"
+        )
+    exports = Exports(csv, prometheus, force=force)
     file = ResultFile(output or result_path(), force=force, make_folders=not output, avoid_others=not output)
+    command = sys.argv[1:]
     with progress() as report:
-        result = _void_or(lambda: benchmark(lab, plan, report, command=sys.argv[1:]))
+        result = void_or(
+            lambda: (
+                repeated(lab, plan, starts, report, until=width, command=command)
+                if starts > 1
+                else benchmark(lab, plan, report, told=_stream if json_stream else None, command=command)
+            )
+        )
     if not result.sections:
         raise KeyboardInterrupt
-    _hand_over(result, file, as_json=as_json)
+    exports.write(result)
+    if json_stream:
+        _stream("end", result.end)
+    hand_over(result, file, as_json=as_json, is_silent=json_stream)
 
 
-def _void_or(run: Callable[[], Result]) -> Result:
+def void_or(run: Callable[[], Result]) -> Result:
     """The result of a run, unless packets are unaccounted for."""
     from dtls_emu.simulation.accounts import AccountingError
 
@@ -150,25 +204,111 @@ def _void_or(run: Callable[[], Result]) -> Result:
         raise typer.Exit(EXIT_NOT_ACCOUNTED) from error
 
 
-def _hand_over(result: Result, file: Any, *, as_json: bool) -> None:
+def hand_over(result: Result, file: ResultFile, *, as_json: bool, is_silent: bool = False) -> None:
+    """Write a result and print it; the exit status says what became of the run."""
     from dtls_emu.measure.records.base import Stopped
 
     # A file is safe before anything is printed; what may wait for a reader must not hold that up.
     saved = file.save(result.encode()) if file.is_regular else None
     if as_json:
         print_json(result.model_dump(mode="json"))
-    else:
+    elif not is_silent:
         _print(result)
     saved = saved or file.save(result.encode())
     if saved.trouble:
         complain(saved.trouble)
-    elif not as_json:
+    elif not as_json and not is_silent:
         say(f"Result file: {saved.path}")
     if saved.trouble:
         raise typer.Exit(EXIT_FAILED)
     if result.end.stopped is Stopped.INTERRUPTED:
         complain("interrupted: the figures are of what was measured until then")
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+class Exports:
+    """Tables and figures for other programs, whose places are tried before the work.
+
+    Args:
+        csv: folder; empty: none.
+        prometheus: file; empty: none.
+        force: files that are there are written over.
+
+    Raises:
+        DtlsEmuError: a place takes no file, or what an export needs is not installed.
+    """
+
+    def __init__(self, csv: str, prometheus: str, *, force: bool) -> None:
+        from importlib.util import find_spec
+
+        from dtls_emu.files.results import ResultFile
+
+        self._folder, self._force = csv, force
+        if csv:
+            ResultFile(Path(csv, TRIED), force=True, make_folders=True)  # to try the folder
+            if not force and any(Path(csv).glob("*.csv")):
+                raise DtlsEmuError(f"{csv} has tables already; --force writes over them")
+        self._prometheus = ResultFile(prometheus, force=True) if prometheus else None
+        if prometheus and find_spec("prometheus_client") is None:
+            raise DtlsEmuError("--prometheus needs prometheus-client: pip install 'dtls-emu[metrics]'")
+
+    def write(self, result: Result) -> None:
+        """Write them."""
+        from dtls_emu.files.results import ResultFile
+        from dtls_emu.measure.exports import as_csv, as_prometheus
+
+        if self._folder:
+            for name, text in as_csv(result).items():
+                ResultFile(Path(self._folder, name), force=self._force).write(text.encode())
+        if self._prometheus is not None:
+            self._prometheus.write(as_prometheus(result).encode())
+
+
+def _stream(suite: str, record: Record) -> None:
+    say(json.dumps({"suite": suite, **record.model_dump(mode="json")}))
+
+
+def _calibrate(lab: str, plan: Plan, runs: int, *, as_json: bool) -> None:
+    from dtls_emu.measure.calibrate import calibrate
+
+    with progress() as report:
+        found = calibrate(lab, plan, report, runs)
+    if not found:
+        raise DtlsEmuError("not one run had an interval: six rounds and more have (--rounds)")
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    print_table(
+        f"Intervals that missed the truth: plain against plain; of the method, {CONFIDENCE_TOLD} at most may",
+        ("path", "figure", ">runs", ">missed", ">share", ">95 % interval", ">half width"),
+        [
+            (
+                str(each.path),
+                each.metric,
+                str(each.runs),
+                str(each.missed),
+                f"{each.missed / each.runs * 100:.1f} %",
+                f"{each.low * 100:.1f}-{each.high * 100:.1f} %",
+                f"{each.width * 100:.1f} %",
+            )
+            for each in found
+        ],
+    )
+
+
+def _share(option: str, text: str) -> float:
+    """``2%`` or ``0.02``.
+
+    Raises:
+        DtlsEmuError: it is neither.
+    """
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise DtlsEmuError(f"{option} {text!r}: it takes a share such as 2%")
+    return value
 
 
 def _lab_and_suites(words: list[str], *, full: bool) -> tuple[str, tuple[str, ...]]:

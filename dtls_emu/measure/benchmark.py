@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu import __version__
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.crypto.backend import Backend
     from dtls_emu.measure.plan import Plan
-    from dtls_emu.measure.records.base import TrialRecord
+    from dtls_emu.measure.records.base import Record
     from dtls_emu.measure.suites.suite import Suite
     from dtls_emu.progress import Progress
 
@@ -44,7 +45,7 @@ def benchmark(
     plan: Plan,
     progress: Progress | None = None,
     *,
-    told: Callable[[TrialRecord], object] | None = None,
+    told: Callable[[str, Record], object] | None = None,
     command: Sequence[str] = (),
 ) -> Result:
     """Run a benchmark on the first encrypted pair of VMs of a lab.
@@ -55,7 +56,7 @@ def benchmark(
         lab: validated; or a path, or the name of a shipped lab.
         plan: what to measure.
         progress: told of every step; None: nobody is.
-        told: of every trial, as soon as it is measured; None: nobody is.
+        told: of every trial as soon as it is measured, with the name of its suite; None: nobody is.
         command: the command line, for the result.
 
     Raises:
@@ -79,13 +80,14 @@ def benchmark(
     started, before, busy = datetime.now(UTC), cpu_times(), _look()
     sections: list[Any] = []
     skipped: dict[str, str] = {}
-    with Bench(topology, pair, plan, backends, progress or _nobody, told or _ignore) as bench:
-        stopped = _measure(bench, suites, sections, skipped)
+    with Bench(topology, pair, plan, backends, progress or _nobody) as bench:
+        stopped = _measure(bench, suites, sections, skipped, told or _ignore)
         start = Start(
             started=started,
             version=__version__,
             command=list(command),
             lab=topology.name,
+            lab_source="" if isinstance(lab, Lab) else str(lab),
             sender=f"{pair.sender.name} on {pair.sender.host}",
             receiver=f"{pair.receiver.name} on {pair.receiver.host}",
             not_of_the_lab=left_out,
@@ -112,7 +114,11 @@ def benchmark(
 
 
 def _measure(
-    bench: Bench, suites: Sequence[Suite[Any]], sections: list[Any], skipped: dict[str, str]
+    bench: Bench,
+    suites: Sequence[Suite[Any]],
+    sections: list[Any],
+    skipped: dict[str, str],
+    told: Callable[[str, Record], object],
 ) -> Stopped:
     """Every suite in turn, each for its part of the time that is left."""
     deadline = time.monotonic() + bench.plan.budget_s
@@ -124,6 +130,7 @@ def _measure(
             continue
         weight = suite.weight / sum(each.weight for each in suites[number:])
         bench.seconds = max(0.0, deadline - time.monotonic()) * weight
+        bench.told = partial(told, suite.name)
         try:
             section = suite.run(bench)
         except KeyboardInterrupt:  # between what is measured, where nothing else looks after it
@@ -176,5 +183,5 @@ def _nobody(done: int, total: int, what: str) -> None:
     pass
 
 
-def _ignore(trial: TrialRecord) -> None:
+def _ignore(suite: str, trial: Record) -> None:
     pass

@@ -49,7 +49,7 @@ SIZES: Final = (64, 512, 1400, 8900)
 
 QUICK_SIZES: Final = (64, 1400, 8900)
 FULL_BUDGET_S: Final = 2_100.0
-QUICK_BUDGET_S: Final = 85.0
+QUICK_BUDGET_S: Final = 100.0
 MAX_FLOWS: Final = 1_024
 """A burst of each is kept in memory."""
 

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from dtls_emu.errors import DtlsEmuError
+from dtls_emu.files.reading import read_file
 from dtls_emu.files.results import ResultFile
 from dtls_emu.measure.plan import BenchPath, Plan
 from dtls_emu.measure.records.base import Record, Seconds, Section, Share, Stopped
@@ -34,12 +36,16 @@ __all__ = [
     "OffloadState",
     "Result",
     "Start",
+    "read_result",
     "result_path",
     "result_schema",
 ]
 
 FORMAT: Final = 2
 RESULT_SCHEMA: Final = Path(__file__).with_name("result.schema.json")
+MAX_RESULT: Final = 256 << 20
+"""Bytes: a full run of all suites is a fiftieth of it."""
+
 RESULT_FOLDER: Final = Path("results")
 
 AnySection = Annotated[
@@ -90,6 +96,9 @@ class Start(Record):
     version: str = Field(description="Of dtls-emu.")
     command: list[str] = Field(description="The command line; empty when it was called from Python.")
     lab: str
+    lab_source: str = Field(
+        description="The lab as it was named: a path, or a shipped lab; empty: from Python."
+    )
     sender: str = Field(description="The VM that sends, and its host.")
     receiver: str = Field(description="The VM that receives, and its host.")
     not_of_the_lab: list[str] = Field(
@@ -125,6 +134,10 @@ class Result(Record):
     format: Literal[2] = 2
     start: Start
     sections: list[AnySection]
+    other_starts: list[list[AnySection]] = Field(
+        default=[],
+        description="What later starts of the program measured (--repeat); figures are of all starts.",
+    )
     end: End
 
     def section(self, kind: type[Found]) -> Found | None:
@@ -142,6 +155,33 @@ class Result(Record):
             ResultFileError: it cannot be written.
         """
         ResultFile(path, force=True, make_folders=True).write(self.encode())
+
+
+def read_result(path: Path | str) -> Result:
+    """Read a result file.
+
+    Raises:
+        DtlsEmuError: it cannot be read, is no result, or is one of another format; in one line.
+    """
+    try:
+        document = json.loads(read_file(path, MAX_RESULT))
+    except OSError as error:
+        raise DtlsEmuError(f"{path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DtlsEmuError(f"{path} is no result of `dtls-emu bench`: it is not JSON") from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise DtlsEmuError(f"{path} is no result of `dtls-emu bench`: it has no format")
+    if document["format"] != FORMAT:
+        raise DtlsEmuError(
+            f"{path} has format {document['format']!r}; this version reads {FORMAT}, so measure anew, or compare with the "
+            "version that wrote it"
+        )
+    try:
+        return Result.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DtlsEmuError(f"{path} is no result of `dtls-emu bench`: {place}: {first['msg']}") from error
 
 
 def result_path(now: datetime | None = None, folder: Path = RESULT_FOLDER, *, what: str = "bench") -> Path:

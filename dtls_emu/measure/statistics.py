@@ -46,6 +46,7 @@ __all__ = [
     "over_starts",
     "shift_ratio",
     "slopes",
+    "starts_ratio",
     "verdict_of",
     "verdicts",
 ]
@@ -165,6 +166,23 @@ def shift_ratio(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
         return _exponential(Estimate(value, None, None, fewest, "none"))
     low, high = float(differences[outside]), float(differences[len(differences) - 1 - outside])
     return _exponential(Estimate(value, low, high, fewest, "rank sums"))
+
+
+def starts_ratio(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
+    """How one run's starts relate to those of another: the ratio of their means, with Welch's interval, of logarithms.
+
+    Raises:
+        ValueError: no values, or one that is not finite and positive.
+    """
+    upper, lower = _logarithms(_finite(numerators)), _logarithms(_finite(denominators))
+    value, fewest = float(upper.mean() - lower.mean()), min(len(upper), len(lower))
+    if fewest < FEWEST_STARTS:
+        return _exponential(Estimate(value, None, None, fewest, "none"))
+    interval = stats.ttest_ind(upper, lower, equal_var=False).confidence_interval(CONFIDENCE)
+    low, high = float(interval.low), float(interval.high)
+    if not (math.isfinite(low) and math.isfinite(high)):  # nothing varied
+        low = high = value
+    return _exponential(Estimate(value, low, high, fewest, "t over starts"))
 
 
 def noise_floor(again: Estimate) -> float | None:

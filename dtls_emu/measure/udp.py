@@ -14,11 +14,12 @@ no arm is flattered by dropping what it cannot carry. Plain and encrypted arms r
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
-from multiprocessing import resource_tracker
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -28,15 +29,14 @@ from dtls_emu.measure.arms import arm_topology
 from dtls_emu.measure.cards import write_both
 from dtls_emu.measure.packets import rows_per_burst
 from dtls_emu.measure.sample import Accounting, Sample
+from dtls_emu.measure.udp_main import MEMORY_BYTES
 from dtls_emu.measure.udp_worker import (
-    SHARED_WORDS,
     EndConfig,
     EndReport,
     Failure,
     Order,
     Ready,
     Role,
-    serve,
     window,
 )
 from dtls_emu.simulation.accounts import AccountingError
@@ -46,8 +46,6 @@ from dtls_emu.wire.burst import MAX_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from ctypes import Array, c_longlong
-    from multiprocessing.context import SpawnContext
     from types import TracebackType
 
     from dtls_emu.fabric.offload import Offload
@@ -62,6 +60,8 @@ ANSWER_S: Final = 120.0
 """Longest wait for an answer: a trial takes a second, compiling every kernel the first time half a minute."""
 
 STOP_S: Final = 2.0
+
+PROGRAM: Final = "dtls_emu.measure.udp_main"
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -90,20 +90,22 @@ class UdpTestbed:
             arm: arm_topology(topology, pair, arm, _underlays(2 * index + offload))
             for index, arm in enumerate(arms)
         }
-        context = multiprocessing.get_context("spawn")  # a fork would inherit threads' locks
-        shared = context.RawArray("q", SHARED_WORDS)
+        memory = os.memfd_create("dtls-emu-bench")
+        os.ftruncate(memory, MEMORY_BYTES)
         self._processes: list[_Process] = []
         with TemporaryDirectory(prefix="dtls-emu-bench-") as folder:  # until both have read their keys
             places = write_both(pair, Path(folder))
             try:
                 for role, vm, place in zip(Role, (pair.sender, pair.receiver), places, strict=True):
                     config = EndConfig(role, topologies, vm.host, vm.name, pair.ends, place, offload)
-                    self._processes.append(_Process(context, config, shared))
+                    self._processes.append(_Process(config, memory))
                 self._sender, self._receiver = self._processes
                 states = [process.answer(Ready) for process in self._processes]
             except BaseException:
                 self.close()
                 raise
+            finally:
+                os.close(memory)
         self._buffer_bytes = states[1].buffer_bytes
         self.offloads: dict[str, Offload] = states[1].offloads
         self.cores = {str(role): state.core for role, state in zip(Role, states, strict=True)}
@@ -162,20 +164,20 @@ def reconcile(sent: EndReport, received: EndReport) -> Accounting:
 class _Process:
     """One end, as the coordinator sees it."""
 
-    def __init__(self, context: SpawnContext, config: EndConfig, shared: Array[c_longlong]) -> None:
+    def __init__(self, config: EndConfig, memory: int) -> None:
         self._role = config.role
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(config, theirs, shared), daemon=True)
+        self._pipe, theirs = Pipe()
         # Ctrl-C reaches every process of the terminal, and a request to end often a whole group. The children
-        # inherit that these are blocked: this process ends them. The tracker is started before because it would
-        # unblock them.
-        resource_tracker.ensure_running()
+        # inherit that these are blocked: this process ends them.
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
-            self._process.start()
+            descriptors = theirs.fileno(), memory
+            command = [sys.executable, "-m", PROGRAM, *map(str, descriptors)]
+            self._process = subprocess.Popen(command, pass_fds=descriptors, stdin=subprocess.DEVNULL)  # noqa: S603  # ourselves
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        theirs.close()
+            theirs.close()
+        self._pipe.send(config)
 
     def order(self, order: Order) -> None:
         """Start a trial."""
@@ -202,11 +204,11 @@ class _Process:
         """Ask it to end, and end it when it does not."""
         with suppress(OSError):  # it may have ended by itself
             self._pipe.send(None)
-        self._process.join(STOP_S)
-        if self._process.is_alive():
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.join()
-        self._process.close()
+            self._process.wait()
         self._pipe.close()
 
 

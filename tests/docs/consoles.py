@@ -52,12 +52,14 @@ MASKS = {
         (re.compile(r"\(N rounds are too few for an interval\)"), "(N-N)"),
         (
             re.compile(
-                r"N \(N-N\) (of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes))"
+                r"N \(N-N\) (of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes|that of plain))"
             ),
             r"N \1",
         ),
         (
-            re.compile(r"(of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes)) \(N-N\)"),
+            re.compile(
+                r"(of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes|that of plain)) \(N-N\)"
+            ),
             r"\1",
         ),
         (re.compile(r"N s \(of N: too few for an interval\)|less than this run can tell"), "N s"),

@@ -140,6 +140,7 @@ def start(plan: Plan) -> Start:
         version="0.1.0",
         command=["bench"],
         lab="two-vms",
+        lab_source="two-vms",
         sender="vm-a on host-1",
         receiver="vm-b on host-2",
         not_of_the_lab=[],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -78,10 +79,29 @@ def test_a_backend_that_is_not_there_is_said_by_the_process(topology):
 def test_closing_twice_is_harmless(topology):
     """As everything that can be closed; both processes are gone."""
     testbed = UdpTestbed(topology, encrypted_pair(topology), ("plain",), offload=False)
-    assert len(multiprocessing.active_children()) == 2
+    processes = [each._process for each in testbed._processes]
+    assert [process.poll() for process in processes] == [None, None]
     testbed.close()
     testbed.close()
-    assert multiprocessing.active_children() == []
+    assert [process.returncode for process in processes] == [0, 0]
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    """As it stands in the package's own documentation: a program without `if __name__ == "__main__"`."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+from dtls_emu.measure.benchmark import benchmark
+from dtls_emu.measure.plan import BenchPath, Plan
+
+plan = Plan(
+    1, suites=("throughput",), backends=("null",), paths=(BenchPath.UDP_SINGLE,), sizes=(256,), rounds=1, trial_s=0.005
+)
+print(len(benchmark("two-vms", plan).sections[0].trials))
+"""
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
 
 
 def test_books_of_a_lossless_trial():

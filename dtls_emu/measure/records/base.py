@@ -102,7 +102,10 @@ class Figure(Record):
     relative: bool = Field(
         description="It is a ratio to plain of the same round, from which the machine cancels."
     )
-    samples: list[float] = Field(description="One for each round.")
+    samples: list[float] = Field(description="One for each round, of all starts.")
+    by_start: list[list[float]] = Field(
+        default=[], description="The same of each start of the program, where there are several (--repeat)."
+    )
     estimate: Estimate
 
 

@@ -24,10 +24,11 @@ from dtls_emu.measure.tables import Table, as_duration, as_interval, as_ratio
 
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dtls_emu.measure.fragments import FragmentTestbed, MixSample
     from dtls_emu.measure.plan import Plan
+    from dtls_emu.measure.records.base import Record
     from dtls_emu.measure.result import Start
     from dtls_emu.measure.statistics import Estimate
     from dtls_emu.measure.suites.suite import Bench
@@ -57,7 +58,7 @@ class Fragments(Suite[FragmentSection]):
     document = "own: mixes of whole packets and fragments, every shape, paired"
     question = "Is every fragment rejected, no whole packet, and what does a rejection cost?"
     section = FragmentSection
-    weight: ClassVar[float] = 2.0
+    weight: ClassVar[float] = 1.5
 
     def extent(self, plan: Plan) -> Extent:
         """In memory, whatever paths are chosen, at the first of the chosen sizes that every shape fits."""
@@ -76,7 +77,13 @@ class Fragments(Suite[FragmentSection]):
             for arm in (PLAIN, backend)
         }
         return run_fragments(
-            testbeds, extent, backend, bench.progress, seed=bench.plan.seed, seconds=bench.seconds
+            testbeds,
+            extent,
+            backend,
+            bench.progress,
+            seed=bench.plan.seed,
+            seconds=bench.seconds,
+            told=bench.told,
         )
 
     def tables(self, section: FragmentSection, start: Start) -> list[Table]:
@@ -108,6 +115,7 @@ def run_fragments(
     *,
     seed: int,
     seconds: float,
+    told: Callable[[Record], object] = lambda _: None,
 ) -> FragmentSection | None:
     """Measure every mix of every arm, round after round. Ctrl-C keeps the rounds that were finished.
 
@@ -118,6 +126,7 @@ def run_fragments(
         progress: told of every trial.
         seed: of the order.
         seconds: no new round begins after so many.
+        told: of every trial, as soon as it is measured.
 
     Raises:
         AccountingError: a fragment of the encrypted flow passed, or a whole packet did not.
@@ -143,6 +152,7 @@ def run_fragments(
                     len(places) + len(trials), total, f"round {number + 1} of {extent.rounds}: {mix}, {arm}"
                 )
                 trials.append(_trial(arm, mix, number, _measure(testbeds[arm], mix, extent.trial_s)))
+                told(trials[-1])
         else:
             progress(total, total, "done")
     except KeyboardInterrupt:

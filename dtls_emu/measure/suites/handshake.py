@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from dtls_emu.measure.tables import Table, as_interval, as_ratio, in_words
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dtls_emu.measure.handshakes import HandshakeTestbed
     from dtls_emu.measure.plan import Plan
+    from dtls_emu.measure.records.base import Record
     from dtls_emu.measure.result import Start
     from dtls_emu.measure.suites.suite import Bench
     from dtls_emu.progress import Progress
@@ -41,6 +44,7 @@ class Handshake(Suite[HandshakeSection]):
     document = "own: CPU time of both ends beside pyOpenSSL with the same contexts, paired"
     question = "What does a new association cost, and an idle one hold?"
     section = HandshakeSection
+    weight: ClassVar[float] = 0.5
 
     def extent(self, plan: Plan) -> Extent:
         """In memory, whatever paths are chosen."""
@@ -52,7 +56,12 @@ class Handshake(Suite[HandshakeSection]):
         assert backend is not None  # or the suite is skipped
         testbed = CardHandshakeTestbed(bench.topology, bench.pair, backend)
         return run_handshakes(
-            testbed, self.extent(bench.plan), bench.progress, seed=bench.plan.seed, seconds=bench.seconds
+            testbed,
+            self.extent(bench.plan),
+            bench.progress,
+            seed=bench.plan.seed,
+            seconds=bench.seconds,
+            told=bench.told,
         )
 
     def tables(self, section: HandshakeSection, start: Start) -> list[Table]:
@@ -87,7 +96,13 @@ class Handshake(Suite[HandshakeSection]):
 
 
 def run_handshakes(
-    testbed: HandshakeTestbed, extent: Extent, progress: Progress, *, seed: int, seconds: float
+    testbed: HandshakeTestbed,
+    extent: Extent,
+    progress: Progress,
+    *,
+    seed: int,
+    seconds: float,
+    told: Callable[[Record], object] = lambda _: None,
 ) -> HandshakeSection | None:
     """Measure handshakes. Ctrl-C keeps the rounds that were finished; None: there are none.
 
@@ -97,6 +112,7 @@ def run_handshakes(
         progress: told of every round.
         seed: of the order.
         seconds: no new round begins after so many.
+        told: of every round, as soon as it is measured.
     """
     rng = random.Random(seed)
     batch = max(1, round(extent.trial_s / HANDSHAKE_S))
@@ -117,6 +133,7 @@ def run_handshakes(
                 break
             progress(number + 1, total, f"round {number + 1} of {extent.rounds}: handshakes")
             trials.append(_round(testbed, number, batch, rng))
+            told(trials[-1])
         else:
             progress(total, total, "done")
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from dtls_emu.measure.source import Load
 from dtls_emu.measure.statistics import Verdict, median_estimate, median_ratio, verdicts
 from dtls_emu.measure.suites.open_loop import arms_of, closed_loop_rate, timed_extent, warm_up
 from dtls_emu.measure.suites.suite import Suite
-from dtls_emu.measure.tables import Table, as_arm, as_duration, as_interval, as_percent, as_ratio, in_words
+from dtls_emu.measure.tables import Table, as_duration, as_interval, as_percent, as_ratio, in_words
 from dtls_emu.measure.trials import Trial, observe, trial_record
 
 
@@ -54,7 +54,7 @@ class Latency(Suite[LatencySection]):
     )
     question = "How long does a packet take, at 0, 10, 50 and 90 % of the arm's own rate?"
     section = LatencySection
-    weight: ClassVar[float] = 2.0
+    weight: ClassVar[float] = 1.5
 
     def extent(self, plan: Plan) -> Extent:
         """Over UDP at one size; of the chosen sizes, those that can carry a time."""
@@ -68,38 +68,12 @@ class Latency(Suite[LatencySection]):
         return measure_latency(bench, self.extent(bench.plan))
 
     def tables(self, section: LatencySection, start: Start) -> list[Table]:
-        """One, of every load."""
-        columns = (
-            ">bytes",
-            "path",
-            "arm",
-            ">load",
-            ">median",
-            ">of plain",
-            ">95 % interval",
-            ">99 %",
-            ">99.9 %",
-            ">PDV",
-            ">lost",
-        )
-        rows = [
-            (
-                str(cell.size),
-                str(cell.path),
-                as_arm(cell.arm),
-                f"{cell.load * 100:.0f} %",
-                as_duration(cell.median.value),
-                as_ratio(cell.ratio) + ("?" if cell.verdict is Verdict.UNRESOLVED else ""),
-                as_interval(cell.ratio),
-                as_duration(cell.p99.value),
-                as_duration(cell.p999),
-                as_duration(cell.variation),
-                as_percent(cell.lost_share) if cell.lost_share else "0",
-            )
-            for cell in section.cells
+        """One for each path and size, of every arm and load."""
+        places = dict.fromkeys((cell.path, cell.size) for cell in section.cells)
+        return [
+            _table(path, size, [cell for cell in section.cells if (cell.path, cell.size) == (path, size)])
+            for path, size in places
         ]
-        title = "Latency, from when a packet was due; loads are shares of each arm's own rate"
-        return [Table(title, columns, rows, ("PDV", "bytes", "path"))]
 
     def reading(self, section: LatencySection, start: Start) -> str:
         """Of one path and size: idle, and at half of the rate."""
@@ -122,6 +96,36 @@ class Latency(Suite[LatencySection]):
             f"At {first.size} bytes on the path {first.path}, through the {first.arm} tunnel, {'; '.join(said)}. "
             "Delays count from when a packet was due."
         )
+
+
+def _table(path: BenchPath, size: int, cells: Sequence[LatencyCell]) -> Table:
+    columns = (
+        "arm",
+        ">load",
+        ">median",
+        ">of plain",
+        ">95 % interval",
+        ">99 %",
+        ">99.9 %",
+        ">PDV",
+        ">lost",
+    )
+    rows = [
+        (
+            cell.arm,
+            f"{cell.load * 100:.0f} %",
+            as_duration(cell.median.value),
+            as_ratio(cell.ratio) + ("?" if cell.verdict is Verdict.UNRESOLVED else ""),
+            as_interval(cell.ratio),
+            as_duration(cell.p99.value),
+            as_duration(cell.p999),
+            as_duration(cell.variation),
+            as_percent(cell.lost_share) if cell.lost_share else "0",
+        )
+        for cell in cells
+    ]
+    title = f"Latency at {size} bytes, {path}: from when a packet was due, at shares of each arm's own rate"
+    return Table(title, columns, rows, ("PDV",))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class Rekey(Suite[RekeySection]):
                     break
                 bench.progress(number, extent.rounds, f"round {number + 1} of {extent.rounds}: rekey")
                 trials.append(_round(cards, bursts, extent.trial_s, number, rng))
+                bench.told(trials[-1])
             else:
                 bench.progress(extent.rounds, extent.rounds, "done")
         except KeyboardInterrupt:

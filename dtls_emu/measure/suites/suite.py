@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.topology import Topology
     from dtls_emu.measure.arms import Pair
     from dtls_emu.measure.plan import Extent, Plan
-    from dtls_emu.measure.records.base import TrialRecord
+    from dtls_emu.measure.records.base import Record
     from dtls_emu.measure.result import Start
     from dtls_emu.measure.tables import Table
     from dtls_emu.measure.trials import Testbed
@@ -56,7 +56,7 @@ class Bench:
     plan: Plan
     backends: tuple[str, ...]
     progress: Progress
-    told: Callable[[TrialRecord], object] = lambda _: None
+    told: Callable[[Record], object] = lambda _: None
     seconds: float = 60.0
     offloads: dict[BenchPath, dict[str, OffloadState]] = field(default_factory=dict)
     cores: dict[str, int | None] = field(default_factory=dict)

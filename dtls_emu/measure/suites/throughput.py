@@ -65,7 +65,7 @@ class Throughput(Suite[ThroughputSection]):
     document = "own: closed loop, paired and interleaved; sizes of RFC 2544 9.1 and RFC 8219 5.1"
     question = "What part of the plain path's rate is left, and what CPU does a packet cost?"
     section = ThroughputSection
-    weight: ClassVar[float] = 6.0
+    weight: ClassVar[float] = 7.0
     needs_backend: ClassVar[bool] = False
 
     def extent(self, plan: Plan) -> Extent:
