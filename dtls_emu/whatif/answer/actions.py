@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Action", "find_actions"]
 
 _RESTART: Final = "overview: start and stop of existing VMs is required after encryption was enabled"
+_MAY_RESTART: Final = "preview overview 2023-07: start and stop of existing VMs may be required"
 _SIZES: Final = "overview: supported sizes"
 _ACCELERATED: Final = (
     "overview: accelerated networking must be on; its own document: only while stopped and deallocated"
@@ -100,7 +101,7 @@ def _action(
     open_ended = any(each.count is None or not each.certain for each in endpoints)
     names = tuple(each.name for each in endpoints)
     networks = tuple(dict.fromkeys(estate.networks[each.network].name for each in endpoints))
-    basis, source = str(Basis.DOC), _RESTART
+    basis, source = str(Basis.DOC), _RESTART if profile.restart_required else _MAY_RESTART
     if remedy is Remedy.RESIZE:
         text = f"resize {key} to {_instead_of(key, profile)}"
         value, source = worth[f"size {key} cannot be encrypted"], _SIZES

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dtls_emu.lab.endpoint_kinds import ENDPOINTS
+from dtls_emu.lab.schema import DROP_FEATURE
 from dtls_emu.vocabulary import Basis, EndpointKind
 from dtls_emu.whatif.answer.actions import find_actions
 from dtls_emu.whatif.answer.breakage import find_breakages
@@ -16,9 +17,11 @@ from dtls_emu.whatif.answer.pairs import count_pairs
 from dtls_emu.whatif.answer.question import states_of
 from dtls_emu.whatif.answer.ruling import Fate
 from dtls_emu.whatif.answer.ways import find_ways
+from dtls_emu.whatif.answer.zones import Zones
 
 
 if TYPE_CHECKING:
+    from dtls_emu.lab.profiles import Profile
     from dtls_emu.whatif.answer.actions import Action
     from dtls_emu.whatif.answer.breakage import Breakage
     from dtls_emu.whatif.answer.cohorts import Census
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
 __all__ = ["Advice", "Answer", "Remark", "answer", "reason_of", "said_of"]
 
 USUAL_MTU: Final = 1500
+
+USUAL_GROUP: Final = 250
+LARGEST_GROUP: Final = 5000
+"""Networks of a connected group: as it is, and with the feature for more ("Limitations with Azure Virtual Network
+Manager")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ def answer(estate: Estate, question: Question) -> Answer:
         pairs,
         tuple(breakages),
         tuple(actions),
-        tuple(_remarks(estate, states, ways, pairs)),
+        tuple(_remarks(estate, states, ways, pairs, profile)),
         tuple(_advice(pairs, breakages, actions, drops=any(each.drops for each in states.values()))),
     )
 
@@ -136,13 +144,15 @@ def said_of(group: PairGroup) -> tuple[str, str]:
 # ------------------------------------------------------------------------------------------------------ remarks
 
 
-def _remarks(estate: Estate, states: dict[str, NetworkState], ways: Ways, pairs: Pairs) -> list[Remark]:
+def _remarks(
+    estate: Estate, states: dict[str, NetworkState], ways: Ways, pairs: Pairs, profile: Profile
+) -> list[Remark]:
     found = [*_about_mtu(estate, states)]
-    if any(state.drops and state.encrypted for state in states.values()):
+    if profile.drop_needs_feature and any(state.drops and state.encrypted for state in states.values()):
         found.append(
             Remark(
-                "DropUnencrypted is not generally available: a subscription needs the feature "
-                "Microsoft.Network/AllowDropUnecryptedVnet (spelled so), or the deployment is refused",
+                f"DropUnencrypted is not generally available: a subscription needs the feature {DROP_FEATURE} (spelled "
+                "so), or the deployment is refused",
                 str(Basis.DOC),
                 "verified module's example; overview: AllowUnencrypted is the only supported enforcement",
             )
@@ -182,12 +192,24 @@ def _remarks(estate: Estate, states: dict[str, NetworkState], ways: Ways, pairs:
                 "flow logs: a rule is asked before encryption is",
             )
         )
+    large = [group for group in estate.groups if len(group.networks) > USUAL_GROUP]
+    found += [
+        Remark(
+            f"connected group {group.name} has {len(group.networks):,} networks: above {USUAL_GROUP} a subscription needs "
+            f"the feature AllowHighScaleConnectedGroup, and {LARGEST_GROUP:,} are the most",
+            str(Basis.DOC),
+            "network manager, limitations",
+        )
+        for group in large
+    ]
     found += [Remark(text, str(Basis.INF), "the files") for text in ways.remarks]
     return found
 
 
 def _denying(estate: Estate) -> list[str]:
-    """Rules that deny every protocol and port between prefixes."""
+    """Rules that deny every protocol and port between prefixes, where they are too many to be looked at."""
+    if Zones(estate).told_apart:
+        return []
     rules = [each.rule for each in estate.admin_rules]
     rules += [rule for group in estate.security.values() for rule in group]
     names = [f"rule {rule.name}" for rule in rules if rule.everything and not rule.allow]

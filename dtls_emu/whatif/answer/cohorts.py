@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dtls_emu.vocabulary import EndpointKind
 from dtls_emu.whatif.answer.ends import End, end_of, is_capable, matched_tags
+from dtls_emu.whatif.answer.zones import Zones
 from dtls_emu.whatif.model.estate import Endpoint
 
 
@@ -55,6 +56,7 @@ def take_census(
 ) -> Census:
     """Count the endpoints of an estate, load balancers among them."""
     census = Census({network: {} for network in estate.networks}, {})
+    zones = Zones(estate)
     interned: dict[End, End] = {}  # equal ends are one object, so that finding them again is quick
     everything = [
         *estate.endpoints.values(),
@@ -66,7 +68,7 @@ def take_census(
             continue
         tags = matched_tags(endpoint.tags, question)
         tags |= matched_tags(estate.networks[endpoint.network].tags, question)
-        found = end_of(endpoint, state, profile, tags)
+        found = end_of(endpoint, state, profile, tags, zones.of(endpoint))
         end = interned.setdefault(found, found)
         census.ends[endpoint.id] = end
         cohort = census.by_network[endpoint.network].setdefault(end, Cohort(end, endpoint.network))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dtls_emu.lab.profiles import Profile
     from dtls_emu.lab.sizes import SizeRow
     from dtls_emu.whatif.answer.question import NetworkState, Question
+    from dtls_emu.whatif.answer.zones import Zone
     from dtls_emu.whatif.model.estate import Endpoint
 
 
@@ -72,6 +73,7 @@ class End:
         tags: those of the question that it has.
         to_restart: it has to be stopped and started before it is encrypted.
         conditions: what else a lab says of it.
+        zone: where security rules are asked about it; None where they make no difference.
     """
 
     kind: EndpointKind
@@ -85,6 +87,7 @@ class End:
     tags: frozenset[str]
     to_restart: bool = False
     conditions: int = 0
+    zone: Zone | None = None
 
     @property
     def is_workload(self) -> bool:
@@ -98,7 +101,11 @@ class End:
 
 
 def end_of(
-    endpoint: Endpoint, state: NetworkState, profile: Profile, tags: frozenset[str] = frozenset()
+    endpoint: Endpoint,
+    state: NetworkState,
+    profile: Profile,
+    tags: frozenset[str] = frozenset(),
+    zone: Zone | None = None,
 ) -> End:
     """The facts of an endpoint.
 
@@ -107,6 +114,7 @@ def end_of(
         state: of its network.
         profile: what is asked about.
         tags: those of the question that the endpoint, or its network, has.
+        zone: of the endpoint.
     """
     causes: list[Cause] = []
     capable = is_capable(endpoint, profile)
@@ -128,6 +136,7 @@ def end_of(
         tags,
         to_restart=_has_size(endpoint) and (state.was is not True or endpoint.restarted is False),
         conditions=endpoint.conditions,
+        zone=zone,
     )
 
 

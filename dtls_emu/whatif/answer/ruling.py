@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dtls_emu.policy import Condition, conditions_of_profile, decide_conditions
 from dtls_emu.vocabulary import DropReason, Outcome, Verdict
+from dtls_emu.whatif.answer.zones import is_denied
 
 
 if TYPE_CHECKING:
@@ -50,15 +51,14 @@ class Ruling:
     row: Row | None
 
 
-def rule(first: End, second: End, knobs: int, *, denied: bool = False) -> Ruling:
+def rule(first: End, second: End, knobs: int) -> Ruling:
     """Decide a pair.
 
     Args:
         first, second: its ends.
         knobs: of the profile, see :func:`knobs_of`.
-        denied: a security rule denies it.
     """
-    return _rule(_facts(first), _facts(second), knobs, denied)
+    return _rule(_facts(first), _facts(second), knobs, is_denied(first.zone, second.zone))
 
 
 def worse(first: Ruling, second: Ruling) -> Ruling:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.whatif.documents import DocumentKind
-from dtls_emu.whatif.errors import ResourceFileError
+from dtls_emu.whatif.errors import ResourceFileError, printable
 from dtls_emu.whatif.model.view import Asked, View
 from dtls_emu.whatif.template.context import Context
 from dtls_emu.whatif.template.deployment import deploy, given_by
@@ -53,7 +53,7 @@ class Collected:
                 f"{place.file}: more than {MAX_COLLECTED} resources in all; ask about fewer at once"
             )
         identity = identity.strip("/ ").lower()
-        self.resources.append(View(body, place, self.asked, kind.lower(), identity, name, certain))
+        self.resources.append(View(body, place, self.asked, kind.lower(), identity, printable(name), certain))
 
 
 def collect(documents: Iterable[Document]) -> Collected:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final
 
+from dtls_emu.whatif.errors import printable
 from dtls_emu.whatif.template.values import MISSING, Place, Unknown, member, symbol_of
 
 
@@ -75,14 +76,14 @@ class View:
     def text(self, *names: str, default: str = "") -> str | None:
         """A text; None where it is unknown."""
         value = self.known(*names)
-        return (
-            default if value is MISSING else value if value is None or isinstance(value, str) else str(value)
-        )
+        if value is MISSING:
+            return default
+        return value if value is None else printable(value if isinstance(value, str) else str(value))
 
     def symbol(self, *names: str) -> str:
         """A text, or the symbol of what is unknown; empty where there is nothing."""
         value = self.raw(*names)
-        return "" if value is MISSING else symbol_of(value)
+        return "" if value is MISSING else printable(symbol_of(value))
 
     def flag(self, *names: str, default: bool = False) -> bool | None:
         """A Boolean, also one that is written as text; None where it is unknown."""

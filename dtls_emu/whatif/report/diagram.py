@@ -37,6 +37,7 @@ LEGEND: Final = (
     (Fate.ENCRYPTED, "encrypted"),
     (Fate.CLEAR, "in clear"),
     (Fate.UNKNOWN, "not known"),
+    (Fate.DENIED, "denied by a rule"),
     (Fate.DROPPED, "dropped"),
     (Fate.BROKEN, "broken"),
 )

@@ -20,6 +20,7 @@ from dtls_emu.lab.prefixes import nested
 from dtls_emu.lab.sizes import canonical_size, size_row
 from dtls_emu.vocabulary import EndpointKind, Enforcement
 from dtls_emu.whatif.answer.ends import WORKLOADS, is_capable
+from dtls_emu.whatif.answer.question import QuestionError
 from dtls_emu.whatif.answer.ruling import Fate, knobs_of, rule
 
 
@@ -62,9 +63,19 @@ _VERDICTS: Final = {
 
 
 def as_lab(answer: Answer) -> tuple[str, tuple[str, ...]]:
-    """A lab file, and what is not in it or otherwise than in the files."""
+    """A lab file, and what is not in it or otherwise than in the files.
+
+    Raises:
+        QuestionError: there is no VM that a lab could have.
+    """
     writer = _Writer(answer)
-    return writer.text(), tuple(writer.notes)
+    text = writer.text()
+    if not writer.has_vms:
+        why = "; ".join(writer.notes)
+        raise QuestionError(
+            f"no VM of these files can be placed in a lab, which needs one{f': {why}' if why else ''}"
+        )
+    return text, tuple(writer.notes)
 
 
 class _Writer:
@@ -83,6 +94,11 @@ class _Writer:
         self._left_out: dict[str, int] = {}
         self._fixed = _fixed_addresses(answer)
         self._knobs = knobs_of(answer.question.behaviour)
+
+    @property
+    def has_vms(self) -> bool:
+        """Whether there is what a lab needs."""
+        return bool(self._vms)
 
     def text(self) -> str:
         """The lab file."""
@@ -104,6 +120,8 @@ class _Writer:
             "traffic": list(islice(self._traffic(), MAX_TRAFFIC)),
         }
         self._add_peerings(networks)
+        if self._answer.pairs.total(Fate.DENIED):
+            self.notes.append("security rules are left out: pairs that they deny reach each other in the lab")
         for why, count in self._left_out.items():
             self.notes.append(f"{count} left out: {why}")
         kept = {key: value for key, value in document.items() if value or key == "vms"}

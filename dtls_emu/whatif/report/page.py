@@ -56,11 +56,11 @@ svg .network.open > rect:first-of-type { stroke-dasharray: 5 4; }
 svg .share { fill: var(--tone); } svg .share.clear { fill-opacity: .75; }
 svg .edge line { stroke: var(--tone, var(--line)); stroke-width: 3; }
 svg .edge.clear line { stroke-dasharray: 10 6; } svg .edge.dropped line, svg .edge.broken line { stroke-dasharray: 3 5; }
-svg .edge.unknown line, svg .edge.none line { stroke-dasharray: 1 6; stroke-linecap: round; }
+svg .edge.unknown line, svg .edge.denied line, svg .edge.none line { stroke-dasharray: 1 6; stroke-linecap: round; }
 svg .span circle { fill: var(--paper); stroke: var(--ink); stroke-width: 2; }
 .legend { display: flex; flex-wrap: wrap; gap: 1.2rem; } .legend i { display: inline-block; width: 2.2rem;
   border-top: 3px solid var(--tone); vertical-align: middle; margin-right: .4rem; }
-.legend .clear i { border-top-style: dashed; } .legend .dropped i, .legend .broken i, .legend .unknown i { border-top-style: dotted; }
+.legend .clear i { border-top-style: dashed; } .legend .dropped i, .legend .broken i, .legend .unknown i, .legend .denied i { border-top-style: dotted; }
 @media print { body { max-width: none; } svg { max-height: none; } }
 """
 

@@ -262,6 +262,23 @@ def test_strange_values_are_no_reason_to_fail(lists, model):
     assert any(each.why == "is no address prefix" for each in estate.doubts)
 
 
+def test_names_cannot_steer_a_terminal(lists, model):
+    """Whatever prints them; also the names in a message of what is wrong."""
+    lists.network("net\x1b[31m", "10.0.0.0/24")
+    lists.vm("vm\x07", "net\x1b[31m", size="Standard\x1b[2J")
+    estate = model(lists)
+    assert [each.name for each in estate.networks.values()] == ["net?[31m"]
+    assert [(each.name, each.size) for each in estate.endpoints.values()] == [("vm?", "Standard?[2J")]
+    template = {
+        "$schema": "x/deploymentTemplate.json",
+        "resources": [{"type": "A.B/c", "name": "[variables('\x1b')]"}],
+        "variables": {"\x1b": "[variables('\x1b')]"},
+    }
+    with pytest.raises(ResourceFileError) as refused:
+        model(template)
+    assert str(refused.value).isprintable()
+
+
 def test_a_lab_is_a_model_too():
     """VMs with what the lab says of them, endpoints of every kind."""
     estate = build(read_documents(["mixed-sizes", "endpoints"]))

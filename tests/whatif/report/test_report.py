@@ -149,6 +149,16 @@ def test_the_lab_does_in_the_emulator_what_the_answer_says(ask, name):
     assert outcome.ok, outcome.failures
 
 
+def test_without_a_vm_there_is_no_lab(lists, ask):
+    """It is refused, and why it has none is said."""
+    lists.network("net", "10.0.0.0/24")
+    lists.vm("odd", "net", "Standard_Q1")
+    with pytest.raises(
+        QuestionError, match="no VM of these files can be placed in a lab, which needs one: 1 left out"
+    ):
+        as_lab(ask(lists))
+
+
 def test_what_a_lab_cannot_hold_is_said(lists, ask):
     """A network without prefixes, a size that is not known, too many VMs of a scale set."""
     lists.network("bare", "10.0.0.0/24")
