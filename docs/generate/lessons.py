@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
@@ -124,7 +125,7 @@ def shown(number: int) -> tuple[tuple[str, ...], ...]:
 def _run(command: str) -> tuple[str, int]:
     """What a command prints, both streams, and its exit status; in this process, which has compiled every kernel."""
     out = io.StringIO()
-    with redirect_stdout(out), redirect_stderr(out):
+    with redirect_stdout(out), redirect_stderr(_WithoutProgress(out)):
         try:
             ended = app(shlex.split(command)[1:], standalone_mode=False)
             status = ended if isinstance(ended, int) else 0
@@ -132,6 +133,18 @@ def _run(command: str) -> tuple[str, int]:
             complain(str(error))
             status = 2
     return out.getvalue().replace(f"{PACKAGE}/", "dtls_emu/"), status
+
+
+class _WithoutProgress(io.StringIO):
+    """What a command says besides its result, but for how far it is: a slow machine tells more of that."""
+
+    def __init__(self, out: io.StringIO) -> None:
+        super().__init__()
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """Pass a text on."""
+        return len(text) if re.match(r" *\d+ %  ", text) else self._out.write(text)
 
 
 @contextmanager

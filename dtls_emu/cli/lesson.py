@@ -85,7 +85,8 @@ def start(
         return
     say(text_of(chosen, min(width() or 78, 100)))
     print_text(f"The folder {place} is yours: lab.yaml, answers.yaml to fill in, and this text as {SHEET}.")
-    say(f"Begin with:  cd {place}")
+    if place != Path():
+        say(f"Begin with:  cd {place}")
 
 
 @lesson.command(
@@ -174,12 +175,13 @@ def solution(number: Number, folder: Folder = None, as_json: JsonOption = False)
     """
     from dtls_emu.lab import load_lab
     from dtls_emu.teach.lessons import lesson as lesson_of
+    from dtls_emu.teach.lessons.checking import Laboratory
     from dtls_emu.teach.lessons.lesson import LAB
     from dtls_emu.teach.lessons.solving import lab_changes, solve
 
     chosen = lesson_of(number)
-    lab = None if folder is None else load_lab(folder / LAB)
-    solved = solve(chosen, lab, folder)
+    laboratory = None if folder is None else Laboratory(chosen, load_lab(folder / LAB), folder)
+    solved = solve(chosen, laboratory)
     changes = lab_changes(chosen) if folder is None else []
     if as_json:
         print_json({"lesson": number, "changes": changes, "answers": [each.as_dict() for each in solved]})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -89,6 +91,27 @@ def test_from_start_to_all_right(here):
     assert "All right." in outcome.output
 
 
+NOT_LINUX = """
+import sys
+for module in ("pyroute2", "dtls_emu.machine.linux", "dtls_emu.machine.netns", "dtls_emu.deploy"):
+    sys.modules[module] = None
+from dtls_emu.cli.app import app
+for words in (["start", "2"], ["check", "2", "right"], ["hint", "2", "row"], ["solution", "1"]):
+    assert not app(["lesson", *words], standalone_mode=False), words
+"""
+
+
+def test_lessons_need_nothing_of_linux(here):
+    """What only Linux has cannot even be imported here."""
+    (here / "right").mkdir()
+    solve_in(here / "right")
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_LINUX], cwd=here, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "All right." in done.stdout
+
+
 def test_inside_the_folder_no_folder_is_named(here, monkeypatch):
     """Nor with its name."""
     run("start", "2", "mine")
@@ -98,6 +121,17 @@ def test_inside_the_folder_no_folder_is_named(here, monkeypatch):
     outcome = run("check", "2", "--json")
     assert outcome.exit_code == 0
     assert json.loads(outcome.output)["ok"] is True
+
+
+def test_what_is_asked_after_a_task_is_wrong_before_it(here):
+    """And the remark names the task."""
+    run("start", "2")
+    answers = here / "lesson-2" / "answers.yaml"
+    answers.write_text(answers.read_text().replace("  first_ping:", "  first_ping: 160"))
+    marks = {each["name"]: each for each in json.loads(run("check", "2", "--json").output)["marks"]}
+    assert marks["first_ping"]["state"] == "wrong"
+    assert "task far" in marks["first_ping"]["remark"]
+    assert marks["slower"]["state"] == "not answered"
 
 
 def test_a_wrong_answer_does_not_give_the_right_one_away(here):

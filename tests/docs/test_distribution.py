@@ -62,4 +62,7 @@ def test_the_wheel_is_the_package(built):
     (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         tops = {name.partition("/")[0] for name in archive.namelist()}
+        names = set(archive.namelist())
     assert {top for top in tops if not top.endswith(".dist-info")} == {"dtls_emu"}
+    data = {path for path in (ROOT / "dtls_emu").rglob("*.yaml") if "__pycache__" not in path.parts}
+    assert {str(path.relative_to(ROOT)) for path in data} <= names

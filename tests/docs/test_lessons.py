@@ -8,11 +8,24 @@ from pathlib import Path
 import pytest
 
 from dtls_emu.teach.lessons import lesson, lessons
+from dtls_emu.teach.lessons.solving import solve
 from generate import PAGES
 from generate.lessons import CommandError, _run, shown
 
 
 DOCS = Path(__file__).parents[2] / "docs" / "lessons"
+
+THOUGHT_OF = {
+    1: ["outer"],
+    2: ["added", "price"],
+    3: ["hashed", "again", "first_ping"],
+    4: ["nonce", "length", "additional"],
+    5: ["segment", "fabric"],
+    6: ["in_clear"],
+    7: ["remembers", "size"],
+    8: ["small_flows"],
+}
+"""By lesson, questions whose answer no command prints: it is a sum, or follows from what is seen."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +50,24 @@ def test_a_lesson_has_its_page_and_every_command_on_it_works(found):
             assert output.strip()
             assert " validate " in command or max(map(len, output.splitlines())) <= 80, command
     assert all(question.name in made for question in found.questions)
+
+
+@pytest.mark.parametrize("found", lessons(), ids=lambda found: found.name)
+def test_what_is_asked_can_be_found(found):
+    """In what the commands up to that step print; what has to be thought of or added up is named above."""
+    solved = {each.question.name: each.answer for each in solve(found)}
+    printed, hidden = "", []
+    for step, outputs in zip(found.steps, shown(found.number), strict=True):
+        printed += "\n".join(outputs)
+        hidden += [
+            question.name
+            for question in step.questions
+            if question.kind in {"number", "bytes", "word"}
+            and not question.predict
+            and solved[question.name]
+            and not re.search(rf"(?<![\w.]){re.escape(solved[question.name])}(?![\w])", printed)
+        ]
+    assert set(hidden) <= set(THOUGHT_OF[found.number])
 
 
 def test_no_page_gives_answers_away():

@@ -13,7 +13,7 @@ from dtls_emu.teach.attacks.catalogue import ATTACKS, SCENES
 from dtls_emu.teach.attacks.scene import Scene
 from dtls_emu.teach.blocks import Heading, Table, Text, Verdict
 from dtls_emu.teach.document import Document
-from dtls_emu.teach.playground import Playground
+from dtls_emu.teach.playground import Playground, PlaygroundError
 from dtls_emu.teach.story import tell
 
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["NoAttackError", "Report", "attack"]
+
+TRIES: Final = 5
+"""Packets of which one has to arrive; a link may lose the others."""
 
 MAX_EVENTS: Final = 12
 """Of what the card saw that are shown."""
@@ -57,13 +60,14 @@ def attack(name: str, lab: Lab) -> Report:
 
     Raises:
         NoAttackError: there is none of that name.
-        PlaygroundError: the lab has no two VMs on two hosts that could be attacked.
+        PlaygroundError: the lab has no two VMs on two hosts that could be attacked, or nothing arrives there anyway.
     """
     if name not in ATTACKS:
         raise NoAttackError(f"no attack is called {name}; {suggest(name, ATTACKS)}")
     chosen = ATTACKS[name]
     with Playground(lab) as play:
         pair = play.pair_on_two_hosts()
+        _require_delivery(play, pair)
     document = Document(f"Attack: {name}")
     document.add(Text(chosen.summary))
     attempt, scene, expected = _try(chosen, lab, pair)
@@ -72,6 +76,18 @@ def attack(name: str, lab: Lab) -> Report:
     document.add(Heading("What came of it"), Verdict(good=attempt.stopped, text=attempt.by), _musts(chosen))
     others = _others(chosen, lab, pair, attempt, document)
     return Report(document, attempt, expected and others, scene.play.trace)
+
+
+def _require_delivery(play: Playground, pair: tuple[str, str]) -> None:
+    """Refuse a lab in which packets of the two VMs get nowhere, attacked or not."""
+    for _ in range(TRIES):
+        play.send(*pair)
+        play.settle()
+        if play.delivered:
+            return
+    raise PlaygroundError(
+        f"no packet from {pair[0]} to {pair[1]} arrives in this lab, so there is nothing to attack"
+    )
 
 
 def _try(chosen: Attack, lab: Lab, pair: tuple[str, str]) -> tuple[Attempt, Scene, bool]:

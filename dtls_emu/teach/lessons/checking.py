@@ -158,12 +158,14 @@ def check(lesson: Lesson, laboratory: Laboratory, given: dict[str, str], student
     """
     marks: list[Mark] = []
     for number, step in enumerate(lesson.steps, 1):
+        left = []
         for task in step.tasks:
             try:
                 is_done, remark = bool(laboratory.ask(task.holds).value), ""
             except CannotAskError as error:
                 is_done, remark = False, str(error)
             state = State.RIGHT if is_done else State.WRONG
+            left += [] if is_done else [task.name]
             marks.append(Mark(number, task.name, is_task=True, state=state, remark=remark))
         for question in step.questions:
             try:
@@ -171,5 +173,7 @@ def check(lesson: Lesson, laboratory: Laboratory, given: dict[str, str], student
             except CannotAskError as error:
                 state = State.WRONG if question.name in given else State.MISSING
                 remark = str(error)
+            if state is State.WRONG and left and not remark:
+                remark = f"It is asked of the lab with task {left[0]} done: do that first."
             marks.append(Mark(number, question.name, is_task=False, state=state, remark=remark))
     return Checked(lesson.number, student, tuple(marks))

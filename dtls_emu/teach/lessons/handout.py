@@ -61,6 +61,19 @@ def text_of(lesson: Lesson, width: int = WIDTH) -> str:
     lines = [title, "=" * min(len(title), width), "", *_wrapped(lesson.story, width)]
     for number, step in enumerate(lesson.steps, 1):
         lines += ["", f"Step {number}", "-" * len(f"Step {number}"), *_step(step, width)]
+    lines += [
+        "",
+        "Check",
+        "-----",
+        *_wrapped(
+            "When answers.yaml is filled in, this runs your lab and compares. You may do so after each step, and as often as "
+            "you like; a hint helps where you are stuck.",
+            width,
+        ),
+        "",
+        f"    dtls-emu lesson check {lesson.number}",
+        f"    dtls-emu lesson hint {lesson.number}",
+    ]
     return "\n".join(lines) + "\n"
 
 

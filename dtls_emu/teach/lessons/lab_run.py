@@ -174,6 +174,17 @@ class LabRun:
         mark = self.mark(item)
         return [event for event in self.events if isinstance(event, Offered) and event.mark == mark]
 
+    def first(self, item: str) -> Offered:
+        """The first packets of an item.
+
+        Raises:
+            CannotAskError: the lab has no such item, or it sends none.
+        """
+        offered = self.offered(item)
+        if not offered:
+            raise CannotAskError(f"item {item} of your lab sends no packet")
+        return offered[0]
+
     def packet(self, item: str, place: int = 1) -> int:
         """The number in the run of a packet of a traffic item.
 

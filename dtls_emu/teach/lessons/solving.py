@@ -14,9 +14,6 @@ from dtls_emu.teach.lessons.lesson import LAB, LessonError
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from dtls_emu.lab.schema import Lab
     from dtls_emu.teach.lessons.lesson import Lesson, Question
 
 
@@ -42,15 +39,14 @@ class Solved:
         return {"name": self.question.name, "answer": self.answer, "why": self.why}
 
 
-def solve(lesson: Lesson, lab: Lab | None = None, folder: Path | None = None) -> list[Solved]:
+def solve(lesson: Lesson, laboratory: Laboratory | None = None) -> list[Solved]:
     """Every right answer.
 
     Args:
         lesson: whose.
-        lab: to ask; the lesson's own with every task done where it is None.
-        folder: where files are that the lesson's commands have written, such as a benchmark's result.
+        laboratory: to ask; with the lesson's own lab and every task done where it is None.
     """
-    laboratory = Laboratory(lesson, lesson.solved if lab is None else lab, folder)
+    laboratory = laboratory or Laboratory(lesson, lesson.solved)
     found = []
     for question in lesson.questions:
         try:

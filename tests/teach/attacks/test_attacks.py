@@ -9,6 +9,7 @@ from dtls_emu.teach.attacks import ATTACKS, attack
 from dtls_emu.teach.attacks.labs import drop_unencrypted, with_null_backend, without_encryption
 from dtls_emu.teach.attacks.telling import NoAttackError, _musts
 from dtls_emu.teach.blocks import Octets, Verdict
+from dtls_emu.teach.playground import PlaygroundError
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +76,12 @@ def test_an_attack_that_nobody_knows_is_refused():
     """With those that there are."""
     with pytest.raises(NoAttackError, match="no attack is called reply; did you mean `replay`"):
         attack("reply", load_lab("two-vms"))
+
+
+def test_where_nothing_arrives_anyway_nothing_is_attacked():
+    """A link that loses everything: one line says so, whatever the attack."""
+    lab = load_lab("two-vms")
+    lossy = lab.model_copy(update={"link_defaults": lab.link_defaults.model_copy(update={"loss": 1.0})})
+    for name in ATTACKS:
+        with pytest.raises(PlaygroundError, match="no packet from vm-a to vm-b arrives in this lab"):
+            attack(name, lossy)

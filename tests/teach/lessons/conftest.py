@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from dtls_emu.lab.loader import parse_lab
 from dtls_emu.teach.lessons import lesson, lessons
 from dtls_emu.teach.lessons.answers import written
 from dtls_emu.teach.lessons.checking import Laboratory
@@ -56,24 +55,26 @@ def attackers_are_seen(wire_watch):
 
 
 @pytest.fixture(scope="session")
-def solved_folders(tmp_path_factory):
-    """For each lesson the folder of a student who has done everything right."""
-    folders = {}
-    for each in lessons():
-        folder = tmp_path_factory.mktemp(f"lesson-{each.number}")
-        (folder / LAB).write_text(each.lab_text(len(each.steps)))
-        (folder / "bench.json").write_text(json.dumps(BENCHMARK))
-        answers = {found.question.name: found.answer for found in solve(each, folder=folder)}
-        (folder / ANSWERS).write_text(written(each, answers))
-        folders[each.number] = folder
-    return folders
+def laboratories(tmp_path_factory):
+    """For each lesson its lab with every task done, which is run once however often it is asked about."""
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "bench.json").write_text(json.dumps(BENCHMARK))
+    return {each.number: Laboratory(each, each.solved, folder) for each in lessons()}
 
 
 @pytest.fixture(scope="session")
-def laboratories(solved_folders):
-    """For each lesson the labs of that student, each of which is run once however often it is asked about."""
-    found = {}
-    for number, folder in solved_folders.items():
-        lab = parse_lab((folder / LAB).read_text(), folder / LAB)
-        found[number] = Laboratory(lesson(number), lab, folder)
-    return found
+def right_answers(laboratories):
+    """For each lesson the right answers, as a student writes them."""
+    return {
+        each.number: {found.question.name: found.answer for found in solve(each, laboratories[each.number])}
+        for each in lessons()
+    }
+
+
+@pytest.fixture
+def solved_folder(tmp_path, right_answers):
+    """The folder of a student who has done everything of lesson 1 right."""
+    found = lesson(1)
+    (tmp_path / LAB).write_text(found.lab_text(len(found.steps)))
+    (tmp_path / ANSWERS).write_text(written(found, right_answers[1]))
+    return tmp_path

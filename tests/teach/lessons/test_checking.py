@@ -5,19 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dtls_emu.teach.lessons import State, check_folder, lesson, lessons
-from dtls_emu.teach.lessons.answers import read_answers
 from dtls_emu.teach.lessons.checking import Laboratory, check
 from dtls_emu.teach.lessons.expected import shown_answer
-from dtls_emu.teach.lessons.lesson import ANSWERS
+from dtls_emu.teach.lessons.lesson import ANSWERS, LessonError
 
 
 NUMBERS = [each.number for each in lessons()]
 each_lesson = pytest.mark.parametrize("number", NUMBERS)
-
-
-def right_answers(number, folder):
-    """As the student's file has them."""
-    return read_answers(folder / ANSWERS, lesson(number)).given
 
 
 def wrong_answers(question, right, slips):
@@ -42,18 +36,26 @@ def wrong_answers(question, right, slips):
 
 
 @each_lesson
-def test_the_right_solution_is_accepted(number, solved_folders):
-    """As a student hands it in: files in a folder, and a run of its lab."""
-    checked = check_folder(lesson(number), solved_folders[number])
+def test_the_right_solution_is_accepted(number, laboratories, right_answers):
+    """With the lab as it is when every task is done."""
+    checked = check(lesson(number), laboratories[number], right_answers[number])
     assert [(mark.name, mark.remark) for mark in checked.marks if mark.state is State.WRONG] == []
     assert checked.ok
     assert all(mark.remark == "it came so" for mark in checked.marks if mark.state is State.PREDICTED)
 
 
 @each_lesson
-def test_wrong_answers_are_rejected(number, solved_folders, laboratories):
+def test_without_answers_nothing_is_right(number, laboratories):
+    """But the tasks, which are done."""
+    marks = check(lesson(number), laboratories[number], {}).marks
+    assert {mark.state for mark in marks if not mark.is_task} == {State.MISSING}
+    assert {mark.state for mark in marks if mark.is_task} <= {State.RIGHT}
+
+
+@each_lesson
+def test_wrong_answers_are_rejected(number, laboratories, right_answers):
     """Three for each question, one at a time; no remark has the right answer in it."""
-    right = right_answers(number, solved_folders[number])
+    right = right_answers[number]
     for question in lesson(number).questions:
         if question.predict:
             continue
@@ -80,44 +82,37 @@ def test_likely_mistakes_are_told_apart_from_the_right_answer(number, laboratori
 
 @each_lesson
 def test_the_lab_that_is_given_has_no_task_done(number):
-    """So that each of them has to be done; and without answers, none is right."""
+    """So that each of them has to be done."""
     found = lesson(number)
-    checked = check(found, Laboratory(found, found.lab()), {})
-    assert [mark.name for mark in checked.marks if mark.state not in {State.WRONG, State.MISSING}] == []
-    assert not checked.ok
+    tasks = tuple(step.model_copy(update={"questions": ()}) for step in found.steps)
+    checked = check(found.model_copy(update={"steps": tasks}), Laboratory(found, found.lab()), {})
+    assert {mark.word for mark in checked.marks} <= {"not done"}
 
 
-@each_lesson
-def test_other_lessons_answers_are_wrong_or_refused(number, solved_folders):
-    """All of them: a student cannot hand in the same file twice."""
-    other = lesson(number % len(NUMBERS) + 1)
-    text = (solved_folders[number] / ANSWERS).read_text()
-    with pytest.raises(Exception, match=f"answers of lesson `{number}`, not of lesson {other.number}"):
-        check_folder(other, solved_folders[number])
-    assert f"lesson: {number}" in text
+def test_a_folder_is_checked_as_it_is_handed_in(solved_folder):
+    """And not as another lesson's."""
+    assert check_folder(lesson(1), solved_folder).ok
+    with pytest.raises(LessonError, match="answers of lesson `1`, not of lesson 2"):
+        check_folder(lesson(2), solved_folder)
 
 
-def test_an_answer_follows_the_students_own_lab(tmp_path, solved_folders):
+def test_an_answer_follows_the_students_own_lab(solved_folder):
     """Longer pings make longer packets on the fabric: what was right is wrong then, and the sum is right."""
-    folder = solved_folders[1]
-    lab = (folder / "lab.yaml").read_text().replace("size: 500", "size: 700")
-    (tmp_path / "lab.yaml").write_text(lab)
-    (tmp_path / ANSWERS).write_text((folder / ANSWERS).read_text())
-    marks = {mark.name: mark for mark in check_folder(lesson(1), tmp_path).marks}
+    lab, answers = solved_folder / "lab.yaml", solved_folder / ANSWERS
+    lab.write_text(lab.read_text().replace("size: 500", "size: 700"))
+    marks = {mark.name: mark for mark in check_folder(lesson(1), solved_folder).marks}
     assert (marks["outer"].state, marks["larger"].state) == (State.WRONG, State.WRONG)
-    (tmp_path / ANSWERS).write_text((folder / ANSWERS).read_text().replace('outer: "550"', "outer: 750"))
-    marks = {mark.name: mark for mark in check_folder(lesson(1), tmp_path).marks}
+    assert marks["outer"].remark == "It is asked of the lab with task larger done: do that first."
+    answers.write_text(answers.read_text().replace('outer: "550"', "outer: 750"))
+    marks = {mark.name: mark for mark in check_folder(lesson(1), solved_folder).marks}
     assert (marks["outer"].state, marks["larger"].state) == (State.RIGHT, State.WRONG)
 
 
-def test_a_lab_without_what_is_asked_about_says_so(tmp_path, solved_folders):
+def test_a_lab_without_what_is_asked_about_says_so(solved_folder):
     """The question is not right; nor does the check end."""
-    folder = solved_folders[1]
-    (tmp_path / "lab.yaml").write_text(
-        (folder / "lab.yaml").read_text().replace("name: hello", "name: hallo")
-    )
-    (tmp_path / ANSWERS).write_text((folder / ANSWERS).read_text())
-    marks = {mark.name: mark for mark in check_folder(lesson(1), tmp_path).marks}
+    lab = solved_folder / "lab.yaml"
+    lab.write_text(lab.read_text().replace("name: hello", "name: hallo"))
+    marks = {mark.name: mark for mark in check_folder(lesson(1), solved_folder).marks}
     assert "no traffic item hello" in marks["row"].remark
     assert marks["row"].state is State.WRONG
     assert marks["vni"].state is State.RIGHT

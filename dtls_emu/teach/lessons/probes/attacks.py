@@ -76,7 +76,7 @@ def remembered_records(run: LabRun) -> int:
 
 def payload_is_read(run: LabRun, *, item: str) -> str:
     """Whether the payload of an item's first packet is on the fabric as the VM has written it."""
-    packet = run.offered(item)[0].packets[0]
+    packet = run.first(item).packets[0]
     return "yes" if any(packet[_HEADERS:] in sent.payload for sent in _carriers(run, item)) else "no"
 
 

@@ -60,11 +60,16 @@ def one_way_trips(run: LabRun, *, number: int = 1) -> Expected:
     """How often a link's delay passes from the first datagram of a handshake until its client has keys."""
     handshake = run.handshake(number)
     opened = next(
-        event.time
-        for event in run.events
-        if isinstance(event, AssociationOpened)
-        and (event.host, event.association) == (handshake.client, handshake.ports)
+        (
+            event.time
+            for event in run.events
+            if isinstance(event, AssociationOpened)
+            and (event.host, event.association) == (handshake.client, handshake.ports)
+        ),
+        None,
     )
+    if opened is None:
+        raise CannotAskError(f"handshake {number} of your lab came to no end")
     delay = run.topology.link(handshake.client, handshake.server).delay
     trips = round((opened - handshake.datagrams[0][1].sent.time) / delay) if delay else 0
     return Expected(trips, ((trips // 2, "Those are round trips; each is two ways."),))
@@ -83,12 +88,17 @@ def state_begins(run: LabRun, *, number: int = 1) -> str:
     """The message of the client with which its server begins to keep something for it."""
     handshake = run.handshake(number)
     began = next(
-        event.time
-        for event in run.events
-        if isinstance(event, StateChanged)
-        and (event.host, event.peer) == (handshake.server, handshake.client)
-        and event.after == TunnelState.HANDSHAKING
+        (
+            event.time
+            for event in run.events
+            if isinstance(event, StateChanged)
+            and (event.host, event.peer) == (handshake.server, handshake.client)
+            and event.after == TunnelState.HANDSHAKING
+        ),
+        None,
     )
+    if began is None:
+        raise CannotAskError(f"the server of handshake {number} of your lab heard nothing that it would keep")
     arrived = 0
     for place, (by_client, datagrams) in enumerate(_flights(handshake), 1):
         if by_client and any(0 <= each.sent.arrival <= round(began * 1e9) for each in datagrams):
@@ -99,11 +109,11 @@ def state_begins(run: LabRun, *, number: int = 1) -> str:
 def first_sealed(run: LabRun, *, number: int = 1) -> str:
     """The first message of a handshake that is encrypted."""
     handshake = run.handshake(number)
-    record = handshake.finished[0]
     randoms = [handshake.randoms] if handshake.randoms else []
-    opened = open_record(
-        pull_header(record.header), record.fragment, with_server_randoms(run.secrets, randoms)
-    )
+    secrets = with_server_randoms(run.secrets, randoms)
+    opened = None
+    for record in handshake.finished[:1]:
+        opened = open_record(pull_header(record.header), record.fragment, secrets)
     if opened is None:
         raise CannotAskError(f"handshake {number} of your lab has no encrypted message")
     return HANDSHAKE_TYPES[opened.plaintext[0]]

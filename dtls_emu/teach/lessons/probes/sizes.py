@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from dtls_emu.events import Answered
 from dtls_emu.overhead import (
     ENCAPSULATION,
@@ -35,22 +37,22 @@ __all__ = [
 ]
 
 _TCP_HEADER = 20  # RFC 9293 3.1, without options
-_OUTSIDE = OUTER_HEADERS[4]
 
 
 def begins_at(run: LabRun, *, item: str) -> Expected:
     """Where in the outer packet the VM's own packet begins, of the first packet of an item that is in clear."""
-    packet = run.offered(item)[0].packets[0]
+    packet = run.first(item).packets[0]
+    outside = OUTER_HEADERS[_version(run, item)]
     inside = run.datagram(item).payload.find(packet)
     if inside < 0:
         raise CannotAskError(f"{item} is not in clear in your lab")
     return Expected(
-        inside + _OUTSIDE,
+        inside + outside,
         (
             (inside, "That is where it begins in the UDP payload. Count from the outer packet's first byte."),
-            (_OUTSIDE, "There begins what the card has put around it: VXLAN."),
-            (_OUTSIDE + VXLAN_HEADER, "There begins the inner Ethernet header."),
-            (inside + _OUTSIDE + 1, "The first byte has the number 0."),
+            (outside, "There begins what the card has put around it: VXLAN."),
+            (outside + VXLAN_HEADER, "There begins the inner Ethernet header."),
+            (inside + outside + 1, "The first byte has the number 0."),
         ),
     )
 
@@ -59,7 +61,7 @@ def outer_packet(run: LabRun, *, item: str) -> Expected:
     """Length of the IP packet on the fabric that carries the first packet of an item."""
     inner, payload = _lengths(run, item)
     return Expected(
-        payload + _OUTSIDE,
+        payload + OUTER_HEADERS[_version(run, item)],
         (
             (inner, "That is the packet of the VM. What does its card put around it?"),
             (payload, "That is the payload of the UDP datagram. Outer IP and UDP are around it."),
@@ -71,12 +73,13 @@ def outer_packet(run: LabRun, *, item: str) -> Expected:
 def added_to(run: LabRun, *, item: str) -> Expected:
     """Bytes on the fabric that the VM has not sent, of each of its packets."""
     inner, payload = _lengths(run, item)
+    plain = path_overhead(encrypted=False, underlay_version=_version(run, item))
     return Expected(
-        payload + _OUTSIDE - inner,
+        payload + plain.outer_ip + plain.udp - inner,
         (
             (payload - inner, "The UDP datagram is in an IP packet. Its headers count as well."),
             (payload - inner - ENCAPSULATION, "That is what the record adds. VXLAN and more is added, too."),
-            (path_overhead(encrypted=False).total, "That was all in clear."),
+            (plain.total, "That was all in clear."),
         ),
     )
 
@@ -84,11 +87,14 @@ def added_to(run: LabRun, *, item: str) -> Expected:
 def added_by_encryption(run: LabRun, *, item: str) -> Expected:
     """Bytes by which a packet on the fabric is longer than it would be in clear."""
     inner, payload = _lengths(run, item)
-    more = payload + _OUTSIDE - inner - path_overhead(encrypted=False).total
+    plain = path_overhead(encrypted=False, underlay_version=_version(run, item))
     return Expected(
-        more,
+        payload - inner - plain.datagram,
         (
-            (payload + _OUTSIDE - inner, "That is all that is added. Some of it was there in clear, too."),
+            (
+                payload + plain.outer_ip + plain.udp - inner,
+                "That is all that is added. Some of it was there in clear, too.",
+            ),
             (path_overhead(encrypted=True).tag, "The tag is one part of it; look at what else a record has."),
         ),
     )
@@ -104,7 +110,10 @@ def seen_inside(run: LabRun, *, payload: int) -> Expected:
     return Expected(
         payload - (sent - inner),
         (
-            (payload - (sent - inner) - _OUTSIDE, "Outer IP and UDP are not in a UDP payload."),
+            (
+                payload - (sent - inner) - plain.outer_ip - plain.udp,
+                "Outer IP and UDP are not in a UDP payload.",
+            ),
             (payload - plain.datagram, "That would be VXLAN in clear; this is a record."),
             (payload - (sent - inner) + plain.datagram, "What is sealed is not the VM's packet alone."),
         ),
@@ -135,21 +144,25 @@ def vni_bytes(run: LabRun, *, network: str) -> Expected:
 
 def largest_packet(run: LabRun, *, item: str) -> Expected:
     """The longest packet of its VM that fits the path of an item."""
-    link = link_mtu(run, item=item)
-    sealed, plain = path_overhead(encrypted=True), path_overhead(encrypted=False)
+    link, version = link_mtu(run, item=item), _version(run, item)
+    sealed, plain = (path_overhead(encrypted=each, underlay_version=version) for each in (True, False))
     return Expected(
         sealed.inner_mtu(link),
         (
             (link, "That is the outer packet. Everything that the card adds must fit into it, too."),
             (plain.inner_mtu(link), "So much would fit in clear."),
-            (sealed.inner_mtu(link) + _OUTSIDE, "Outer IP and UDP are part of the outer packet."),
+            (
+                sealed.inner_mtu(link) + sealed.outer_ip + sealed.udp,
+                "Outer IP and UDP are part of the outer packet.",
+            ),
         ),
     )
 
 
 def segment_payload(run: LabRun, *, item: str) -> Expected:
     """Most payload of a TCP segment over IPv4, without options, on the path of an item."""
-    fits = path_overhead(encrypted=True).inner_mtu(link_mtu(run, item=item))
+    sealed = path_overhead(encrypted=True, underlay_version=_version(run, item))
+    fits = sealed.inner_mtu(link_mtu(run, item=item))
     return Expected(
         fits - IPV4_HEADER - _TCP_HEADER,
         (
@@ -192,16 +205,18 @@ def link_mtu(run: LabRun, *, item: str) -> int:
 
 def smallest_link_mtu(run: LabRun, *, item: str) -> Expected:
     """The smallest MTU of a link with which the packets of an item arrive, encrypted."""
+    run.first(item)
     largest = max(event.nbytes // event.count for event in run.offered(item))
-    sealed, plain = path_overhead(encrypted=True), path_overhead(encrypted=False)
+    version = _version(run, item)
+    sealed, plain, other = (
+        path_overhead(encrypted=is_sealed, underlay_version=each)
+        for is_sealed, each in ((True, version), (False, version), (True, 10 - version))
+    )
     return Expected(
         largest + sealed.total,
         (
             (largest + plain.total, "So much would do in clear."),
-            (
-                largest + path_overhead(encrypted=True, underlay_version=6).total,
-                "The fabric of this lab is IPv4.",
-            ),
+            (largest + other.total, f"The fabric of this lab is IPv{version}."),
             (largest + sealed.datagram, "Outer IP and UDP are part of the packet on the link."),
             (largest, "That is what the VM sends. Its card adds to it."),
         ),
@@ -211,7 +226,8 @@ def smallest_link_mtu(run: LabRun, *, item: str) -> Expected:
 def just_fits(run: LabRun, *, item: str) -> bool:
     """Whether an item arrives, encrypted, and would not if the link's MTU were one byte less."""
     found = run.item(item)
-    fits = path_overhead(encrypted=True).inner_mtu(link_mtu(run, item=item))
+    sealed = path_overhead(encrypted=True, underlay_version=_version(run, item))
+    fits = sealed.inner_mtu(link_mtu(run, item=item))
     largest = max((event.nbytes // event.count for event in run.offered(item)), default=0)
     return found.verdict is Verdict.ENCRYPT and found.delivered == found.offered and fits == largest
 
@@ -222,9 +238,15 @@ def sends_packets_of(run: LabRun, *, item: str, size: int) -> bool:
     return bool(offered) and all(event.nbytes == size * event.count for event in offered)
 
 
+def _version(run: LabRun, item: str) -> int:
+    """IP version of the fabric that an item's packets are sent over."""
+    source = run.topology.vms[run.traffic(item).source]
+    return ip_address(run.topology.hosts[source.host].underlay).version
+
+
 def _lengths(run: LabRun, item: str) -> tuple[int, int]:
     """Of the first packet of an item: its own bytes, and those of the UDP payload that carries it."""
-    first = run.offered(item)[0]
+    first = run.first(item)
     return first.nbytes // first.count, run.datagram(item).length
 
 
