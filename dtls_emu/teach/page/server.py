@@ -72,6 +72,7 @@ STATIC: Final = {
     "state.js": "text/javascript; charset=utf-8",
     "player.js": "text/javascript; charset=utf-8",
     "scene.js": "text/javascript; charset=utf-8",
+    "crowd.js": "text/javascript; charset=utf-8",
     "eventlist.js": "text/javascript; charset=utf-8",
     "documents.js": "text/javascript; charset=utf-8",
     "inspector.js": "text/javascript; charset=utf-8",

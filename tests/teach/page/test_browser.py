@@ -113,7 +113,7 @@ def act(page, selector, kind):
     before = page.evaluate(f"{ROWS}.length")
     page.click(selector)
     row = page.wait(f"{ROWS}.slice({before}).find((row) => row[1] === {json.dumps(kind)}) ?? null")
-    assert page.evaluate("document.querySelector('#done').className") == "good"
+    page.wait("document.querySelector('#done').className === 'good'")
     page.wait("dtlsEmu.history.ended && !dtlsEmu.player.playing")
     return row
 
@@ -401,6 +401,33 @@ def test_it_fits_the_screen(browser, address, width, height, dark):
     browser.open(address, width, height, dark=dark, phone=width < 800)
     browser.wait("window.dtlsEmu && dtlsEmu.history.rows.length")
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_crowd_is_drawn_at_once_and_each_of_it_can_be_looked_into(page):
+    """More envelopes than have an element of their own: on a canvas, which says whose a place is."""
+    page.choose("#count", "64")
+    page.click("#tab-controls")
+    before = page.evaluate(f"{ROWS}.length")
+    page.click("#send-stream")
+    page.wait(f"{ROWS}.slice({before}).filter((row) => row[1] === 'sent').length === 64")
+    page.evaluate("dtlsEmu.player.play(false)")
+    last = page.evaluate(f"{ROWS}.findLastIndex((row) => row[1] === 'sent' && row[3])")
+    page.evaluate(f"dtlsEmu.player.seek({last + 1})")
+    # They stand in a line of their own, at the places where the curve of the link is.
+    page.wait("document.querySelector('#scene.crowded')")
+    assert page.evaluate("document.querySelectorAll('#scene .envelope').length") == 0
+    assert page.evaluate(
+        """(() => { const {width, height} = document.querySelector('#crowd');
+            const {data} = document.querySelector('#crowd').getContext('2d').getImageData(0, 0, width, height);
+            return data.some((each, at) => at % 4 === 3 && each > 0); })()"""
+    )
+    box = page.evaluate(
+        """(() => { const {left, right, top, height} = document.querySelector('[data-card=h1] rect').getBoundingClientRect();
+            return [right + 3, top + height / 2]; })()"""
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        page.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+    page.wait("document.querySelector('#panel-packet h2')?.textContent.startsWith('Packet ')")
 
 
 def test_a_trace_is_stepped_through(browser, serve, lab, tmp_path):

@@ -129,7 +129,7 @@ async function start() {
       play.setAttribute("aria-label", word);
       play.classList.toggle("playing", player.playing);
     }
-    if (!player.playing || moment - listAt > LIST_PAUSE) {
+    if (!player.playing || moment - listAt > LIST_PAUSE * (scene.crowded ? 3 : 1)) {
       listAt = moment;
       list.reveal(index - 1);
     }

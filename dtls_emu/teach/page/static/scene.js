@@ -1,13 +1,12 @@
 // The picture: hosts, cards, VMs and links stand where the server has put them; envelopes move between them.
 
+import { Crowd } from "./crowd.js";
 import { byId, clear, draw } from "./dom.js";
 
 const INTERNET = "";
 const MOST_AT_A_PLACE = 4; // envelopes drawn at one place; how many there are is written beside them
 const LINGER = 0.9; // seconds on the screen that what has come to its end can still be seen
-const OPEN = "M-17-13h34v26h-34zM-10-6h20M-10 0h20";
-const SEALED = "M-17-13h34v26h-34zM-5 0v-3a5 5 0 0 1 10 0v3zM-6 0h12v9h-12z"; // with a lock
-const CROWD = 60; // envelopes from which on they are not numbered
+const CROWD = 60; // envelopes from which on they are a crowd: not numbered, and all on one canvas
 const SLOW = 120; // milliseconds
 const EASE = 14; // how fast an envelope follows its place, per second
 
@@ -54,8 +53,19 @@ export class Scene {
     this.nodes = new Map();
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.shape = "";
+    this.crowd = new Crowd(this.svg);
     this.lay();
-    new ResizeObserver(() => this.lay() && this.last && this.show(...this.last)).observe(byId("stage"));
+    new ResizeObserver(() => {
+      this.lay();
+      this.crowd.fit();
+      if (this.last) this.show(...this.last);
+    }).observe(byId("stage"));
+    this.svg.addEventListener("click", (event) => {
+      const entry = this.crowded && this.crowd.find(event.clientX, event.clientY);
+      if (!entry) return;
+      event.stopPropagation();
+      this.lookInto(entry);
+    }, true);
   }
 
   /** Take the arrangement that suits the room; true if it is another one. */
@@ -155,9 +165,10 @@ export class Scene {
   line(link) {
     const key = link.ends.join(">");
     if (this.lines.has(key) || link.ends.includes(INTERNET)) return this.lines.get(key);
-    const [x, y] = onCurve(link, 0.5, true);
     const d = `M${link.from}Q${link.by} ${link.to}`;
     const path = draw("path", { d, class: "link" });
+    if (!this.few) return this.thread(key, link, path);
+    const [x, y] = onCurve(link, 0.5, true);
     const beside = link.from[0] === link.to[0]; // along one side: the words stand in the field, not over the hosts
     const right = link.by[0] > link.from[0];
     const label = draw("text", { x: beside ? x + (right ? 26 : -26) : x, y: beside ? y : y - 46, class: `link-label ${beside ? (right ? "starts" : "ends") : ""}` });
@@ -167,6 +178,17 @@ export class Scene {
       draw("path", { d, class: "touch" }), path, label, more), "link", link.ends, `Link of ${link.ends.join(" and ")}`);
     this.linkLayer.append(group);
     const line = { group, label, more, title, beside, said: "" };
+    this.lines.set(key, line);
+    return line;
+  }
+
+  /** One line of very many: without words, and no stop on the way of the keyboard. */
+  thread(key, link, path) {
+    const title = draw("title", {}, link.ends.join(" and "));
+    const group = draw("g", { class: "tunnel idle", "data-link": link.ends.join("-") }, title, path);
+    group.addEventListener("click", () => this.chosen("link", link.ends));
+    this.linkLayer.append(group);
+    const line = { group, title, said: "" };
     this.lines.set(key, line);
     return line;
   }
@@ -235,10 +257,19 @@ export class Scene {
         this.nodes.delete(key);
       }
     }
+    const many = [];
     for (const [key, { at, entry, exact, falls, from, quiet }] of wanted) {
       let node = this.nodes.get(key);
+      if (this.crowded && !falls) {
+        many.push({ at, entry, shape: entry.shape });
+        if (node) {
+          node.group.remove();
+          this.nodes.delete(key);
+        }
+        continue;
+      }
       if (!node) {
-        node = this.crowded && !falls ? this.small(entry) : this.envelope(entry, falls);
+        node = this.envelope(entry, falls);
         [node.x, node.y] = from ?? at;
         this.nodes.set(key, node);
         this.envelopes.append(node.group);
@@ -252,12 +283,8 @@ export class Scene {
       node.group.setAttribute("transform", `translate(${node.x.toFixed(1)} ${node.y.toFixed(1)})`);
       this.look(node, entry, falls, quiet);
     }
-  }
-
-  /** An envelope among so many that each is one shape: the browser draws hundreds of them ten times a second. */
-  small(entry) {
-    const group = draw("path", { onclick: () => this.lookInto(entry) });
-    return { group, shape: "", said: null };
+    if (many.length || this.crowd.shown.length) this.crowd.draw(many);
+    this.svg.classList.toggle("crowded", this.crowded);
   }
 
   lookInto(entry) {
@@ -277,14 +304,9 @@ export class Scene {
     const shape = falls ? "dropped" : entry.shape;
     if (node.shape !== shape) {
       node.shape = shape;
-      if (node.use) node.use.setAttribute("href", `#envelope-${shape}`);
-      else {
-        node.group.setAttribute("d", shape === "sealed" ? SEALED : OPEN);
-        node.group.setAttribute("class", `paper ${shape === "unprotected" ? "clear" : shape}`);
-      }
+      node.use.setAttribute("href", `#envelope-${shape}`);
       node.group.setAttribute("data-shape", shape);
     }
-    if (!node.text) return;
     const count = entry.count > 1 ? ` ×${entry.count}` : "";
     const said = this.crowded || quiet ? "" : falls ? entry.why : entry.packet ? `${entry.packet}${count}${entry.damaged ? " damaged" : ""}` : "";
     if (node.said !== said) node.text.textContent = node.said = said;
@@ -300,8 +322,11 @@ export class Scene {
       if (found) this.line(found.link);
     }
     for (const [key, line] of this.lines) {
+      line.other ??= key.split(">").toReversed().join(">");
+      const ends = [state.tunnels.get(key), state.tunnels.get(line.other)];
+      if (line.ends && line.ends[0] === ends[0] && line.ends[1] === ends[1]) continue;
+      line.ends = ends;
       const [a, b] = key.split(">");
-      const ends = [state.tunnels.get(`${a}>${b}`), state.tunnels.get(`${b}>${a}`)];
       const rank = ["up", "rekeying", "handshaking", "backing-off", "closing", "closed", "idle"];
       const states = ends.map((end) => end?.state ?? "idle");
       const now = ["rekeying", "handshaking", "backing-off", "closing"].find((each) => states.includes(each))
@@ -315,8 +340,9 @@ export class Scene {
       if (line.said === said) continue;
       line.said = said;
       line.group.setAttribute("class", `tunnel ${now}`);
-      line.group.setAttribute("aria-label", `Link of ${a} and ${b}: ${what}. ${more}`);
       line.title.textContent = `${a} and ${b}: ${what}; ${more}`;
+      if (!line.label) continue;
+      line.group.setAttribute("aria-label", `Link of ${a} and ${b}: ${what}. ${more}`);
       const room = this.scene.hosts.length <= 4;
       line.label.textContent = room && now !== "idle" ? what : "";
       line.more.textContent = this.scene.hosts.length <= 3 && !line.beside ? more : "";

@@ -65,7 +65,9 @@ export class State {
 
   tunnel(host, peer, changes) {
     const key = `${host}>${peer}`;
-    this.tunnels.set(key, { state: "idle", epoch: null, number: 0, keys: 0, ...this.tunnels.get(key), ...changes });
+    const before = this.tunnels.get(key);
+    if (before && Object.keys(changes).every((name) => before[name] === changes[name])) return; // nothing to draw anew
+    this.tunnels.set(key, { state: "idle", epoch: null, keys: 0, ...before, ...changes });
   }
 
   flow(host, packet, changes) {
@@ -128,7 +130,7 @@ const HANDLERS = {
   },
   sealed(state, row, host, packet, count, about) {
     state.change(`${packet}@${host}`, { shape: "sealed" });
-    state.tunnel(host, about.peer, { epoch: about.epoch, number: about.number });
+    state.tunnel(host, about.peer, { epoch: about.epoch });
     state.fly(host, row);
   },
   flight_sent: (state, row, host) => state.fly(host, row),
