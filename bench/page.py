@@ -1,8 +1,8 @@
 """How the live page copes with a crowd: 50 hosts, 500 packets in flight, in a headless Chromium.
 
 A trace is made in which each host always has packets under way to others, and played for some seconds. The browser says how
-often it drew, how long the main thread was busy at a stretch (a long task is 50 ms and more, Long Tasks API), and where an
-envelope was: frames that show nothing new are not counted. Run it on a quiet machine::
+often it drew something new, and how long its main thread was busy at a stretch: by the clock (a long task is 50 ms and more,
+Long Tasks API), which needs a quiet machine to mean something; and in time of the processor, which does not::
 
     .venv/bin/python bench/page.py [--seconds 10] [--hosts 50] [--flights 500]
 """
@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "teach" / "page"))
 
 from browser import Browser
 
+from dtls_emu.testing.waiting import eventually
+
 
 FLIGHT = 1e-3
 """Seconds of the lab's clock that a packet is on its link; a second of the screen, at the speed that is chosen."""
@@ -33,6 +35,12 @@ SPEED = 6
 """In the list of speeds: 1 ms a second."""
 
 SEED = 7
+
+LONG = 50
+"""Milliseconds: a long task (W3C, Long Tasks API)."""
+
+MOST = 100
+"""Milliseconds that no task may take, of the processor."""
 
 MEASURE = """
 new Promise((done) => {
@@ -101,18 +109,48 @@ def measure(trace: Trace, seconds: float, folder: Path) -> dict:
         browser = Browser(folder / "browser")
         try:
             browser.open(json.loads(process.stdout.readline())["url"])
-            browser.wait(f"window.dtlsEmu && dtlsEmu.history.rows.length === {len(trace.events)}", seconds=120)
+            browser.wait(
+                f"window.dtlsEmu && dtlsEmu.history.rows.length === {len(trace.events)}", seconds=120
+            )
             browser.evaluate("dtlsEmu.player.play(false)")
             browser.choose("#speed", str(SPEED))
             browser.evaluate("dtlsEmu.player.seek(0); dtlsEmu.player.play(true)")
             browser.wait("dtlsEmu.player.time > 0.0012", seconds=60)
+            browser.call(
+                "Tracing.start", categories="toplevel,devtools.timeline", transferMode="ReportEvents"
+            )
             found = browser.evaluate(MEASURE.replace("SECONDS", str(seconds)))
+            browser.call("Tracing.end")
+            eventually(
+                lambda: browser.evaluate("1") and None in browser.traced,
+                "the recording is complete",
+                seconds=60,
+            )
+            found["busy"] = busy(browser.traced)
             browser.screenshot(folder / "crowd.png")
             assert browser.troubles == []
             return found
         finally:
             browser.close()
             process.terminate()
+
+
+def busy(traced: list) -> list[float]:
+    """Milliseconds of the processor of each task of the page's main thread, the longest first."""
+    names = {
+        (each["pid"], each["tid"])
+        for each in traced
+        if each and each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [
+        each["tdur"] / 1e3
+        for each in traced
+        if each
+        and each["name"].endswith("RunTask")
+        and (each["pid"], each["tid"]) in names
+        and "tdur" in each
+    ]
+    return sorted(tasks, reverse=True)
 
 
 def main() -> None:
@@ -134,9 +172,17 @@ def main() -> None:
         f"{given.hosts} hosts, {found['flights'][0]} to {found['flights'][1]} packets in flight, {found['seconds']:.1f} s"
     )
     print(f"{found['frames'] / found['seconds']:.1f} frames/s that show something new")
-    print("between two of them: {:.0f} ms (median), {:.0f} ms (99 %), {:.0f} ms (longest)".format(*found["gaps"]))
-    print(f"{len(found['long'])} tasks of 50 ms and more, the longest {longest:.0f} ms")
-    sys.exit(longest > 100)
+    print(
+        "between two of them: {:.0f} ms (median), {:.0f} ms (99 %), {:.0f} ms (longest)".format(
+            *found["gaps"]
+        )
+    )
+    print(f"{len(found['long'])} tasks of 50 ms and more by the clock, the longest {longest:.0f} ms")
+    tasks = found["busy"]
+    long = sum(each >= LONG for each in tasks)
+    print(f"{long} tasks of 50 ms and more of the processor, the longest {tasks[0]:.0f} ms, of {len(tasks)}")
+    print(f"{sum(tasks) / found['frames']:.1f} ms of the processor for each frame")
+    sys.exit(tasks[0] > MOST)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import subprocess
 import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from websockets.sync.client import connect
 
@@ -37,6 +38,7 @@ class Browser:
     Fields:
         troubles: exceptions, errors of the console, and what the Content-Security-Policy has refused.
         asked: addresses that were loaded.
+        traced: what the browser has recorded of itself, once it was asked to; None stands at the end of it.
     """
 
     def __init__(self, folder):
@@ -67,6 +69,7 @@ class Browser:
         self._number = 0
         self.troubles: list[str] = []
         self.asked: list[str] = []
+        self.traced: list[dict[str, Any] | None] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -98,6 +101,10 @@ class Browser:
                 self.troubles.append(message["params"]["entry"]["text"])
             case "Network.requestWillBeSent":
                 self.asked.append(message["params"]["request"]["url"])
+            case "Tracing.dataCollected":
+                self.traced += message["params"]["value"]
+            case "Tracing.tracingComplete":
+                self.traced.append(None)
 
     def open(self, address, width=1280, height=800, *, dark=False, phone=False):
         """Load a page on a screen of this size."""
