@@ -16,7 +16,7 @@ DEBIAN_TEST := chromium curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwol
 .PHONY: run test setup setup-test lint types tests docs bench bench-peers containers-test fuzz random-labs clean help
 
 run: setup
-	$(BIN)/dtls-emu bench --quick
+	$(BIN)/dtls-emu bench --quick --out results/latest --force throughput latency fragments handshake scale offload
 
 test: setup-test lint types tests
 
@@ -80,7 +80,7 @@ $(VENV)/.installed: pyproject.toml .ci/system-packages
 	@echo "installing dtls-emu and what it needs into $(VENV), from PyPI"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[metrics,serve]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[metrics,serve,report]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

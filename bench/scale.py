@@ -16,12 +16,11 @@ import sys
 import time
 import tracemalloc
 from statistics import median
-from typing import Any
 
 from dtls_emu.cli.output import print_table
 from dtls_emu.cli.streams import run_command
 from dtls_emu.lab.compiling import compile_lab
-from dtls_emu.lab.schema import Lab
+from dtls_emu.measure.clouds import VMS_OF_A_HOST, cloud
 from dtls_emu.measure.hub import HUB, Hub, Stream
 from dtls_emu.measure.machine import one_core
 from dtls_emu.measure.scaling import open_flows, open_tunnels, use_flows, use_tunnels
@@ -29,8 +28,6 @@ from dtls_emu.measure.scaling import open_flows, open_tunnels, use_flows, use_tu
 
 SIZE = 1_400
 ROUNDS = 5
-VMS_OF_A_HOST = 4
-VMS_OF_A_NETWORK = 200
 
 
 def main(arguments: list[str]) -> int:
@@ -78,37 +75,6 @@ def compiled(hosts: int) -> dict[str, float]:
         "held_mb": held / 1e6,
         "peak_mb": peak / 1e6,
     }
-
-
-def cloud(hosts: int) -> Lab:
-    """So many hosts with four VMs each, in networks of 200."""
-    vms = hosts * VMS_OF_A_HOST
-    networks = -(-vms // VMS_OF_A_NETWORK)
-    content: dict[str, Any] = {
-        "name": "cloud",
-        "virtual_networks": {
-            f"net-{number}": {
-                "address_prefixes": [f"10.{number >> 8}.{number & 255}.0/24"],
-                "vni": number + 1,
-                "encryption": {"enabled": True},
-                "peerings": ["net-0"] if number else [],
-            }
-            for number in range(networks)
-        },
-        "hosts": {
-            f"host-{number}": {"underlay": f"192.168.{number >> 8}.{number & 255}"}
-            for number in range(1, hosts + 1)
-        },
-        "vms": {
-            f"vm-{number}": {
-                "host": f"host-{1 + number % hosts}",
-                "virtual_network": f"net-{number % networks}",
-                "address": f"10.{number % networks >> 8}.{number % networks & 255}.{4 + number // networks}",
-            }
-            for number in range(vms)
-        },
-    }
-    return Lab.model_validate(content)
 
 
 def many_flows(count: int) -> dict[str, float]:

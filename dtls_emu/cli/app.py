@@ -12,6 +12,7 @@ from dtls_emu.cli.attack import attack
 from dtls_emu.cli.audit import audit
 from dtls_emu.cli.backends import backends
 from dtls_emu.cli.bench import bench
+from dtls_emu.cli.bench_report import report
 from dtls_emu.cli.bench_results import compare, replay
 from dtls_emu.cli.broker import broker
 from dtls_emu.cli.capture import capture
@@ -93,6 +94,7 @@ bench.command("compare", epilog="Example: dtls-emu bench compare before.json aft
     compare
 )
 bench.command("replay", epilog="Example: dtls-emu bench replay results/bench-20261120T133427Z.json")(replay)
+bench.command("report", epilog="Example: dtls-emu bench report monday.json tuesday.json --out both")(report)
 app.add_typer(bench, name="bench", epilog="Example: dtls-emu bench --quick")
 _add("broker", broker, "up broker; dtls-emu broker broker")
 _add("capture", capture, "capture two-vms -o two-vms.pcapng")

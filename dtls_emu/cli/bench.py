@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from dtls_emu.files.results import ResultFile
     from dtls_emu.measure.plan import Plan
     from dtls_emu.measure.records.base import Record
+    from dtls_emu.measure.rendering.folder import ReportFolder
     from dtls_emu.measure.result import Result
 
 
-__all__ = ["bench", "hand_over", "void_or"]
+__all__ = ["bench", "hand_over", "report_folder", "void_or"]
 
 EXIT_NOT_ACCOUNTED: Final = 1
 DEFAULT_LAB: Final = "two-vms"
@@ -128,6 +129,13 @@ def measure(
     output: Annotated[
         str, typer.Option(help="Result file; by default one named by the time, in results/.", metavar="FILE")
     ] = "",
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Folder for a report as well: report.html, report.md, tables as CSV, and the result.",
+            metavar="DIR",
+        ),
+    ] = "",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -175,7 +183,9 @@ def measure(
             "--json-stream shows one start as it is measured; it does not go with --repeat and --until"
         )
     exports = Exports(csv, prometheus, force=force)
-    file = ResultFile(output or result_path(), force=force, make_folders=not output, avoid_others=not output)
+    folder = report_folder(out, force=force) if out else None
+    chosen = output or (f"{out}/result.json" if out else "")
+    file = ResultFile(chosen or result_path(), force=force, make_folders=not output, avoid_others=not chosen)
     command = sys.argv[1:]
     with progress() as report:
         result = void_or(
@@ -190,7 +200,7 @@ def measure(
     exports.write(result)
     if json_stream:
         _stream("end", result.end)
-    hand_over(result, file, as_json=as_json, is_silent=json_stream)
+    hand_over(result, file, folder, as_json=as_json, is_silent=json_stream)
 
 
 def void_or(run: Callable[[], Result]) -> Result:
@@ -204,12 +214,27 @@ def void_or(run: Callable[[], Result]) -> Result:
         raise typer.Exit(EXIT_NOT_ACCOUNTED) from error
 
 
-def hand_over(result: Result, file: ResultFile, *, as_json: bool, is_silent: bool = False) -> None:
-    """Write a result and print it; the exit status says what became of the run."""
+def report_folder(out: str, *, force: bool) -> ReportFolder:
+    """Try the place of a report, and what it is drawn with."""
+    from dtls_emu.measure.rendering.folder import ReportFolder
+
+    return ReportFolder(out, force=force)
+
+
+def hand_over(
+    result: Result,
+    file: ResultFile,
+    folder: ReportFolder | None = None,
+    *,
+    as_json: bool,
+    is_silent: bool = False,
+) -> None:
+    """Write a result and its report, and print it; the exit status says what became of the run."""
     from dtls_emu.measure.records.base import Stopped
 
     # A file is safe before anything is printed; what may wait for a reader must not hold that up.
     saved = file.save(result.encode()) if file.is_regular else None
+    page = folder.write([result]) if folder is not None else None
     if as_json:
         print_json(result.model_dump(mode="json"))
     elif not is_silent:
@@ -219,6 +244,8 @@ def hand_over(result: Result, file: ResultFile, *, as_json: bool, is_silent: boo
         complain(saved.trouble)
     elif not as_json and not is_silent:
         say(f"Result file: {saved.path}")
+        if page is not None:
+            say(f"Report: {page}")
     if saved.trouble:
         raise typer.Exit(EXIT_FAILED)
     if result.end.stopped is Stopped.INTERRUPTED:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dtls_emu.assembly.cards import choose_engine, make_card
+from dtls_emu.assembly.cards import make_card
 from dtls_emu.crypto.authority import RegionAuthority
-from dtls_emu.crypto.registry import AUTO
+from dtls_emu.crypto.registry import AUTO, resolve
 from dtls_emu.errors import DtlsEmuError
 from dtls_emu.lab.profiles import PROFILES
 from dtls_emu.lab.topology import Host, Link, Network, Topology, Vm
+from dtls_emu.nic.card import Engine
 from dtls_emu.nic.effects import Deliver, Driver, Transmit, carry_out
 from dtls_emu.vocabulary import Enforcement
 from dtls_emu.wire.burst import Burst
@@ -116,6 +117,7 @@ class Hub:
 
     Raises:
         DtlsEmuError: more peers than the bench has addresses for.
+        BackendUnavailableError: the backend cannot work here.
     """
 
     def __init__(self, peers: int, *, encrypted: bool = True, backend: str = AUTO) -> None:
@@ -126,7 +128,8 @@ class Hub:
         vms = [_vm(number) for number in numbers]
         now = datetime.now(UTC)
         authority = RegionAuthority.create(_REGION, now)
-        engine = choose_engine(backend)
+        choice = resolve(backend)
+        engine = Engine(choice.backend, choice.reason)
         network = Network(
             _NETWORK,
             _VNI,

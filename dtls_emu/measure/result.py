@@ -21,8 +21,10 @@ from dtls_emu.measure.records.base import Record, Seconds, Section, Share, Stopp
 from dtls_emu.measure.records.fragments import FragmentSection
 from dtls_emu.measure.records.handshake import HandshakeSection
 from dtls_emu.measure.records.latency import LatencySection
+from dtls_emu.measure.records.offload import OffloadSection
 from dtls_emu.measure.records.rekey import RekeySection
 from dtls_emu.measure.records.rfc2544 import BackToBackSection, LossSection, ZeroLossSection
+from dtls_emu.measure.records.scale import ScaleSection
 from dtls_emu.measure.records.throughput import ThroughputSection
 
 
@@ -54,6 +56,8 @@ AnySection = Annotated[
     | FragmentSection
     | HandshakeSection
     | RekeySection
+    | ScaleSection
+    | OffloadSection
     | ZeroLossSection
     | LossSection
     | BackToBackSection,

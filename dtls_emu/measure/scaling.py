@@ -58,10 +58,10 @@ class Load:
     """What traffic over so many tunnels or flows took.
 
     Fields:
-        packets: of both directions.
+        packets: that arrived, but for single ones.
         hub_s, peer_s: CPU seconds of the hub, and of the other ends.
         delays: of bursts of one packet, out, seconds of CPU in both cards.
-        decided: flows that missed the hub's table and were decided meanwhile.
+        decided: flows that missed a table of the hub's and were decided meanwhile.
     """
 
     packets: int
@@ -125,10 +125,10 @@ def open_flows(hub: Hub, first: int, count: int) -> Opened:
 
 
 def use_flows(hub: Hub, count: int, *, size: int, bursts: int, singles: int) -> Load:
-    """As :func:`use_tunnels`, over one tunnel and in turn in the first so many flows, spread evenly."""
+    """As :func:`use_tunnels`, but out only, over one tunnel and in turn in the first so many flows, spread evenly."""
     # A step without a common factor with their number visits all, and no two neighbours.
     step = next(step for step in range(max(count * 5 // 8, 1), 2 * count + 1) if gcd(step, count) == 1)
-    return _use(hub, size, bursts, singles, lambda number: (1, *_ports(number * step % count)))
+    return _use(hub, size, bursts, singles, lambda number: (1, *_ports(number * step % count)), back=False)
 
 
 def resident_bytes() -> int:
@@ -137,31 +137,42 @@ def resident_bytes() -> int:
 
 
 def _use(
-    hub: Hub, size: int, bursts: int, singles: int, choose: Callable[[int], tuple[int, int, int]]
+    hub: Hub,
+    size: int,
+    bursts: int,
+    singles: int,
+    choose: Callable[[int], tuple[int, int, int]],
+    *,
+    back: bool = True,
 ) -> Load:
     many, one = Stream(PACKETS, size), Stream(1, size)
     hub_ns = peer_ns = delivered = 0
     delays = []
-    table = hub.cards[HUB].egress.flows
-    before = len(table)
+    tables = hub.cards[HUB].egress.flows, hub.cards[HUB].ingress.flows
+    before = sum(len(table) for table in tables)
     with one_core(), undisturbed():
         for number in range(bursts):
             peer, source_port, port = choose(number)
             now = time.monotonic()
             out = hub.pass_on(HUB, peer, many.address(HUB, peer, source_port, port), now)
-            back = hub.pass_on(peer, HUB, many.address(peer, HUB, port, source_port), now)
-            hub_ns += out.sender_ns + back.receiver_ns
-            peer_ns += out.receiver_ns + back.sender_ns
-            delivered += out.delivered + back.delivered
+            hub_ns += out.sender_ns
+            peer_ns += out.receiver_ns
+            delivered += out.delivered
+            if back:
+                answer = hub.pass_on(peer, HUB, many.address(peer, HUB, port, source_port), now)
+                hub_ns += answer.receiver_ns
+                peer_ns += answer.sender_ns
+                delivered += answer.delivered
         for number in range(singles):
             peer, source_port, port = choose(number)
             leg = hub.pass_on(HUB, peer, one.address(HUB, peer, source_port, port), time.monotonic())
             delays.append((leg.sender_ns + leg.receiver_ns) / 1e9)
             delivered += leg.delivered
-    expected = 2 * bursts * PACKETS + singles
-    if delivered != expected:
-        raise AccountingError(f"{delivered} of {expected} packets arrived")
-    return Load(2 * bursts * PACKETS, hub_ns / 1e9, peer_ns / 1e9, tuple(delays), len(table) - before)
+    packets = (1 + back) * bursts * PACKETS
+    if delivered != packets + singles:
+        raise AccountingError(f"{delivered} of {packets + singles} packets arrived")
+    decided = sum(len(table) for table in tables) - before
+    return Load(packets, hub_ns / 1e9, peer_ns / 1e9, tuple(delays), decided)
 
 
 def _grown(count: int, work: Callable[[], tuple[float, float]]) -> Opened:

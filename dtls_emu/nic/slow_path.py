@@ -3,8 +3,9 @@
 Runs once a flow, on the host's CPU. The VNI on the wire is that of the destination's virtual network, so the
 receiving card finds the VM without knowing where the packet came from.
 
-No row of the policy looks at ports or protocol: flows between the same addresses are decided alike. So a decision is
-kept for as long as it holds, and the next flow between them costs a look-up, and no memory of its own but its entry.
+Where a lab has no security rules, nothing looks at ports or protocol: flows between the same addresses are decided alike.
+So a decision is kept for as long as it holds, and the next flow between them costs a look-up, and no memory of its own but
+its entry.
 """
 
 from __future__ import annotations

@@ -293,3 +293,34 @@ def test_one_suite_alone(tmp_path):
     result = Result.model_validate_json((tmp_path / "result.json").read_text())
     assert [section.suite for section in result.sections] == ["handshake"]
     assert len(result.end.reading) == 1
+
+
+def test_a_report_is_written_and_rendered_again(tmp_path, quick_result):
+    """The result first; later the same page from it, and several side by side."""
+    pytest.importorskip("matplotlib", reason="the report's pictures need matplotlib (PyPI)")
+    folder = tmp_path / "report"
+    outcome = CliRunner().invoke(app, ["bench", "--out", str(folder)])
+    assert outcome.exit_code == 0, outcome.output
+    assert f"Report: {folder}/report.html" in outcome.output
+    result = folder / "result.json"
+    assert Result.model_validate_json(result.read_text()) == quick_result
+    again = tmp_path / "again"
+    outcome = CliRunner().invoke(app, ["bench", "report", str(result), "--out", str(again)])
+    assert outcome.exit_code == 0, outcome.output
+    # The only difference: the result's own place.
+    assert (again / "report.html").read_text() == (folder / "report.html").read_text()
+    outcome = CliRunner().invoke(
+        app, ["bench", "report", str(result), str(result), "--out", str(tmp_path / "both")]
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert "2 runs" in (tmp_path / "both" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_report_that_is_there_is_found_before_anything_is_measured(tmp_path):
+    """It is written over on request only."""
+    pytest.importorskip("matplotlib", reason="the report's pictures need matplotlib (PyPI)")
+    (tmp_path / "report.html").write_text("mine")
+    outcome = CliRunner().invoke(app, ["bench", "--out", str(tmp_path)])
+    assert isinstance(outcome.exception, DtlsEmuError)
+    assert (tmp_path / "report.html").read_text() == "mine"

@@ -10,7 +10,9 @@ from dtls_emu.measure.suites.fragments import Fragments
 from dtls_emu.measure.suites.handshake import Handshake
 from dtls_emu.measure.suites.latency import Latency
 from dtls_emu.measure.suites.loss import Loss
+from dtls_emu.measure.suites.offload import Offload
 from dtls_emu.measure.suites.rekey import Rekey
+from dtls_emu.measure.suites.scale import Scale
 from dtls_emu.measure.suites.throughput import Throughput
 from dtls_emu.measure.suites.zero_loss import ZeroLoss
 
@@ -29,6 +31,8 @@ SUITES: Final[dict[str, Suite[Any]]] = {
         Fragments(),
         Handshake(),
         Rekey(),
+        Scale(),
+        Offload(),
         ZeroLoss(),
         Loss(),
         BackToBack(),
