@@ -39,10 +39,11 @@ LogsArgument = Annotated[
 def audit(
     logs: LogsArgument,
     template: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="What was promised: a lab file with the network's addresses, or the name of a shipped lab.",
-            metavar="LAB",
+            help="What was promised: a lab file with the network's addresses, the name of a shipped lab, or what `dtls-emu "
+            "whatif` reads (repeatable, for parameter files); of that, interfaces with fixed addresses count.",
+            metavar="FILE",
         ),
     ] = None,
     fail_on: Annotated[
@@ -78,7 +79,7 @@ def audit(
     from dtls_emu.flow_logs.tally import Tally
 
     wanted = _kinds(fail_on, template)
-    promise = None if template is None else _promise(template)
+    promise = _promise(template) if template else None
     html_file = None if html is None else ResultFile(html, force=force)
     csv_file = None if csv is None else ResultFile(csv, force=force)
     refuse_twice([("--html", html_file), ("--csv", csv_file)])
@@ -105,7 +106,7 @@ def audit(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _kinds(text: str, template: str | None) -> list[str]:
+def _kinds(text: str, template: Sequence[str] | None) -> list[str]:
     from dtls_emu.audit.statuses import KINDS
     from dtls_emu.lab.problems import suggest
 
@@ -114,16 +115,36 @@ def _kinds(text: str, template: str | None) -> list[str]:
     for each in wanted:
         if each not in known:
             raise DtlsEmuError(f"--fail-on: no kind `{each}`; {suggest(each, known)}")
-    if UNEXPECTED in wanted and template is None:
-        raise DtlsEmuError("--fail-on unexpected needs what was promised: --template LAB")
+    if UNEXPECTED in wanted and not template:
+        raise DtlsEmuError("--fail-on unexpected needs what was promised: --template FILE")
     return wanted
 
 
-def _promise(name: str) -> Promise:
+def _promise(names: Sequence[str]) -> Promise:
     from dtls_emu.audit.promise import Promise
+    from dtls_emu.cli.flow_logs import is_json
     from dtls_emu.lab import compile_lab, load_lab
+    from dtls_emu.lab.loader import parse_lab
+    from dtls_emu.whatif.answer.answer import answer
+    from dtls_emu.whatif.answer.question import WRITTEN, Question
+    from dtls_emu.whatif.documents import read_documents
+    from dtls_emu.whatif.model.build import build
+    from dtls_emu.whatif.report.lab_file import as_lab
 
-    return Promise(compile_lab(load_lab(name)), name)
+    if len(names) == 1 and not is_json(names[0]):
+        return Promise(compile_lab(load_lab(names[0])), names[0])
+    title = ", ".join(names)
+    found = answer(build(read_documents(list(names))), Question(WRITTEN))
+    known = {each.address for each in found.estate.endpoints.values() if each.address}
+    if not known:
+        raise DtlsEmuError(
+            f"--template {title}: no interface in it has a fixed private address, so that nobody can say whose the "
+            "addresses of the logs are; write it as a lab with `dtls-emu whatif ... --lab`, and put them in"
+        )
+    text, notes = as_lab(found)
+    for note in notes:
+        complain(f"--template: {note}")
+    return Promise(compile_lab(parse_lab(text, f"{names[0]}, as a lab")), title, known)
 
 
 def _save(file: ResultFile, text: str) -> str:

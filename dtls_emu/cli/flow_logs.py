@@ -24,6 +24,7 @@ __all__ = [
     "clock_text",
     "emit",
     "is_flow_log",
+    "is_json",
     "show_flow_logs",
     "warn_of_unreadable",
     "write_blobs",
@@ -81,10 +82,16 @@ class FlowLogTarget:
 
 def is_flow_log(name: str) -> bool:
     """Whether what a user names is a flow log, and no lab: a folder, or a file of JSON that says nothing of hosts."""
+    try:
+        return Path(name).is_dir() or is_json(name)
+    except (OSError, ValueError):
+        return False
+
+
+def is_json(name: str) -> bool:
+    """Whether a path leads to a file of JSON, and to no lab: one that says nothing of hosts."""
     path = Path(name)
     try:
-        if path.is_dir():
-            return True
         if not path.is_file() or path.suffix.lower() in {".yaml", ".yml"}:
             return False
         with path.open("rb") as file:

@@ -117,6 +117,73 @@ def test_a_runs_log_keeps_to_what_its_lab_promises(tmp_path):
     assert "--fail-on unexpected: 1 pair worse than promised" in error
 
 
+def interface(name, address):
+    subnet = "[resourceId('Microsoft.Network/virtualNetworks/subnets', 'prod', 'apps')]"
+    configuration = {
+        "privateIPAddress": address,
+        "privateIPAllocationMethod": "Static",
+        "subnet": {"id": subnet},
+    }
+    return {
+        "type": "Microsoft.Network/networkInterfaces",
+        "apiVersion": "2024-05-01",
+        "name": f"{name}-nic",
+        "location": "eastus",
+        "properties": {
+            "enableAcceleratedNetworking": True,
+            "ipConfigurations": [{"name": "first", "properties": configuration}],
+        },
+    }
+
+
+def machine(name, size):
+    nic = f"[resourceId('Microsoft.Network/networkInterfaces', '{name}-nic')]"
+    return {
+        "type": "Microsoft.Compute/virtualMachines",
+        "apiVersion": "2024-07-01",
+        "name": name,
+        "location": "eastus",
+        "properties": {
+            "hardwareProfile": {"vmSize": size},
+            "networkProfile": {"networkInterfaces": [{"id": nic}]},
+        },
+    }
+
+
+def test_a_template_of_resources_is_a_promise(logs, tmp_path):
+    """By the fixed addresses of its interfaces; without any, nobody can say whose the addresses of logs are."""
+    network = {
+        "type": "Microsoft.Network/virtualNetworks",
+        "apiVersion": "2024-05-01",
+        "name": "prod",
+        "location": "eastus",
+        "properties": {
+            "addressSpace": {"addressPrefixes": ["10.0.0.0/16"]},
+            "encryption": {"enabled": True, "enforcement": "AllowUnencrypted"},
+            "subnets": [{"name": "apps", "properties": {"addressPrefix": "10.0.0.0/24"}}],
+        },
+    }
+    resources = [
+        network,
+        *(interface(name, f"10.0.0.{last}") for name, last in (("web", 4), ("api", 5), ("store", 7))),
+        *(machine(name, "Standard_D4s_v5") for name in ("web", "api", "store")),
+    ]
+    template = tmp_path / "azuredeploy.json"
+    schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+    template.write_text(json.dumps({"$schema": schema, "contentVersion": "1.0.0.0", "resources": resources}))
+    result = invoke("audit", logs, "--template", template, "--fail-on", "unexpected", "--json", status=1)
+    findings = {
+        (each["source"], each["status"], each["destination"]): each
+        for each in json.loads(result.stdout)["findings"]
+    }
+    kept = findings["web (10.0.0.4)", "X", "api (10.0.0.5)"]
+    assert (kept["promised"], kept["unexpected"]) == ("encrypt, row 16 encrypted", False)
+    broken = findings["web (10.0.0.4)", "NX_FALLBACK", "store (10.0.0.7)"]
+    assert (broken["promised"], broken["unexpected"]) == ("encrypt, row 16 encrypted", True)
+    template.write_text(json.dumps({"$schema": schema, "contentVersion": "1.0.0.0", "resources": [network]}))
+    assert "no interface in it has a fixed private address" in refused("audit", logs, "--template", template)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
