@@ -25,6 +25,7 @@ from dtls_emu.cli.flow_table import flows
 from dtls_emu.cli.host import host
 from dtls_emu.cli.lesson import lesson
 from dtls_emu.cli.mirror import mirror
+from dtls_emu.cli.monitor import monitor
 from dtls_emu.cli.resources import resources
 from dtls_emu.cli.restart import restart
 from dtls_emu.cli.routes import routes
@@ -107,6 +108,7 @@ _add("flows", flows, "flows mixed-sizes")
 _add("host", host, "host --config host.json")
 app.add_typer(lesson, name="lesson", epilog="Example: dtls-emu lesson start 1")
 _add("mirror", mirror, "mirror mixed-sizes --from plain-a --to plain-b -o tap.pcapng")
+_add("monitor", monitor, "monitor two-vms --pair vm-a:vm-b --at '3s restart host-2' --svg probes.svg")
 _add("resources", resources, "resources mixed-sizes --json")
 _add("restart", restart, "restart host-1")
 _add("routes", routes, "routes routes --vm a-front")

@@ -64,6 +64,15 @@ def test_was_it_encrypted(tmp_path):
     assert len(played) == len(wanted) == 7
 
 
+def test_watch_a_change(tmp_path):
+    """A monitor, a mirror, and one that is refused."""
+    wanted = steps((DOCS / "howto" / "watch-a-change.md").read_text())
+    played = play(wanted, tmp_path)
+    compare(played)
+    assert len(played) == len(wanted) == 3
+    assert (tmp_path / "probes.svg").exists()
+
+
 @pytest.mark.root
 def test_real_hosts(tmp_path):
     """Up, look, change, restart, down, as root already."""
