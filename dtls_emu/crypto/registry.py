@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dtls_emu.crypto.backend import Backend
 
 
-__all__ = ["AUTO", "ENTRY_POINTS", "Choice", "available", "backend_names", "load", "resolve"]
+__all__ = ["AUTO", "ENTRY_POINTS", "Choice", "available", "backend_names", "is_own", "load", "resolve"]
 
 ENTRY_POINTS: Final = "dtls_emu.backends"
 AUTO: Final = "auto"
@@ -45,6 +45,11 @@ def backend_names() -> list[str]:
     """Names of all installed backends, whether they work here or not: the package's own, then plug-ins."""
     names = entry_points(group=ENTRY_POINTS).names
     return [name for name in _OWN_ORDER if name in names] + sorted(names.difference(_OWN_ORDER))
+
+
+def is_own(name: str) -> bool:
+    """Whether a backend is the package's own, which tests itself when it is constructed."""
+    return name in _OWN_ORDER
 
 
 def load(name: str) -> Backend:

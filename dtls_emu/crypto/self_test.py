@@ -20,10 +20,10 @@ from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dtls_emu.crypto.backend import Opener, Sealer
+    from dtls_emu.crypto.backend import Backend, Opener, Sealer
 
 
-__all__ = ["AES_256_GCM_DIGEST", "known_association", "known_bursts", "prove"]
+__all__ = ["AES_256_GCM_DIGEST", "known_association", "known_bursts", "prove", "try_out"]
 
 AES_256_GCM_DIGEST: Final = "ba7d5d8289dac0fa98d826b8ffcd96aae61dcffae882a9c8c48b71ae4f5cfabd"
 """SHA-256 over the records that AES-256-GCM makes of :func:`known_bursts` under :func:`known_association`."""
@@ -86,3 +86,20 @@ def prove(attach: Callable[[Established], tuple[Sealer, Opener]], digest: str) -
         raise BackendUnavailableError("self-test failed: the records are not the known ones")
     sealer.close()
     opener.close()
+
+
+def try_out(backend: Backend) -> tuple[bool | None, str]:
+    """Whether a plug-in, which may have no self-test of its own, passes this one; and why not.
+
+    None for one that needs a connection or protects nothing: the conformance suite is for those.
+    """
+    if backend.needs_connection or not backend.protects:
+        return None, ""
+    try:
+        prove(backend.attach, AES_256_GCM_DIGEST)
+    except (Exception, SystemExit) as error:  # somebody else's code may fail in any way
+        said = (
+            str(error) if isinstance(error, BackendUnavailableError) else f"{type(error).__name__}: {error}"
+        )
+        return False, said
+    return True, ""

@@ -86,8 +86,17 @@ class Vector:
 
 
 def load_vectors(file_name: str) -> list[Vector]:
-    """The vectors of one file of PyPI `cryptography-vectors` with a 96-bit IV and a 128-bit tag."""
-    import cryptography_vectors  # noqa: PLC0415  # a test dependency, which the package does without
+    """The vectors of one file of PyPI `cryptography-vectors` with a 96-bit IV and a 128-bit tag.
+
+    Raises:
+        ModuleNotFoundError: they are not installed; with the extra that installs them.
+    """
+    try:
+        import cryptography_vectors  # noqa: PLC0415  # of an extra, which the package does without
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the conformance suite needs NIST's vectors: pip install 'dtls-emu[conformance]'"
+        ) from error
 
     with cryptography_vectors.open_vector_file(f"ciphers/AES/GCM/{file_name}", "r") as file:
         return list(parse_vectors(file))

@@ -16,6 +16,7 @@ def test_its_figures_are_json_and_nothing_was_lost():
     assert outcome.returncode == 0, outcome.stderr
     found = json.loads(outcome.stdout)
     assert found["tunnels"]["tunnels"] == 20
+    assert 4 < found["tunnels"]["idle_end_kb"] < 64, "however few there are"
     assert found["flood"]["half_open_attempts"] == 64
     assert found["flood"]["half_open_attempt_kb"] < 200
     assert found["rekey"]["packets_lost"] == 0

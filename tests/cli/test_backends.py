@@ -65,3 +65,31 @@ def test_prints_a_table():
     assert chosen.split()[1] == "cryptography"
     assert missing.rstrip().endswith("the library of ipsec-mb is not installed")
     assert null.split()[1:4] == ["yes", "passed", "NO"]
+
+
+class PlugIn:
+    """Agrees with the contract in everything but what it does."""
+
+    name = "theirs"
+    summary = "a plug-in"
+    detail = "1.0"
+    protects = True
+    needs_connection = False
+
+    def attach(self, _established):
+        raise NotImplementedError("later")
+
+
+def test_a_plug_in_without_a_self_test_is_tested_all_the_same(monkeypatch):
+    """One whose code cannot run has not passed; the package's own test is run on it, and the reason said."""
+    monkeypatch.setattr(registry, "available", lambda: [("theirs", PlugIn())])
+    (row,) = json.loads(run("--json"))["backends"]
+    assert (row["available"], row["self_test"]) == (True, "FAILED")
+    assert row["reason"] == "NotImplementedError: later"
+    good = load("cryptography")
+    monkeypatch.setattr(PlugIn, "attach", lambda _self, established: good.attach(established))
+    (row,) = json.loads(run("--json"))["backends"]
+    assert (row["self_test"], row["reason"]) == ("passed", "")
+    monkeypatch.setattr(PlugIn, "protects", False)
+    (row,) = json.loads(run("--json"))["backends"]
+    assert row["self_test"] == "not run"
