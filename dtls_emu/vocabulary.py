@@ -159,6 +159,7 @@ class DropReason(StrEnum):
     FIRST_PACKET = "first_packet"  # `first_packet: drop` while the tunnel is built
     QUEUE_FULL = "queue_full"  # more waiting packets than the queue holds
     TUNNEL_DOWN = "tunnel_down"  # waited for a tunnel that did not come up
+    FLOW_LIMIT = "flow_limit"  # `flows_per_vm`: more flows of one VM than it may have
     FLOW_TABLE_FULL = "flow_table_full"  # the card's limit of flows
 
     # On the fabric

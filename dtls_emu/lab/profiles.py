@@ -63,7 +63,8 @@ class Profile:
         replay_window: records that a window remembers, a multiple of 64.
         waiting_packets: most packets that wait for one tunnel.
         link_queue: most packets that wait for one link that has a `rate`.
-        flow_table: most flows of one card.
+        flow_table: most flows of one card, in each direction.
+        flows_per_vm: most flows of one VM, in each direction; what is beyond is dropped.
         outer_dscp: DSCP of outer packets, 0 to 63, or "copy": that of the packet inside.
         keying: where the keys of tunnels come from.
         rekey_records: records under one key, at which nothing more is sealed with it.
@@ -90,6 +91,7 @@ class Profile:
     waiting_packets: int
     link_queue: int
     flow_table: int
+    flows_per_vm: int
     outer_dscp: int | Literal["copy"]
     keying: Keying
     rekey_records: int
@@ -126,6 +128,7 @@ _CURRENT: Final = Profile(
     waiting_packets=512,  # a TCP initial window of ten from fifty flows that start together
     link_queue=1000,  # Linux's default txqueuelen
     flow_table=1_000_000,  # AccelNet's flow cache in card memory, and Azure's flow limit of a VM
+    flows_per_vm=500_000,  # "Virtual machine network bandwidth": 500,000 inbound and 500,000 outbound flows
     # Not documented. RFC 2983's pipe model, as WireGuard and Linux's VXLAN have it: the class of a packet is the guest's
     # business and stays inside, where the fabric can neither read nor change it. "copy" tells the fabric, and takes
     # nothing back either.

@@ -426,6 +426,10 @@ class Overrides(LabModel):
     flow_table: Annotated[Whole, Field(ge=1, le=MAX_FLOWS)] | None = Field(
         default=None, description="Most flows of one card. Default 1000000."
     )
+    flows_per_vm: Annotated[Whole, Field(ge=1, le=MAX_FLOWS)] | None = Field(
+        default=None,
+        description="Most flows of one VM in each direction; what is beyond is dropped. Default 500000.",
+    )
     outer_dscp: OuterDscp | None = Field(
         default=None,
         description="DSCP of the packets on the fabric, 0 to 63, or `copy`: that of the packet inside. Default 0.",

@@ -114,7 +114,9 @@ class Card:
         self._identity = identity
         self.engine = engine
         vms = [vm.name for vm in topology.vms_on(self.host)]
-        self.datapath = Datapath(vms, len(topology.hosts) - 1, topology.profile.flow_table)
+        self.datapath = Datapath(
+            vms, len(topology.hosts) - 1, topology.profile.flow_table, topology.profile.flows_per_vm
+        )
         self._view = CardView(topology, self.host, self.datapath.card)
         due: Any = self.datapath.card["due"].data
         self._due: memoryview[float] = due

@@ -21,6 +21,7 @@ import numpy as np
 from dtls_emu.events import Direction
 from dtls_emu.nic.counters import EgressCounters, Sent
 from dtls_emu.nic.effects import VNET_HEADER, Deliver, LeaveFabric, Transmit
+from dtls_emu.nic.flow_table import VM_FULL
 from dtls_emu.nic.offload.entries import count_sent, judge_groups, send_burst
 from dtls_emu.nic.offload.verdicts import Out
 from dtls_emu.policy import in_clear_meanwhile, while_building
@@ -334,8 +335,10 @@ class Egress:
         if flow is None:
             self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
             return False
-        if self._datapath.install_out(flow, self._view.generation, now) < 0:
-            self.drop(DropReason.FLOW_TABLE_FULL, burst.packets, burst.mark)
+        number = self._datapath.install_out(flow, self._view.generation, now)
+        if number < 0:
+            reason = DropReason.FLOW_LIMIT if number == VM_FULL else DropReason.FLOW_TABLE_FULL
+            self.drop(reason, burst.packets, burst.mark)
             return False
         if self.watcher is not None:
             live = self.flows.live(self._datapath.rows.keys, 0)

@@ -12,6 +12,7 @@ is decided anew, is handed to `on_end` first.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["FlowCounts", "FlowTable", "LiveCounts", "find_key", "place_key"]
+__all__ = ["VM_FULL", "FlowCounts", "FlowTable", "LiveCounts", "find_key", "place_key"]
 
 Decided = TypeVar("Decided")
 
@@ -40,6 +41,11 @@ _EMPTY: Final = -1
 
 _IDLE: Final = 240.0
 """Seconds without a packet after which a flow may go (Azure's default idle timeout of a TCP flow: 4 minutes)."""
+
+VM_FULL: Final = -2
+"""Instead of a flow's number: its VM has as many as it may."""
+
+_VM_OF_RECORD: Final = (FLOW.names or ()).index("vm")
 
 _SWEEP_PAUSE: Final = 1.0
 """Seconds between two sweeps: a table that stays full must not be swept for every new flow."""
@@ -72,7 +78,8 @@ class FlowTable(Generic[Decided]):
         slots, keys, records: what kernels read and write; other arrays after the table has grown.
 
     Args:
-        limit: most flows it takes (Azure: 500,000 in each direction of a VM).
+        limit: most flows it takes.
+        limit_each: most flows of one VM (Azure: 500,000 in each direction); None for no such limit.
         on_move: called when there are other arrays.
         on_end: given every flow that leaves the table, or is decided anew, with its final counts.
     """
@@ -80,12 +87,15 @@ class FlowTable(Generic[Decided]):
     def __init__(
         self,
         limit: int,
+        limit_each: int | None = None,
         *,
         on_move: Callable[[], object] = lambda: None,
         on_end: Callable[[FlowCounts[Decided]], object] | None = None,
     ) -> None:
         self.on_end = on_end
         self._limit = limit
+        self._limit_each = inf if limit_each is None else limit_each
+        self._owned: Counter[int] = Counter()  # flows by number of the VM
         self._on_move = on_move
         self._decided: list[Decided] = []
         self._started = array("d")
@@ -132,13 +142,17 @@ class FlowTable(Generic[Decided]):
             now: seconds.
 
         Returns:
-            Its number, or -1 when the table is full of flows that are not idle.
+            Its number; -1 when the table is full of flows that are not idle, -2 when the flow's VM has as many as it may.
         """
         self._unpark()
         number = find_key(self.slots, self.keys, keys, row)
+        owner = record[_VM_OF_RECORD]
         if number >= 0:
             self._end(number)
+            self._owned[int(self.records["vm"][number])] -= 1
             self._decided[number], self._started[number] = flow, now
+        elif owner >= 0 and not self._has_room_of(owner, now):
+            return VM_FULL
         elif len(self._decided) >= self._limit and not self._sweep(now):
             return -1
         else:
@@ -150,6 +164,7 @@ class FlowTable(Generic[Decided]):
             self.keys[number] = keys[row]
             place_key(self.slots, self.keys, number)
         self.records[number] = record
+        self._owned[owner] += 1
         return number
 
     def park(
@@ -178,6 +193,7 @@ class FlowTable(Generic[Decided]):
         self._unpark()
         for number in range(len(self._decided)):
             self._end(number)
+        self._owned.clear()
         self._decided.clear()
         del self._started[:]
         self.slots[:] = _EMPTY
@@ -205,6 +221,12 @@ class FlowTable(Generic[Decided]):
         if self.on_end is not None:
             self.on_end(self._counts(number))
 
+    def _has_room_of(self, owner: int, now: float) -> bool:
+        """Whether a VM may have one more flow, if need be after its idle ones have gone."""
+        if self._owned[owner] < self._limit_each:
+            return True
+        return self._sweep(now) and self._owned[owner] < self._limit_each
+
     def _sweep(self, now: float) -> bool:
         """Let idle flows go; True when any went."""
         if now < self._next_sweep:
@@ -219,6 +241,7 @@ class FlowTable(Generic[Decided]):
         self._decided = [self._decided[number] for number in kept.tolist()]
         self._started = array("d", (self._started[number] for number in kept.tolist()))
         self._rebuild(len(self.slots), kept)
+        self._owned = Counter(self.records["vm"][: len(kept)].tolist())
         return True
 
     def _allocate(self, slots: int) -> None:

@@ -7,7 +7,7 @@ from math import inf
 
 import numpy as np
 
-from dtls_emu.nic.flow_table import FlowTable
+from dtls_emu.nic.flow_table import VM_FULL, FlowTable
 from dtls_emu.nic.offload.state import SEND
 from dtls_emu.testing.present import present
 from dtls_emu.wire.inspect import KEY_WORDS
@@ -97,3 +97,23 @@ def test_a_million_flows_take_less_than_a_gigabyte():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 2 * peak / count < 1_000
+
+
+def test_a_vm_has_no_more_flows_than_it_may_and_others_are_not_kept_from_theirs():
+    """Idle ones make room; a flow that is decided anew keeps its place, and what has no VM does not count."""
+
+    def enter(number, vm, now):
+        return table.insert(key(number), 0, Flow(number), (1, 0, 0, 0, now, inf, vm, 0, 1500, SEND), now)
+
+    table = FlowTable[Flow](100, 3)
+    assert [enter(number, 7, 0.0) for number in range(3)] == [0, 1, 2]
+    assert enter(3, 7, 1.0) == VM_FULL
+    assert enter(2, 7, 1.0) == 2
+    assert enter(4, 8, 1.0) == 3
+    assert all(enter(number, -1, 1.0) >= 0 for number in range(10, 20))
+    assert enter(3, 7, 239.0) == VM_FULL
+    assert enter(3, 7, 240.5) >= 0, "the first two were idle"
+    assert enter(5, 7, 240.5) >= 0
+    assert enter(6, 7, 240.5) == VM_FULL
+    table.clear()
+    assert enter(6, 7, 241.0) >= 0

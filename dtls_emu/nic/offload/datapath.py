@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dtls_emu.nic.flow_table import FlowTable
+from dtls_emu.nic.flow_table import VM_FULL, FlowTable
+from dtls_emu.nic.flows import IngressFlow
 from dtls_emu.nic.offload.paths import Paths, path_to
 from dtls_emu.nic.offload.state import CARD, CardMemory, Records, addresses_of, new_rows
-from dtls_emu.vocabulary import Verdict
+from dtls_emu.vocabulary import DropReason, Verdict
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dtls_emu.lab.topology import Host
-    from dtls_emu.nic.flows import EgressFlow, IngressFlow
+    from dtls_emu.nic.flows import EgressFlow
 
 
 __all__ = ["Datapath"]
@@ -39,15 +40,15 @@ class Datapath:
         flows: most flows of each direction.
     """
 
-    def __init__(self, vms: Sequence[str], hosts: int, flows: int) -> None:
+    def __init__(self, vms: Sequence[str], hosts: int, flows: int, flows_each: int | None = None) -> None:
         self.card: Records = np.zeros(1, CARD)
         self.card["due"] = inf
         self.rows = new_rows()
         self._memory: CardMemory | None = None
         self._addresses: Records | None = None
         self.paths = Paths(hosts, self._moved)
-        self.out: FlowTable[EgressFlow] = FlowTable(flows, on_move=self._moved)
-        self.into: FlowTable[IngressFlow] = FlowTable(flows, on_move=self._moved)
+        self.out: FlowTable[EgressFlow] = FlowTable(flows, flows_each, on_move=self._moved)
+        self.into: FlowTable[IngressFlow] = FlowTable(flows, flows_each, on_move=self._moved)
         self.vms: tuple[str, ...] = tuple(vms)
         self.numbers = {vm: number for number, vm in enumerate(vms)}
 
@@ -74,7 +75,7 @@ class Datapath:
         return self._addresses
 
     def install_out(self, flow: EgressFlow, generation: int, now: float) -> int:
-        """Enter a decision for the flow whose key is in the first of `rows`. Returns its number, -1: table full."""
+        """Enter a decision for the flow whose key is in the first of `rows`. Returns its number, or what :meth:`~dtls_emu.nic.flow_table.FlowTable.insert` does."""
         path = 0
         if flow.peer is not None:
             path = path_to(self.paths.number(flow.peer), sealed=flow.decision.verdict is Verdict.ENCRYPT)
@@ -106,6 +107,9 @@ class Datapath:
         vm = self.numbers.get(flow.vm, -1)
         record = (generation, 0, 0, 0, now, inf, vm, peer, 0, flow.action)
         number = self.into.insert(self.rows.keys, row, flow, record, now)
+        if number == VM_FULL:
+            flow = IngressFlow("", "", DropReason.FLOW_LIMIT, accepts_clear=False)
+            record = (generation, 0, 0, 0, now, inf, -1, peer, 0, flow.action)
         return number if number >= 0 else self.into.park(self.rows.keys, row, flow, record, now)
 
     def _moved(self) -> None:
