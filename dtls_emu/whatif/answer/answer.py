@@ -166,6 +166,27 @@ def _remarks(
                 "flow logs: destination is on the same host",
             )
         )
+    taken = (
+        [
+            each.name
+            for each in estate.endpoints.values()
+            if each.kind is EndpointKind.VM
+            and each.network
+            and each.restarted is None
+            and states[each.network].was
+        ]
+        if profile.restart_required
+        else []
+    )
+    if taken:
+        found.append(
+            Remark(
+                f"{_some(taken)}: taken to have been stopped and started since encryption was enabled, which no such file "
+                "says; one that was not is not encrypted",
+                str(Basis.DOC),
+                "overview: start and stop of existing VMs is required",
+            )
+        )
     unwritten = [each.name for each in _unwritten(estate, states)]
     if unwritten:
         found.append(
@@ -221,7 +242,7 @@ def _about_mtu(estate: Estate, states: dict[str, NetworkState]) -> list[Remark]:
         [
             each
             for each in estate.endpoints.values()
-            if each.kind is EndpointKind.VM and states[each.network].encrypted is not False
+            if each.kind is EndpointKind.VM and each.network and states[each.network].encrypted is not False
         ]
         if estate.endpoints
         else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dtls_emu.vocabulary import EndpointKind
 from dtls_emu.whatif.answer.ruling import Fate
 
 
@@ -53,7 +54,11 @@ def compare_answers(before: Answer, after: Answer) -> Comparison:
         for who in sorted({*old, *new})
         if old.get(who) != new.get(who)
     ]
-    return Comparison(totals, tuple(changes), (*_networks(before, after), *_breakages(before, after)))
+    return Comparison(
+        totals,
+        tuple(changes),
+        (*_networks(before, after), *_restarts(before, after), *_breakages(before, after)),
+    )
 
 
 def _by_endpoint(answer: Answer) -> dict[str, str]:
@@ -78,6 +83,25 @@ def _networks(before: Answer, after: Answer) -> list[tuple[str, str, str]]:
         (f"network {name}", old.get(name, "not there"), new.get(name, "not there"))
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
+    ]
+
+
+def _restarts(before: Answer, after: Answer) -> list[tuple[str, str, str]]:
+    """VMs of networks that become encrypted, which existing ones are only once they were stopped and started."""
+    if not after.question.behaviour.restart_required:
+        return []
+    old, new = _states(before), _states(after)
+    counts: dict[str, int] = {}
+    for endpoint in after.estate.endpoints.values():
+        network = after.estate.networks[endpoint.network].name if endpoint.network else ""
+        becomes = new.get(network, "").startswith("encrypted") and not old.get(network, "").startswith(
+            "encrypted"
+        )
+        if endpoint.kind is EndpointKind.VM and becomes and network in old:
+            counts[network] = counts.get(network, 0) + (1 if endpoint.count is None else endpoint.count)
+    return [
+        (f"VMs of network {name}", "as they are", f"{count} to be stopped (deallocated) and started")
+        for name, count in sorted(counts.items())
     ]
 
 

@@ -176,7 +176,8 @@ class Scope:
     def variable(self, name: str, frame: Frame) -> Any:
         """The value of a variable, also of one made by iteration."""
         spelled, _ = self._find("variables", name)
-        variables = self.document.get("variables") or {}
+        declared = self.document.get("variables")
+        variables = declared if isinstance(declared, dict) else {}
         if spelled in variables and spelled.lower() != "copy":
             at = self._frame.at("variables", spelled)
             return self._once(f"variables('{spelled}')", lambda: resolve(variables[spelled], at))

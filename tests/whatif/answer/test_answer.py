@@ -10,6 +10,8 @@ from dtls_emu.lab import compile_lab, load_lab
 from dtls_emu.policy import decide, flow_to
 from dtls_emu.whatif.answer.comparison import compare_answers
 from dtls_emu.whatif.answer.question import QuestionError
+from dtls_emu.whatif.report.lab_file import as_lab
+from dtls_emu.whatif.report.page import page
 from tests.whatif.conftest import GROUP, NETWORK, Lists, totals
 
 
@@ -300,6 +302,38 @@ def test_two_states_are_compared_by_who_is_in_them(ask):
         ("b in net", "clear", "encrypted, clear"),
         ("c in net", "clear", "encrypted, clear"),
     )
-    assert found.things == (("network net", "not encrypted", "encrypted"),)
+    assert found.things == (
+        ("network net", "not encrypted", "encrypted"),
+        ("VMs of network net", "as they are", "3 to be stopped (deallocated) and started"),
+    )
     same = compare_answers(state(True, "Standard_B2s"), state(True, "Standard_B2s"))
     assert (same.changes, same.things) == ((), ())
+
+
+def test_that_vms_were_restarted_is_said_where_it_is_taken_for_granted(lists, ask):
+    """Of a network that is encrypted already; what a file cannot say is no fact."""
+    lists.network("net", "10.0.0.0/24", encryption={"enabled": True, "enforcement": "AllowUnencrypted"})
+    lists.vm("a", "net")
+    found = ask(lists, enable="written")
+    assert any(
+        remark.text.startswith("a: taken to have been stopped and started") for remark in found.remarks
+    )
+    assert found.actions == ()
+
+
+def test_a_vm_whose_network_is_not_known_is_in_no_pair(lists, ask):
+    """It is listed, and everything can still be shown."""
+    lists.network("net", "10.0.0.0/24")
+    lists.vm("a", "net")
+    lists.vm("b", "net")
+    lists.vm("lost", "net")
+    nic = next(item for item in lists.items if item["name"] == "lost-nic")
+    nic["ipConfigurations"] = [{"name": "one"}]
+    found = ask(lists)
+    assert totals(found) == {"encrypted": 1}
+    assert [(each.what, each.why) for each in found.estate.doubts] == [
+        ("lost", "its virtual network cannot be made out")
+    ]
+    assert page(found, "x")
+    assert as_lab(found)
+    assert compare_answers(found, found).changes == ()
