@@ -59,7 +59,7 @@ containers-test: setup-test
 # Coverage-guided, a minute for each way in.
 fuzz: setup-test
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group fuzz
-	for each in card_datagrams card_frames tunnel_datagrams lab_files; do \
+	for each in card_datagrams card_frames tunnel_datagrams lab_files flow_logs; do \
 		$(BIN)/python tests/fuzz/fuzz.py $$each --seconds 60 || exit 1; done
 
 # 2,000 labs, each run twice: counters, waiting packets, what is in clear, the same again. About 20 minutes.

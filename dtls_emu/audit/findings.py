@@ -91,24 +91,39 @@ class Audit:
     @property
     def answer(self) -> str:
         """Was it encrypted? In a sentence."""
+        return f"{self._verdict}{self._besides}"
+
+    @property
+    def _verdict(self) -> str:
         clear, encrypted = self.sums.get(Kind.CLEAR), self.sums.get(Kind.ENCRYPTED)
         share = self.encrypted_share
-        dropped = self.sums.get(Kind.DROPPED)
-        lost = (
-            ""
-            if dropped is None
-            else f" {_count(dropped.pairs, 'pair')} could not talk because of encryption."
-        )
         if clear is not None and encrypted is None:
-            return f"No: nothing was encrypted, and {_count(clear.pairs, 'pair')} talked in clear.{lost}"
+            return f"No: nothing was encrypted, and {_count(clear.pairs, 'pair')} talked in clear."
         if clear is not None:
             part = "" if share is None else f" {_percent(share)} of the bytes that could be encrypted were."
-            return f"Not all of it: {_count(clear.pairs, 'pair')} talked in clear.{part}{lost}"
+            return f"Not all of it: {_count(clear.pairs, 'pair')} talked in clear.{part}"
+        is_whole = Kind.UNKNOWN not in self.sums and not self.unreadable
         if encrypted is None:
-            return "There was nothing to encrypt: no traffic between private addresses left its host."
-        if Kind.DROPPED in self.sums or Kind.UNKNOWN in self.sums:
-            return "What passed between hosts was encrypted; see below for what was dropped, or is not known."
-        return "Yes: everything between private addresses that left its host was encrypted."
+            if is_whole and Kind.DROPPED not in self.sums:
+                return "There was nothing to encrypt: no traffic between private addresses left its host."
+            return (
+                "Nothing is known to have been encrypted, or to have passed in clear that could be encrypted."
+            )
+        if is_whole:
+            return "Yes: everything between private addresses that left its host was encrypted."
+        return "As far as is known: nothing between private addresses was in clear that left its host."
+
+    @property
+    def _besides(self) -> str:
+        """What else has to be said in one breath."""
+        said = ""
+        if Kind.DROPPED in self.sums:
+            said += f" {_count(self.sums[Kind.DROPPED].pairs, 'pair')} could not talk because of encryption."
+        if Kind.UNKNOWN in self.sums:
+            said += f" {_count(self.sums[Kind.UNKNOWN].pairs, 'pair')} had a status that this version does not know."
+        if self.unreadable:
+            said += f" {_count(self.unreadable, 'line')} could not be read."
+        return said
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""

@@ -7,6 +7,8 @@
 3. Tuples of a minute are one record for each interface; records of an hour are one blob.
 
 A flow's status is that of its own direction and of what comes back: if one of them is in clear, that is what is logged.
+Of what a VM sends it is exact to the packet. Of what comes it is how the first packet came since the flow was last decided:
+where both networks allow unencrypted traffic, a sender that falls back later is known from its own log only.
 A decision that the reference table gives no status writes no tuple (a fragment that is dropped), nor does a packet for
 which there is no route.
 """

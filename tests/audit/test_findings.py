@@ -95,11 +95,21 @@ def test_logs_that_differ_are_both_heard():
         ([line(A, WORLD, "O", "E", "NX")], "There was nothing to encrypt"),
         (
             [line(A, B, "O", "E", "X"), line(A, C, "O", "D", "NX_NOT_ACCEPTED")],
-            "What passed between hosts was",
+            "Yes: everything between private addresses that left its host was encrypted. 1 pair could not talk",
         ),
+        (
+            [line(A, C, "O", "D", "NX_NOT_ACCEPTED")],
+            "Nothing is known to have been encrypted, or to have passed in clear that could be encrypted. 1 pair",
+        ),
+        (
+            [line(A, B, "O", "E", "X"), line(A, C, "O", "E", "NX_NEW")],
+            "As far as is known: nothing between private addresses was in clear that left its host. 1 pair had a",
+        ),
+        ([line(A, B, "O", "E", "X"), "broken"], "As far as is known"),
+        ([line(A, B, "O", "E", "NX_NEW")], "Nothing is known"),
     ],
 )
-def test_the_answer_is_one_sentence(lines, answer):
+def test_the_answer_says_no_more_than_is_known(lines, answer):
     """And never rounds up to all of it."""
     assert audited(*lines).answer.startswith(answer)
 

@@ -22,7 +22,7 @@ from dtls_emu.wire.kernel_cache import kernel_cache
 
 
 FOLDER = Path(__file__).parents[2] / ".fuzz"
-HARNESSES = ("card_datagrams", "card_frames", "tunnel_datagrams", "lab_files")
+HARNESSES = ("card_datagrams", "card_frames", "tunnel_datagrams", "lab_files", "flow_logs")
 
 
 def main(arguments: list[str]) -> int:

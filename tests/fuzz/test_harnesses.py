@@ -24,7 +24,13 @@ from dtls_emu.vocabulary import FirstPacket
 
 
 HERE = Path(__file__).parent
-ROUNDS = {"card_datagrams": 250, "card_frames": 450, "tunnel_datagrams": 200, "lab_files": 300}
+ROUNDS = {
+    "card_datagrams": 250,
+    "card_frames": 450,
+    "tunnel_datagrams": 200,
+    "lab_files": 300,
+    "flow_logs": 400,
+}
 """One to four seconds each, beside the compilation of kernels with bounds checks when they have changed."""
 
 
