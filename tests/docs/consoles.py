@@ -48,6 +48,7 @@ MASKS = {
         # So is what it could not tell: too few rounds, or an interval that holds 1, or a cost that may be none.
         (re.compile(r"N\?"), "N"),
         (re.compile(r"n=N"), "N-N"),
+        (re.compile(r"N %"), "N"),  # nothing lost is 0, and something a share
         (re.compile(r", which this run cannot tell from N,?"), ""),
         (re.compile(r"\(N rounds are too few for an interval\)"), "(N-N)"),
         (
