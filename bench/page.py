@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from dtls_emu.capture.trace_file import Trace, encode_trace
 from dtls_emu.events import Delivered, Offered, Received, Sealed, Sent
@@ -99,7 +100,7 @@ def make_trace(hosts: int, flights: int, seconds: float) -> Trace:
     return Trace("crowd", lab, SEED, [event for _, event in sorted(events, key=lambda each: each[0])])
 
 
-def measure(trace: Trace, seconds: float, folder: Path) -> dict:
+def measure(trace: Trace, seconds: float, folder: Path) -> dict[str, Any]:
     """Play a trace, and what the browser says of it."""
     file = folder / "crowd.trace"
     file.write_text("\n".join(encode_trace(trace)))
@@ -119,7 +120,7 @@ def measure(trace: Trace, seconds: float, folder: Path) -> dict:
             browser.call(
                 "Tracing.start", categories="toplevel,devtools.timeline", transferMode="ReportEvents"
             )
-            found = browser.evaluate(MEASURE.replace("SECONDS", str(seconds)))
+            found: dict[str, Any] = browser.evaluate(MEASURE.replace("SECONDS", str(seconds)))
             browser.call("Tracing.end")
             eventually(
                 lambda: browser.evaluate("1") and None in browser.traced,
@@ -135,7 +136,7 @@ def measure(trace: Trace, seconds: float, folder: Path) -> dict:
             process.terminate()
 
 
-def busy(traced: list) -> list[float]:
+def busy(traced: list[Any]) -> list[float]:
     """Milliseconds of the processor of each task of the page's main thread, the longest first."""
     names = {
         (each["pid"], each["tid"])

@@ -148,6 +148,10 @@ def _program(name, package):
     return lambda: None if shutil.which(name) else f"{name} is not installed (Debian: {package})"
 
 
+def _axe():
+    return None if find_spec("axe_core_python") else "axe-core-python is not installed (PyPI)"
+
+
 def _browser():
     missing = [] if shutil.which("chromium") else ["chromium is not installed (Debian: chromium)"]
     missing += [
@@ -159,6 +163,7 @@ def _browser():
 
 
 NEEDS = {
+    "axe": _axe,
     "browser": _browser,
     "containers": _containers,
     "gnutls": _program("gnutls-serv", "gnutls-bin"),

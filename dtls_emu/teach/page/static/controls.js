@@ -53,7 +53,7 @@ export class Controls {
       set("VM", "set-vm", () => this.setVm(), make("label", {}, "VM ", this.vm), make("label", {}, "size ", this.size), make("label", {}, this.accelerated, " accelerated networking")),
       set("Link", "set-link", () => this.setLink(), make("label", {}, "Between ", this.a), make("label", {}, "and ", this.b),
         make("label", {}, "loss, % ", this.loss), make("label", {}, "delay, µs ", this.delay), make("label", {}, "MTU, bytes ", this.mtu)),
-      set("Tunnel of these hosts", "", null, make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
+      set("Tunnel of the two hosts above", "", null, make("button", { type: "button", id: "rekey", onclick: () => this.rekey() }, "Rekey")),
       set("Card", "", null, make("label", {}, "Card of ", this.card), make("label", {}, "backend ", this.backend),
         make("button", { type: "button", id: "restart", onclick: () => this.restart() }, "Restart"),
         refusals.backend ? make("p", { class: "faint", id: "why-backend" }, `Not another backend here: ${refusals.backend}.`) : null),

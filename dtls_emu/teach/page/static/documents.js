@@ -29,7 +29,7 @@ export function tableView(title, rows, numbers = []) {
   if (!rows.length) return make("p", { class: "faint" }, `${title ? `${title}: ` : ""}nothing`);
   const names = Object.keys(rows[0]).filter((name) => name !== "marked");
   const cell = (name) => (numbers.includes(name) ? { class: "number" } : {});
-  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": title || "Table" }, make("table", {},
+  return make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": title || "Table" }, make("table", {},
     title ? make("caption", {}, title) : null,
     make("thead", {}, make("tr", {}, names.map((name) => make("th", { scope: "col", ...cell(name) }, name)))),
     make("tbody", {}, rows.map((row) => make("tr", { class: row.marked ? "marked" : null },
@@ -54,7 +54,7 @@ export function octetsView(octets, { open = true } = {}) {
   const readout = make("p", { class: "readout" }, make("span", { class: "faint" }, "Point at a byte to see what it is."));
   let number = -1;
   const list = octets.layers.map((layer, at) => make("section", { class: "layer" },
-    make("h5", { class: `c${at % COLOURS}` }, layer.name, make("small", {}, layer.source)),
+    make("p", { class: `name c${at % COLOURS}` }, layer.name, make("small", {}, layer.source)),
     make("ul", {}, layer.fields.map((field) => {
       number += 1;
       return make("li", { tabindex: 0, "data-f": number, title: bytesOf(field) },

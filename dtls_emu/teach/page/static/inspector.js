@@ -40,7 +40,7 @@ export class Inspector {
       found.plain || found.sealed ? make("details", { open: true }, make("summary", {}, "From the VM, and on the fabric"),
         make("div", { class: "beside" }, found.plain ? octetsView(found.plain, { open: false }) : null,
           found.sealed ? octetsView(found.sealed, { open: false }) : make("p", { class: "faint" }, "Nothing of it was on the fabric."))) : null,
-      found.record ? make("details", { open: true }, make("summary", {}, "The record: nonce, additional data, and what is inside"), documentView(found.record, 4)) : null,
+      found.record ? make("details", { open: true }, make("summary", {}, "The record: nonce, additional data, and what is inside"), documentView(found.record)) : null,
       make("details", { open: true }, make("summary", {}, "Path"), make("ol", { class: "path" },
         found.lines.map((line) => make("li", {}, make("button", { type: "button", class: "quiet", onclick: () => this.toEvent(line.event) },
           make("span", { class: "t" }, ms(line.time)), ` ${line.host || "lab"}: ${line.what}`), make("small", {}, line.text))))),
