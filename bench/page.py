@@ -74,7 +74,7 @@ def make_trace(hosts: int, flights: int, seconds: float) -> Trace:
     rng = random.Random(SEED)
     names = [f"host-{number:02}" for number in range(1, hosts + 1)]
     address = {name: f"192.0.2.{number}" for number, name in enumerate(names, 1)}
-    lab = {
+    lab: dict[str, Any] = {
         "virtual_networks": {
             "prod": {"address_prefixes": ["10.0.0.0/16"], "vni": 5001, "encryption": {"enabled": True}}
         },
