@@ -237,3 +237,28 @@ def test_the_rule_that_decided_is_named(tmp_path, port, verdict, rule):
     assert named == rule
     assert acl.endswith("/networkSecurityGroups/guard")
     assert (",D,NX," in line) is (verdict is Verdict.DROP)
+
+
+FALLS_BACK = """
+virtual_networks: {n: {address_prefixes: [10.0.0.0/24], vni: 1, encryption: {enabled: true}}}
+hosts: {a: {underlay: 192.0.2.1}, b: {underlay: 192.0.2.2}}
+vms: {x: {host: a, virtual_network: n, address: 10.0.0.4}, y: {host: b, virtual_network: n, address: 10.0.0.5}}
+link_defaults: {loss: 60%, delay: 5ms}
+traffic: [{name: s, kind: udp, from: x, to: y, count: 300, interval: 100ms}]
+seed: 14
+"""
+
+
+def test_a_tunnel_that_fails_and_comes_back_is_logged_to_the_packet(tmp_path):
+    """What went in clear meanwhile is fallback, at both ends; what was sealed is encrypted."""
+    lab = parse_lab(FALLS_BACK, tmp_path / "lab.yaml")
+    log = FlowLog(compile_lab(lab), START)
+    outcome = simulate(lab, observer=log, report_flows_every=REPORT_EVERY)
+    fields = [line.split(",") for _, _, line in lines_of(validated(log.take()))]
+    sums = Sums()
+    for each in fields:
+        sums[each[6], each[8]] += int(each[9])
+    card = outcome.cards["a"]["egress"]
+    assert sums["O", "X"] == card["encrypted"] > 0
+    assert sums["O", "NX_FALLBACK"] == card["clear"] > 0
+    assert sums["I", "X"] + sums["I", "NX_FALLBACK"] == outcome.cards["b"]["ingress"]["delivered"]
