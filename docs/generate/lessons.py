@@ -58,12 +58,17 @@ def lesson_table() -> str:
 def lesson_page(number: int) -> str:
     """One lesson: story, lab, steps, and what each command prints."""
     chosen = lesson(number)
-    parts = [f"*{chosen.minutes} minutes. {prose(chosen.idea)}*\n", _paragraphs(chosen.story)]
+    # What stands before the first heading would be put behind the last section.
+    parts = [
+        "## The story\n",
+        f"*{chosen.minutes} minutes. {prose(chosen.idea)}*\n",
+        _paragraphs(chosen.story),
+    ]
     parts.append(
         f"To begin, type the first line; it makes a folder `lesson-{number}` with the lab, with a file for your answers, and "
         f"with this text. Work in that folder.\n\n```text\ndtls-emu lesson start {number}\ncd lesson-{number}\n```\n"
     )
-    parts.append(f"The lab, `{LAB}`:\n\n```yaml\n{chosen.lab_text()}```\n")
+    parts.append(f"## The lab\n\n```yaml\n{chosen.lab_text()}```\n")
     for place, step in enumerate(chosen.steps, 1):
         parts += _step(chosen, place, step)
     parts.append(

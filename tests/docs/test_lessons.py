@@ -44,6 +44,7 @@ def test_a_lesson_has_its_page_and_every_command_on_it_works(found):
     assert page.startswith(f"# {found.number}. {found.title}\n")
     assert f"{{generated}} lesson-{found.number}" in page
     made = PAGES[f"lesson-{found.number}"]()
+    assert made.startswith("## ")  # what stands before the first heading would end up behind the last section
     for step, outputs in zip(found.steps, shown(found.number), strict=True):
         for command, output in zip(step.run, outputs, strict=True):
             assert f"$ {command}\n{output.rstrip()}\n" in made

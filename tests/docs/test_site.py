@@ -60,6 +60,8 @@ def test_every_document_is_a_page_that_can_be_reached(site):
         ("howto/backend.html", "PlainPythonSealer"),
         ("how-we-measure.html", "wireguard-go"),
         ("howto/cluster.html", "hostPath"),
+        ("lessons/1-in-clear.html", "neither network encrypted: send in clear"),
+        ("lessons/index.html", "Turn it on"),
     ],
 )
 def test_what_is_made_from_elsewhere_is_on_its_page(site, page, text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -21,14 +21,16 @@ __all__ = ["Benchmark", "Cell", "read_benchmark"]
 PATH: Final = "memory"
 """Both cards in one process and no sockets: what every machine can measure."""
 
-PLAIN: Final = "plain"
 NO_CIPHER: Final = "null"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Estimate(BaseModel):
     value: Positive
+    low: Share | None = None
+    high: Share | None = None
 
 
 class _Cell(BaseModel):
@@ -37,7 +39,17 @@ class _Cell(BaseModel):
     arm: str
     us_per_packet: Positive
     ratio: _Estimate | None = None
-    noise_floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cpu_ratio: _Estimate | None = None
+    cpu_noise_floor: Share | None = None
+
+
+class _Section(BaseModel):
+    suite: str
+
+
+class _Throughput(_Section):
+    suite: Literal["throughput"]
+    cells: list[_Cell]
 
 
 class _Backend(BaseModel):
@@ -49,27 +61,28 @@ class _Start(BaseModel):
     backends: list[_Backend]
 
 
-class _End(BaseModel):
-    cells: list[_Cell]
-
-
 class _Result(BaseModel):
     start: _Start
-    end: _End
+    sections: list[_Throughput | _Section]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What was measured of packets of one size.
+    """What was measured of an arm, beside the plain path.
 
     Fields:
         microseconds: for each packet.
-        rate: packets a second over those of the plain path.
-        noise: a rate no farther from 1 than this is noise.
+        rate: packets a second over those of plain.
+        low, high: 95 % interval of it; None where the rounds were too few for one.
+        cpu: CPU time of a packet over that of plain.
+        noise: by how much plain's CPU time differs from plain's.
     """
 
     microseconds: float
     rate: float
+    low: float | None
+    high: float | None
+    cpu: float
     noise: float
 
 
@@ -78,7 +91,7 @@ class Benchmark:
     """Figures of the memory path.
 
     Fields:
-        cells: by size and arm.
+        cells: by size and arm, plain left out.
         protecting: arms that encrypt.
     """
 
@@ -86,9 +99,9 @@ class Benchmark:
     protecting: frozenset[str]
 
     def has(self, size: int) -> bool:
-        """Whether a size was measured in clear, with a cipher and without one."""
+        """Whether a size was measured with a cipher, and without one, beside plain."""
         arms = {arm for measured, arm in self.cells if measured == size}
-        return {PLAIN, NO_CIPHER} <= arms and bool(arms & self.protecting)
+        return NO_CIPHER in arms and bool(arms & self.protecting)
 
     def encrypted(self, size: int) -> Cell:
         """Of the fastest backend that encrypts.
@@ -105,26 +118,15 @@ class Benchmark:
             raise CannotAskError(f"your benchmark has no backend that encrypts at {size} bytes")
         return min(cells, key=lambda cell: cell.microseconds)
 
-    def plain(self, size: int) -> Cell:
-        """Without a tunnel.
-
-        Raises:
-            CannotAskError: it was not measured at this size.
-        """
-        return self._cell(size, PLAIN)
-
     def no_cipher(self, size: int) -> Cell:
         """Of the backend that makes records and encrypts nothing.
 
         Raises:
             CannotAskError: it was not measured at this size.
         """
-        return self._cell(size, NO_CIPHER)
-
-    def _cell(self, size: int, arm: str) -> Cell:
-        if (size, arm) not in self.cells:
-            raise CannotAskError(f"your benchmark has no arm {arm} at {size} bytes")
-        return self.cells[size, arm]
+        if (size, NO_CIPHER) not in self.cells:
+            raise CannotAskError(f"your benchmark has no arm {NO_CIPHER} at {size} bytes")
+        return self.cells[size, NO_CIPHER]
 
 
 def read_benchmark(path: Path) -> Benchmark:
@@ -143,13 +145,25 @@ def read_benchmark(path: Path) -> Benchmark:
         raise CannotAskError(
             f"{path.name} is no result file of dtls-emu bench; run the benchmark again"
         ) from None
+    cells = [
+        cell
+        for section in result.sections
+        if isinstance(section, _Throughput)
+        for cell in section.cells
+        if cell.path == PATH
+    ]
     return Benchmark(
         {
             (cell.size, cell.arm): Cell(
-                cell.us_per_packet, 1.0 if cell.ratio is None else cell.ratio.value, cell.noise_floor or 0.0
+                cell.us_per_packet,
+                cell.ratio.value,
+                cell.ratio.low,
+                cell.ratio.high,
+                cell.cpu_ratio.value,
+                cell.cpu_noise_floor or 0.0,
             )
-            for cell in result.end.cells
-            if cell.path == PATH
+            for cell in cells
+            if cell.ratio is not None and cell.cpu_ratio is not None
         },
         frozenset(each.name for each in result.start.backends if each.protects),
     )

@@ -90,6 +90,9 @@ def _step(step: Step, width: int) -> Iterator[str]:
     for question in step.questions:
         label = "Predict" if question.predict else "Question"
         yield from _wrapped(f"{question.ask} ({form(question)})", width, f"  {label} {question.name}: ")
+        told = {name: text for name, text in question.choices.items() if text}
+        for name, text in told.items():
+            yield from _wrapped(text, width, f"    {name:<{max(map(len, told))}}  ")
 
 
 def _wrapped(text: str, width: int, label: str = "") -> Iterator[str]:

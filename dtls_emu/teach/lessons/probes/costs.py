@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "cipher_time",
+    "cipher_cpu",
     "dearer_part",
     "fast_path_packets",
     "has_measured",
-    "is_beyond_noise",
+    "is_surely_slower",
     "relative_rate",
     "slow_path_lookups",
 ]
@@ -39,47 +39,52 @@ def fast_path_packets(run: LabRun, *, item: str) -> int:
 
 
 def has_measured(run: LabRun, *, file: str, sizes: str) -> bool:
-    """Whether the student's result file has these sizes, each with a cipher, without one, and without a tunnel."""
+    """Whether the student's result file has these sizes, each with a cipher and without one."""
     found = _benchmark(run, file)
     return all(found.has(int(size)) for size in sizes.split())
 
 
 def relative_rate(run: LabRun, *, file: str, size: int) -> Expected:
     """Packets a second, encrypted by the fastest backend, over those of the plain path."""
-    cell = _benchmark(run, file).encrypted(size)
+    found = _benchmark(run, file)
+    rate, no_cipher = found.encrypted(size).rate, found.no_cipher(size).rate
     return Expected(
-        round(cell.rate, 2),
-        ((round(1 / cell.rate, 2), "The other way round: the encrypted rate over the plain one."),),
+        round(rate, 3),
+        (
+            (round(1 / rate, 3), "Plain over encrypted; the other way round is asked."),
+            (round(no_cipher, 3), "`null` does not encrypt."),
+        ),
     )
 
 
-def is_beyond_noise(run: LabRun, *, file: str, size: int) -> str:
-    """Whether that differs from 1 by more than plain differs from plain."""
+def is_surely_slower(run: LabRun, *, file: str, size: int) -> str:
+    """Whether the interval of that ratio lies below 1."""
     cell = _benchmark(run, file).encrypted(size)
-    return "yes" if abs(1 - cell.rate) > cell.noise else "no"
+    if cell.high is None:
+        raise CannotAskError("your benchmark has too few rounds for an interval; measure with six or more")
+    return "yes" if cell.high < 1 else "no"
 
 
-def cipher_time(run: LabRun, *, file: str, size: int) -> Expected:
-    """Microseconds that the cipher itself takes of a packet: with it, less the same record without one."""
+def cipher_cpu(run: LabRun, *, file: str, size: int) -> Expected:
+    """CPU time that the cipher itself takes of a packet, in those of a packet on the plain path."""
     found = _benchmark(run, file)
-    with_cipher, without, plain = found.encrypted(size), found.no_cipher(size), found.plain(size)
+    with_cipher, without = found.encrypted(size).cpu, found.no_cipher(size).cpu
     return Expected(
-        round(with_cipher.microseconds - without.microseconds, 2),
+        round(with_cipher - without, 3),
         (
-            (round(with_cipher.microseconds - plain.microseconds, 2), "That is cipher and record together."),
-            (round(without.microseconds - plain.microseconds, 2), "That is the record without its cipher."),
-            (round(with_cipher.microseconds, 2), "That is the packet's whole way."),
+            (round(with_cipher, 3), "That is the packet's whole way, cipher and all else."),
+            (round(with_cipher - 1, 3), "That is cipher and record together."),
+            (round(without - 1, 3), "That is the record without its cipher."),
         ),
     )
 
 
 def dearer_part(run: LabRun, *, file: str, size: int) -> str:
-    """What takes more of a packet's time than the plain path does: the cipher, or the rest of the record's work."""
+    """What takes more of the CPU time that encryption adds: the cipher, or the rest of the record's work."""
     found = _benchmark(run, file)
-    with_cipher, without, plain = found.encrypted(size), found.no_cipher(size), found.plain(size)
-    cipher = with_cipher.microseconds - without.microseconds
-    rest = without.microseconds - plain.microseconds
-    if abs(cipher - rest) <= with_cipher.noise * with_cipher.microseconds:
+    with_cipher, without = found.encrypted(size), found.no_cipher(size)
+    cipher, rest = with_cipher.cpu - without.cpu, without.cpu - 1
+    if abs(cipher - rest) <= with_cipher.noise:
         return "cannot_tell"
     return "cipher" if cipher > rest else "rest"
 
