@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.errors import LabFileError
+from dtls_emu.lab.card_models import CARD_MODELS
 from dtls_emu.lab.checks import check_lab
 from dtls_emu.lab.endpoint_kinds import resolved
 from dtls_emu.lab.network_checks import groups_of
@@ -66,7 +67,15 @@ def compile_lab(lab: schema.Lab) -> Topology:
             for name, network in lab.virtual_networks.items()
         ),
         hosts=(
-            Host(name, str(host.underlay), host.region, host.smartnic.backend, host.smartnic.present)
+            Host(
+                name,
+                str(host.underlay),
+                host.region,
+                host.smartnic.backend,
+                host.smartnic.present,
+                None if host.smartnic.model is None else CARD_MODELS[host.smartnic.model],
+                host.smartnic.line_rate,
+            )
             for name, host in lab.hosts.items()
         ),
         vms=(

@@ -9,6 +9,7 @@ from dtls_emu.vocabulary import EndpointKind, Outcome
 
 
 if TYPE_CHECKING:
+    from dtls_emu.lab.card_models import CardModel
     from dtls_emu.lab.prefixes import Address, Prefix
     from dtls_emu.vocabulary import Enforcement
 
@@ -52,6 +53,8 @@ class Host:
         region: whose certificate authority signs for it.
         backend: name of a cipher backend, or `auto`.
         smartnic_present: False when the card is absent or faulty; it then forwards in clear only.
+        model: what the simulation takes its card's time from; None: it takes none.
+        line_rate: bit/s that the simulation has its card carry, each way; 0: no limit but the model's.
     """
 
     name: str
@@ -59,6 +62,8 @@ class Host:
     region: str
     backend: str
     smartnic_present: bool
+    model: CardModel | None = None
+    line_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

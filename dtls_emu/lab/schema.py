@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 
 from dtls_emu.lab.addresses import AddressPrefix, UnderlayAddress
+from dtls_emu.lab.card_models import CARD_MODELS
 from dtls_emu.lab.model import LabModel, Name, Switch, Whole
 from dtls_emu.lab.networking import NetworkManager, RouteTable, Subnet, named
 from dtls_emu.lab.placed import Endpoint, Placed
@@ -82,6 +83,12 @@ def _parse_enforcement(value: object) -> object:
     if isinstance(value, str):
         return next((each for each in Enforcement if each.lower() == value.lower()), value)
     return value
+
+
+def _check_model(name: str) -> str:
+    if name not in CARD_MODELS:
+        raise ValueError(f"no model of a card {shown(name)}; write one of: {', '.join(CARD_MODELS)}")
+    return name
 
 
 def _check_profile(name: str) -> str:
@@ -236,6 +243,18 @@ class SmartNic(LabModel):
     present: Switch = Field(
         default=True,
         description="False: the card is absent or faulty, and the host forwards in clear only. Default true.",
+    )
+    model: (
+        Annotated[str, AfterValidator(_check_model), WithJsonSchema({"enum": list(CARD_MODELS)})] | None
+    ) = Field(
+        default=None,
+        description="In the simulation, packets take the time that was published of this card, and no more of them pass "
+        "than it carried. Modelled, not measured; `line_rate` sets another rate. Default none.",
+    )
+    line_rate: Rate = Field(
+        default=0.0,
+        description="In the simulation, bits that the card carries a second, each way, headers and records included. "
+        "Default 0, no limit but the model's.",
     )
 
 

@@ -15,6 +15,7 @@ The internet behind the gateway is one node with every public address: it answer
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
@@ -25,12 +26,16 @@ from dtls_emu.assembly.cards import build_cards, issue_credentials
 from dtls_emu.events import mark_of, tagged
 from dtls_emu.fabric.clock import VirtualClock, nanoseconds
 from dtls_emu.fabric.simulated import SimulatedFabric
-from dtls_emu.nic.effects import Driver, carry_out
+from dtls_emu.lab.topology import DEFAULT_LINK_MTU
+from dtls_emu.nic.effects import Driver, Transmit, carry_out
 from dtls_emu.simulation.accounts import NOBODY, AccountingError, Accounts
 from dtls_emu.simulation.guests.guest import Guest
+from dtls_emu.simulation.modelled import ModelledCard
 from dtls_emu.tunnel.ports import DYNAMIC_PORTS
 from dtls_emu.tunnel.states import TunnelState
+from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.protocol import is_handshake
 
 
 if TYPE_CHECKING:
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
         Effect,
         LeaveFabric,
         RequestKeys,
-        Transmit,
         UnderlayAddress,
     )
     from dtls_emu.simulation.accounts import Account
@@ -80,6 +84,7 @@ class Cloud:
         cards: by host.
         guests: by VM.
         internet: behind the gateway.
+        modelled: what stands in front of cards that are modelled, by host.
         accounts: of every mark.
         onlookers: marks of packets that guests are handed but do not react to, because both ends of their
             conversation are played from a capture.
@@ -120,6 +125,13 @@ class Cloud:
         )
         self._restarts = 0
         self.cards = self._make_cards(topology, engines=engines)
+        self.modelled = {
+            host.name: ModelledCard(host.model, _line_rate(host), f"{topology.seed} {host.name}", self.clock)
+            for host in topology.hosts.values()
+            if host.model is not None or host.line_rate
+        }
+        for name in self.modelled:
+            self._say_modelled(name)
         self.guests = {
             vm.name: Guest(None if vm.prefixes else vm.addresses, vm.mtu) for vm in topology.vms.values()
         }
@@ -157,6 +169,38 @@ class Cloud:
         number = self._numbered + 1
         self._numbered += packets
         return tagged(mark, number)
+
+    def _come_in(self, card: Card, burst: Burst, source: UnderlayAddress, port: int, now: float) -> None:
+        """Datagrams reach a host; they are in its card at once, or when a modelled one has dealt with them."""
+        modelled = self.modelled.get(card.host)
+        if modelled is None:
+            self._arrive(card, burst, source, port, now)
+            return
+        kept = _copied(burst)
+        arrive = partial(self._arrive_later, card, kept, source, port)
+        self._pass(modelled, kept, arrive, leaving=False)
+
+    def _go_out(self, card: Card, effect: Transmit) -> None:
+        """Datagrams leave a card, likewise."""
+        modelled, underlay = self.modelled.get(card.host), self.topology.hosts[card.host].underlay
+        if modelled is None:
+            self.fabric.transmit(underlay, effect)
+            return
+        kept = _copied(effect.burst)
+        later = Transmit(kept, effect.source_port, effect.destination)
+        self._pass(modelled, kept, partial(self.fabric.transmit, underlay, later), leaving=True)
+
+    def _pass(
+        self, modelled: ModelledCard, burst: Burst, complete: Callable[[], object], *, leaving: bool
+    ) -> None:
+        # A signature's length is random: handshakes are charged alike, as links with a rate charge them.
+        is_whole = is_handshake(burst.buffer[burst.offset])
+        nbytes = burst.count * DEFAULT_LINK_MTU if is_whole else burst.nbytes
+        if not modelled.submit(burst.count, nbytes, complete, leaving=leaving):
+            self.accounts.drop(DropReason.LINK_QUEUE, burst.count, burst.mark)
+
+    def _arrive_later(self, card: Card, burst: Burst, source: UnderlayAddress, port: int) -> None:
+        self._arrive(card, burst, source, port, self.clock.now)
 
     def _arrive(self, card: Card, burst: Burst, source: UnderlayAddress, port: int, now: float) -> None:
         self._carry_out(card, card.from_fabric(burst, source, port, now))
@@ -275,7 +319,8 @@ class Cloud:
 
     def settled_at(self) -> float:
         """When every packet that is on a link or in the internet now has arrived, in seconds."""
-        return max(self.clock.now, self._back_at, self.fabric.settled_at())
+        complete = (each.settled_at for each in self.modelled.values())
+        return max(self.clock.now, self._back_at, self.fabric.settled_at(), *complete)
 
     @property
     def is_idle(self) -> bool:
@@ -283,6 +328,7 @@ class Cloud:
         return (
             not self._beyond_gateway
             and not self.fabric.statistics().in_flight
+            and not any(each.under_way for each in self.modelled.values())
             and not self.waiting
             and not any(
                 tunnel.state in _BUSY for card in self.cards.values() for tunnel in card.tunnels.values()
@@ -328,6 +374,8 @@ class Cloud:
         self._restarts += 1
         port = DYNAMIC_PORTS[self._restarts * _PORTS_APART % len(DYNAMIC_PORTS)]
         self.cards |= self._make_cards(self.topology, engines={host: engine}, hosts=[host], first_port=port)
+        if host in self.modelled:
+            self._say_modelled(host)
         self._attach(self.topology.hosts[host])
 
     def close(self) -> None:
@@ -337,10 +385,29 @@ class Cloud:
 
     def _attach(self, host: Host) -> None:
         card = self.cards[host.name]
-        self.fabric.attach(host.underlay, partial(self._arrive, card))
+        self.fabric.attach(host.underlay, partial(self._come_in, card))
+
+    def _say_modelled(self, host: str) -> None:
+        """Wherever it is said who seals, it is said that its time is modelled."""
+        card, about = self.cards[host], self.topology.hosts[host]
+        figures = [] if about.model is None else [f"{about.model.name} ({about.model.source})"]
+        figures += [f"a line of {_line_rate(about) / 1e9:g} Gbit/s"] if _line_rate(about) else []
+        card.engine = replace(card.engine, reason=f"{card.engine.reason}; modelled: {', '.join(figures)}")
 
     def _card_of(self, vm: str) -> Card:
         return self.cards[self.topology.vms[vm].host]
+
+
+def _line_rate(host: Host) -> float:
+    """Bit/s; 0: no limit."""
+    return host.line_rate or (0.0 if host.model is None else host.model.rate)
+
+
+def _copied(burst: Burst) -> Burst:
+    """Datagrams in memory of their own."""
+    copy = Burst.from_datagrams(burst.wire.copy(), burst.size, tos=burst.tos)
+    copy.mark = burst.mark
+    return copy
 
 
 def _check_card(card: Card) -> None:
@@ -365,7 +432,7 @@ class _HostDriver(Driver):
         self._about = about
 
     def transmit(self, effect: Transmit) -> None:
-        self._cloud.fabric.transmit(self._cloud.topology.hosts[self._card.host].underlay, effect)
+        self._cloud._go_out(self._card, effect)  # noqa: SLF001  # its own driver
 
     def deliver(self, effect: Deliver) -> None:
         self._cloud._deliver(effect.vm, effect.burst, self._about)  # noqa: SLF001  # its own driver
