@@ -163,7 +163,7 @@ def _chart(suite: str, metric: str, unit: str, path: str, figures: Sequence[tupl
         name="-".join(_word(each) for each in (suite, metric, unit, path) if each),
         title=f"{named[0].upper()}{named[1:]}{', relative to plain' if first.relative else ''}{where}",
         x_label=AXES.get(axis, axis.replace("_", " ")) if axis else "",
-        y_label=f"{named}, {unit}",
+        y_label=unit,
         series=tuple(
             Series(name, tuple(sorted(points, key=lambda point: point.x or 0)))
             for name, points in lines.items()

@@ -131,15 +131,20 @@ def _draw_lines(axes: Any, chart: Chart) -> None:
         axes.minorticks_off()
     if chart.log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     else:
         axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(_plainly)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     axes.grid(visible=True, axis="y")
     if chart.reference is not None:
         axes.axhline(chart.reference, color=INK, linewidth=1)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _plainly(value: float, _: int) -> str:
+    """A number of an axis without a factor beside it."""
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:g}"
 
 
 def _draw_bars(axes: Any, chart: Chart) -> None:

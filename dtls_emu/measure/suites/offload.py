@@ -73,7 +73,7 @@ class Offload(Suite[OffloadSection]):
 
     def reading(self, section: OffloadSection, start: Start) -> str:
         """The claim, measured; modelled cards are called so."""
-        plain = "the CPU that it costs without encryption"
+        plain = "times the CPU that it costs without encryption"
         on_card = in_words(section.host_ratio, verdict_of(section.host_ratio), plain)
         own = in_words(section.own_ratio, verdict_of(section.own_ratio), plain)
         models = "; ".join(
