@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-__all__ = ["Change", "parse_words", "plan_changes"]
+__all__ = ["Change", "parse_words", "plan_changes", "waiting_vms"]
 
 _SECTIONS: Final = ("virtual_networks", "vms", "endpoints", "hosts")
 _WHOLE: Final = ("link_defaults", "overrides")
@@ -88,6 +88,15 @@ def plan_changes(document: Mapping[str, Any], target: str, values: dict[str, Any
         raise RunError(_no_target(document, target, pairs))
     source, destination = pairs[0]
     return _link_changes(list(document.get("links", [])), source, destination, values, one_way="->" in target)
+
+
+def waiting_vms(changes: Iterable[Change]) -> list[str]:
+    """The VMs that are not encrypted before they are stopped and started, because of these changes."""
+    return [
+        str(change.path[1])
+        for change in changes
+        if change.path[0] == "vms" and change.value == {"restarted_since_encryption": False}
+    ]
 
 
 def _entry_changes(

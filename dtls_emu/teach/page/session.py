@@ -11,6 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from dtls_emu.assembly.lab_document import compile_document
+from dtls_emu.assembly.targets import waiting_vms
 from dtls_emu.capture.trace_file import Trace, TraceRecorder
 from dtls_emu.errors import DtlsEmuError, LabFileError
 from dtls_emu.events import Delivered, Offered, Sent
@@ -305,7 +306,9 @@ class LiveSession(Session):
     def set(self, target: str, words: list[str]) -> None:
         """See :class:`Session`; the new lab holds from the next event on."""
         with self._changing():
-            self.simulation.set(target, *words)
+            for vm in waiting_vms(self.simulation.set(target, *words)):
+                # On a page nobody would look for why a network that was just switched on stays in clear.
+                self.simulation.set(vm, "restarted_since_encryption=true")
             self.topology = self.simulation.cloud.topology
         self.tell()
 
