@@ -2,6 +2,9 @@
 
 Same header, same nonce, same size, a constant tag; the payload stays in clear. What is left when it is
 subtracted from another backend is the cipher's own cost. Reports print it as "plain (no protection)".
+
+Records of the handshake are sealed all the same: while an association stands at one end already, the other may repeat
+its Finished, or need ours repeated, and its OpenSSL knows nothing of this backend (RFC 6347 4.2.4).
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from dtls_emu.crypto.framing import (
     shrink_to_packets,
 )
 from dtls_emu.crypto.native import NativeEnd, carray, compile_ends
+from dtls_emu.crypto.pyca import PycaOpener, PycaSealer
 from dtls_emu.crypto.self_test import prove
 from dtls_emu.errors import LocalProtocolError
 from dtls_emu.wire.memory import kernel, load_u64_be, store_u64_be
 from dtls_emu.wire.overhead import RECORD_PREFIX, TAG
+from dtls_emu.wire.protocol import HANDSHAKE
 
 
 if TYPE_CHECKING:
@@ -65,14 +70,18 @@ class DangerNullBackend:
         return "no cipher, constant tag"
 
     def attach(self, established: Established) -> tuple[_Sealer, _Opener]:
-        """Make the two ends of an association; the keys are not looked at."""
-        return _Sealer(established.epoch), _Opener()
+        """Make the two ends of an association; the keys serve records of the handshake only."""
+        return (
+            _Sealer(established.epoch, PycaSealer(established.write, established.epoch)),
+            _Opener(PycaOpener(established.read)),
+        )
 
 
 class _End:
     """One direction: cells that no cipher looks at, and behind them a byte that says whether it is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, handshake: PycaSealer | PycaOpener) -> None:
+        self._close_handshake = handshake.close
         self._memory = np.zeros(_STATE_SIZE, np.uint8)
         self._memory[_OPEN_AT] = 1
         self._cells = self._memory[:CELLS_SIZE]
@@ -80,6 +89,7 @@ class _End:
 
     def close(self) -> None:
         self._closed = True
+        self._close_handshake()
         self._memory.fill(0)
 
     def _require_open(self) -> None:
@@ -88,9 +98,10 @@ class _End:
 
 
 class _Sealer(_End):
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
+    def __init__(self, epoch: int, handshake: PycaSealer) -> None:
+        super().__init__(handshake)
         self._epoch = epoch
+        self._seal_handshake = handshake.seal
 
     @property
     def native(self) -> NativeEnd:
@@ -99,6 +110,9 @@ class _Sealer(_End):
 
     def seal(self, burst: Burst, first_sequence: int, content_type: int = APPLICATION_DATA) -> None:
         self._require_open()
+        if content_type == HANDSHAKE:
+            self._seal_handshake(burst, first_sequence, content_type)
+            return
         require_sealable(burst, first_sequence)
         _seal_rows(
             burst.buffer,
@@ -116,6 +130,10 @@ class _Sealer(_End):
 
 
 class _Opener(_End):
+    def __init__(self, handshake: PycaOpener) -> None:
+        super().__init__(handshake)
+        self._open_handshake = handshake.open
+
     @property
     def native(self) -> NativeEnd:
         """For :mod:`dtls_emu.crypto.native`."""
@@ -124,6 +142,10 @@ class _Opener(_End):
     def open(self, burst: Burst, status: NDArray[np.uint8]) -> None:
         self._require_open()
         require_openable(burst, status)
+        length = burst.size if burst.count > 1 else burst.last
+        if length and status[0] == _OK and burst.buffer[burst.offset] == HANDSHAKE:
+            self._open_handshake(burst, status)
+            return
         _open_rows(
             burst.buffer, burst.offset, burst.stride, burst.size, burst.count, burst.last, status, self._cells
         )

@@ -4,8 +4,10 @@ import numpy as np
 
 from dtls_emu.crypto.backend import RowStatus
 from dtls_emu.crypto.danger_null import DANGER_CONSTANT_TAG, DangerNullBackend
+from dtls_emu.crypto.pyca import CryptographyBackend
 from dtls_emu.crypto.self_test import known_association
 from dtls_emu.wire.burst import Burst
+from dtls_emu.wire.protocol import HANDSHAKE
 
 
 def sealed_burst():
@@ -26,6 +28,18 @@ def test_records_have_their_size_and_the_packet_in_clear():
     assert [len(row) for row in burst.rows()] == [49, 49, 42]
     assert burst.row(2)[21:].tobytes() == b"short" + DANGER_CONSTANT_TAG
     assert len(DANGER_CONSTANT_TAG) == 16
+
+
+def test_a_record_of_the_handshake_is_sealed_as_the_protocol_says():
+    """The peer's OpenSSL may have to read it; and what it has sealed is opened."""
+    ours, theirs = (each().attach(known_association()) for each in (DangerNullBackend, CryptographyBackend))
+    for (sealer, _), (_, opener) in ((ours, theirs), (theirs, ours), (ours, ours)):
+        burst = Burst.from_packets([b"a Finished"], headroom=21, tailroom=16)
+        sealer.seal(burst, 9, HANDSHAKE)
+        status = np.zeros(1, np.uint8)
+        assert b"a Finished" not in burst.row(0).tobytes()
+        opener.open(burst, status)
+        assert (status.tolist(), burst.row(0).tobytes()) == ([RowStatus.OK], b"a Finished")
 
 
 def test_each_bit_of_the_tag_is_checked():
