@@ -92,13 +92,12 @@ NO_PACKETS: Final = frozenset(
         DropReason.HALF_OPEN_LIMIT,
         DropReason.UNEXPECTED_CONTENT,
         DropReason.WRONG_EPOCH,
-        DropReason.AUTH_FAILED,
     }
 )
 """What is dropped for these reasons was never a VM's packet. If it was, it is missing and the run is void.
 
 On a busy machine a process may wait until its peer repeats its flight; what comes of that arrives when the handshake is
-over: plaintext records, and a Finished that nobody asked for, which the arm `null` cannot verify."""
+over: plaintext records, and a Finished that nobody asked for."""
 
 PROCESSED: Final = 0
 FINISHED: Final = 1

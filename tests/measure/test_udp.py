@@ -141,16 +141,11 @@ def test_window_fits_half_of_the_socket_buffer_but_moves_at_least_one_burst():
 
 def test_what_a_repeated_flight_leaves_is_no_packet_of_a_trial():
     """A stalled process repeats its flight, and its records come when the handshake is over: they void no trial."""
-    late = {
-        DropReason.WRONG_EPOCH: 5,
-        DropReason.UNEXPECTED_CONTENT: 1,
-        DropReason.HANDSHAKE_NOISE: 2,
-        DropReason.AUTH_FAILED: 1,
-    }
-    counters = SimpleNamespace(counters=SimpleNamespace(dropped=late | {DropReason.LATE: 3}))
+    late = {DropReason.WRONG_EPOCH: 5, DropReason.UNEXPECTED_CONTENT: 1, DropReason.HANDSHAKE_NOISE: 2}
+    counters = SimpleNamespace(counters=SimpleNamespace(dropped=late | {DropReason.AUTH_FAILED: 3}))
     nothing = SimpleNamespace(counters=SimpleNamespace(dropped={}))
     end: Any = SimpleNamespace(
         card=SimpleNamespace(egress=nothing, ingress=counters),
         fabric=SimpleNamespace(statistics=lambda: SimpleNamespace(dropped={DropReason.SOCKET_BUFFER: 4})),
     )
-    assert _End.dropped(end) == {"late": 3, "socket_buffer": 4}
+    assert _End.dropped(end) == {"auth_failed": 3, "socket_buffer": 4}

@@ -1,6 +1,6 @@
 """The network of an answer as a lab: "your network, emulated".
 
-VMs are spread over hosts in turn, so that two that are next to each other are never on one. For every outcome of the
+VMs of a network are spread over hosts in turn, so that two that are next to each other are never on one. For every outcome of the
 answer the lab has a ping between two ends that it is about, and expects what the answer says: `dtls-emu run` shows
 that the emulator does the same.
 """
@@ -104,8 +104,10 @@ class _Writer:
         """The lab file."""
         candidates = list(self._candidates())
         hosts = min(max(2, -(-len(candidates) // VMS_OF_A_HOST)), MAX_HOSTS)
-        for number, (endpoint, label) in enumerate(candidates):
-            self._place(endpoint, label, f"host-{number % hosts + 1}")
+        turns = {network: number for number, network in enumerate(self._networks)}
+        for endpoint, label in candidates:
+            self._place(endpoint, label, f"host-{turns[endpoint.network] % hosts + 1}")
+            turns[endpoint.network] += 1
         networks = {
             name: self._network(self._answer.estate.networks[identity], number)
             for number, (identity, name) in enumerate(self._networks.items())
@@ -181,7 +183,7 @@ class _Writer:
 
     def _candidates(self) -> Iterator[tuple[Endpoint, str]]:
         """Endpoints in the order in which they get hosts, each with its name in the lab."""
-        count = 0
+        placed = 0
         for endpoint in self._answer.estate.endpoints.values():
             if endpoint.network not in self._networks:
                 continue
@@ -190,8 +192,8 @@ class _Writer:
                 said = "how many is not known" if endpoint.count is None else f"{endpoint.count} VMs"
                 self.notes.append(f"{endpoint.name}: {said}; the lab has {instances}")
             for number in range(instances):
-                count += 1
-                if count > MAX_VMS:
+                placed += 1
+                if placed > MAX_VMS:
                     self._leave_out(f"a lab that is written has at most {MAX_VMS} guests")
                     continue
                 yield endpoint, endpoint.name if instances == 1 else f"{endpoint.name}-{number + 1}"

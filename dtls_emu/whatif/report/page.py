@@ -41,6 +41,7 @@ tbody tr + tr td { border-top: 1px solid var(--line); }
 .encrypted { --tone: var(--encrypted); } .clear { --tone: var(--clear); } .dropped { --tone: var(--dropped); }
 .broken { --tone: var(--broken); } .unknown { --tone: var(--unknown); } .denied { --tone: var(--denied); }
 .word { color: var(--tone); font-weight: 650; }
+td:first-child > .word { white-space: nowrap; }
 .totals { display: flex; flex-wrap: wrap; gap: .75rem; list-style: none; margin: 1rem 0; padding: 0; }
 .totals li { border: 1px solid var(--line); border-left: .4rem solid var(--tone); border-radius: .4rem;
   background: var(--box); padding: .4rem .9rem; }

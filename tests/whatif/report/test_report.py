@@ -149,6 +149,14 @@ def test_the_lab_does_in_the_emulator_what_the_answer_says(ask, name):
     assert outcome.ok, outcome.failures
 
 
+def test_vms_of_one_network_are_on_different_hosts_so_that_a_tunnel_is_between_them(ask):
+    """Of two on one host the lab would show the one pair that is never encrypted."""
+    text, _ = as_lab(ask("hub-and-spoke.json"))
+    lab = parse_lab(text, "out.yaml")
+    assert lab.vms["vm-0"].host != lab.vms["vm-2"].host
+    assert any(item.expect is not None and item.expect.verdict == "encrypt" for item in lab.traffic)
+
+
 def test_without_a_vm_there_is_no_lab(lists, ask):
     """It is refused, and why it has none is said."""
     lists.network("net", "10.0.0.0/24")
