@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dtls_emu.teach.flows import FlowEntry
 
 
-__all__ = ["flows"]
+__all__ = ["flows", "print_entries"]
 
 
 def flows(
@@ -55,13 +55,12 @@ def flows(
     the fast path), and how many were exceptions, for the slow path. Bytes of what leaves for another host include VXLAN
     and Ethernet.
 
-    Simulated runs and their traces only: hosts of a lab that is up do not report their flows in `status` yet.
+    Of simulated runs and their traces; `dtls-emu status --flows` shows those of a lab that is up.
 
     Of virtual network flow logs (version 4: the vendor's own, what collectors make of them, or those of `run
     --flow-log`): packets and bytes by ends, port and status. `dtls-emu flows PT1H.json --filter 'Encryption=NX_ALL'`
     shows what went in clear, for whatever reason. Whether that is as it should be says `dtls-emu audit`.
     """
-    from dtls_emu.events import Direction
     from dtls_emu.teach.flows import flow_table
 
     if emitting:
@@ -78,14 +77,20 @@ def flows(
         print_json({"lab": trace.title, "seed": trace.seed, "flows": [entry.as_dict() for entry in entries]})
         return
     for host in sorted({entry.host for entry in entries}):
-        own = [entry for entry in entries if entry.host == host]
-        _print(f"{host}: from its VMs", [each for each in own if each.direction is Direction.EGRESS])
-        _print(
-            f"{host}: to its VMs, as the host that sends has decided",
-            [each for each in own if each.direction is Direction.INGRESS],
-        )
+        print_entries(host, [entry for entry in entries if entry.host == host])
     if not entries:
         print_text("There was no flow.")
+
+
+def print_entries(host: str, entries: Sequence[FlowEntry]) -> None:
+    """Print the flow tables of one card, by direction."""
+    from dtls_emu.events import Direction
+
+    _print(f"{host}: from its VMs", [each for each in entries if each.direction is Direction.EGRESS])
+    _print(
+        f"{host}: to its VMs, as the host that sends has decided",
+        [each for each in entries if each.direction is Direction.INGRESS],
+    )
 
 
 def _print(title: str, entries: Sequence[FlowEntry]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, complain, is_terminal, print_json, print_table
+from dtls_emu.cli.output import JsonOption, complain, is_terminal, print_json, print_table, print_text
 from dtls_emu.lab.quantities import format_duration, format_probability, format_rate
 
 
@@ -28,6 +28,8 @@ EXIT_TROUBLE: Final = 1
 WATCH_EVERY: Final = 1.0
 """Seconds."""
 
+NO_HOST: Final = "what answers there is no host of this version"
+
 _CLEAR: Final = "\x1b[H\x1b[2J"
 
 
@@ -38,6 +40,9 @@ def status(
         str, typer.Option("--socket", help="Control socket of one host, wherever it is.", metavar="PATH")
     ] = "",
     run: Annotated[str, typer.Option("--run", help="Only the hosts of this run.", metavar="RUN")] = "",
+    flows: Annotated[
+        bool, typer.Option("--flows", help="Show the flow tables instead: what each flow is decided to be.")
+    ] = False,
     prometheus: Annotated[
         bool, typer.Option("--prometheus", help="Print metrics in Prometheus's text format.")
     ] = False,
@@ -48,11 +53,14 @@ def status(
 
     A host that was started by hand, with a socket of its own: dtls-emu status --socket lab/host-1.sock
     """
-    if prometheus and (as_json or watch):
-        raise typer.BadParameter("--prometheus goes neither with --json nor with --watch")
+    if prometheus and (as_json or watch or flows):
+        raise typer.BadParameter("--prometheus goes neither with --json nor with --watch nor with --flows")
+    if flows:
+        _show_flows(socket, run, as_json=as_json, watch=watch)
+        return
     previous: dict[str, Any] = {}
     while True:
-        reports, silent = _ask(socket, run)
+        reports, silent = _reports(socket, run)
         if prometheus:
             _print_metrics(reports, silent)
         elif as_json:
@@ -61,8 +69,7 @@ def status(
             if watch and is_terminal():
                 sys.stdout.write(_CLEAR)
             _print(reports, previous)
-        for path, reason in silent.items():
-            complain(reason if reason.startswith(path) else f"{path}: {reason}")
+        _name_silent(silent)
         if not watch:
             break
         previous = {_key(report): report for report in reports}
@@ -75,6 +82,47 @@ def status(
         raise typer.Exit(EXIT_TROUBLE)
 
 
+def _show_flows(socket: str, run: str, *, as_json: bool, watch: bool) -> None:
+    """Print the flow tables of all hosts."""
+    from dtls_emu.cli.flow_table import print_entries
+    from dtls_emu.teach.flows import FlowEntry
+
+    while True:
+        answers, silent = _ask(socket, run, "flows")
+        shown: list[tuple[str, list[FlowEntry], int]] = []
+        for path, answer in answers.items():
+            try:
+                entries = [FlowEntry.from_dict(each) for each in answer["flows"]]
+                shown.append((_key(answer), entries, int(answer["left_out"])))
+            except (KeyError, TypeError, ValueError):
+                silent[path] = NO_HOST
+        if as_json:
+            hosts = [answer for path, answer in answers.items() if path not in silent]
+            print_json({"hosts": hosts, "silent": silent})
+        else:
+            if watch and is_terminal():
+                sys.stdout.write(_CLEAR)
+            for place, entries, left_out in shown:
+                print_entries(place, entries)
+                if left_out:
+                    print_text(f"{place}: {left_out} more; those above have the newest packets.")
+                if not entries:
+                    print_text(f"{place}: no flow.")
+        _name_silent(silent)
+        if not watch:
+            break
+        time.sleep(WATCH_EVERY)
+    if not answers and not silent:
+        complain(_why_none(run))
+    if silent or not answers:
+        raise typer.Exit(EXIT_TROUBLE)
+
+
+def _name_silent(silent: dict[str, str]) -> None:
+    for path, reason in silent.items():
+        complain(reason if reason.startswith(path) else f"{path}: {reason}")
+
+
 def _print_metrics(reports: list[dict[str, Any]], silent: dict[str, str]) -> None:
     """Print the metrics of all hosts; whose report has none is among the silent ones then."""
     from dtls_emu.host.metrics import exposition, metric_families
@@ -84,31 +132,38 @@ def _print_metrics(reports: list[dict[str, Any]], silent: dict[str, str]) -> Non
         try:
             metric_families([report])
         except (KeyError, TypeError, ValueError, AttributeError):
-            silent[_key(report)] = "what answers there is no host of this version"
+            silent[_key(report)] = NO_HOST
         else:
             readable.append(report)
     typer.echo(exposition(metric_families(readable)), nl=False)
 
 
-def _ask(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _reports(socket: str, run: str) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The reports of hosts, and why some do not answer, by socket."""
+    answers, silent = _ask(socket, run, "status")
+    reports: list[dict[str, Any]] = []
+    for path, report in answers.items():
+        if isinstance(report, dict) and report.keys() >= _KEYS:
+            reports.append(report)
+        else:
+            silent[path] = NO_HOST
+    return reports, silent
+
+
+def _ask(socket: str, run: str, command: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What hosts answer, and why some do not, by socket."""
     from dtls_emu.host.control.client import ControlError, ask
 
-    reports: list[dict[str, Any]] = []
+    answers: dict[str, Any] = {}
     silent: dict[str, str] = {}
     stopped = {} if socket else _stopped(run)
     for path in [Path(socket)] if socket else _sockets(run):
         why_stopped = stopped.pop(str(path), "")
         try:
-            report = ask(path, "status")
+            answers[str(path)] = ask(path, command)
         except ControlError as error:
             silent[str(path)] = why_stopped or str(error)
-            continue
-        if isinstance(report, dict) and report.keys() >= _KEYS:
-            reports.append(report)
-        else:
-            silent[str(path)] = "what answers there is no host of this version"
-    return reports, silent | stopped
+    return answers, silent | stopped
 
 
 def _stopped(run: str) -> dict[str, str]:

@@ -33,6 +33,7 @@ from dtls_emu.host.control.server import (
     ChangeTarget,
     Close,
     ControlServer,
+    Flows,
     InstallKeys,
     KeysWanted,
     Ping,
@@ -52,6 +53,7 @@ from dtls_emu.host.device.addressing import (
 from dtls_emu.host.device.tun import open_tun
 from dtls_emu.host.device.underlays import with_underlays
 from dtls_emu.host.flow_logging import FlowLogging, Watching
+from dtls_emu.host.flows import describe_flows
 from dtls_emu.host.loop.agent import Agent
 from dtls_emu.host.loop.warming import warm_up
 from dtls_emu.host.status import describe, offloads_of
@@ -244,6 +246,9 @@ class RunningHost:
                     super_packets=self.super_packets,
                     uptime=time.monotonic() - self.started_at,
                 )
+            case Flows():
+                flows = describe_flows(self.agent.card, request.most, time.monotonic())
+                return {"run": self.config.run, **flows}
             case SetValue():
                 self._change([Change(request.path, request.value)])
             case ChangeTarget():

@@ -236,11 +236,12 @@ class Egress:
         """Packets of a known flow that are not simply sent to another host."""
         flow = self.flows[number]
         if verdict is Out.DROP:
-            self._drop_of(flow, flow.decision.reason or DropReason.FRAGMENT, burst.packets, burst.mark)
+            reason = flow.decision.reason or DropReason.FRAGMENT
+            self._drop_known(number, reason, burst.packets, burst.mark)
         elif verdict is Out.MALFORMED:
-            self._drop_of(flow, DropReason.MALFORMED, burst.packets, burst.mark)
+            self._drop_known(number, DropReason.MALFORMED, burst.packets, burst.mark)
         elif verdict is Out.TOO_BIG:
-            fitting = self._drop_too_big(flow, burst, effects, now)
+            fitting = self._drop_too_big(number, burst, effects, now)
             if fitting is not None:
                 self.forward(flow.vm, fitting, effects, now)
         elif verdict is Out.LOCAL:
@@ -253,7 +254,7 @@ class Egress:
             self.counters.gateway += burst.packets
             effects.append(LeaveFabric(flow.vm, burst))
         elif verdict is Out.TOO_MANY_ROWS:
-            for part in self._cut(flow, burst):
+            for part in self._cut(number, burst):
                 self.forward(flow.vm, part, effects, now)
         elif verdict is not Out.NO_PATH:
             raise AssertionError(f"kernels have left {verdict!r} of a flow that is decided")
@@ -285,6 +286,9 @@ class Egress:
         )
         # Flows that are dropped, before another is decided: a number is good until then.
         flows = [self.flows[number] if verdict == _DROP else None for _, verdict, number in judged]
+        for rows, verdict, number in judged:
+            if verdict == _DROP:
+                self.flows.count_dropped(number, rows)
         keys = seen.keys[heads[:count]] if self.watcher is not None else None
         for group, (rows, verdict, _) in enumerate(judged):
             flow = flows[group]
@@ -335,7 +339,7 @@ class Egress:
         if flow is None:
             self.drop(DropReason.SPOOFED_SOURCE, burst.packets, burst.mark)
             return False
-        number = self._datapath.install_out(flow, self._view.generation, now)
+        number = self._datapath.install_out(flow, self._view.generation, now, burst.packets)
         if number < 0:
             reason = DropReason.FLOW_LIMIT if number == VM_FULL else DropReason.FLOW_TABLE_FULL
             self.drop(reason, burst.packets, burst.mark)
@@ -345,22 +349,21 @@ class Egress:
             self.watcher.decided_egress(unpack_key(words), flow, live, burst.mark)
         return True
 
-    def _drop_too_big(
-        self, flow: EgressFlow, burst: Burst, effects: list[Effect], now: float
-    ) -> Burst | None:
+    def _drop_too_big(self, number: int, burst: Burst, effects: list[Effect], now: float) -> Burst | None:
         """Drop the rows that do not fit; only a shorter last one can.
 
         IPv4 without DF could be cut before it is sealed, but a cloud's card does not: "packets exceeding the MTU are
         dropped instead of fragmented", and fragments are dropped anyway (Azure, FAQ of virtual network encryption).
         """
+        flow = self.flows[number]
         fits = int(burst.last <= flow.inner_mtu)
         forbidding = _forbid_fragments(burst)
         rows = forbidding[: burst.count - fits]
         without = int(np.count_nonzero(~rows)) if not burst.gso_size else burst.packets * int(not rows[0])
         if without:
-            self._drop_of(flow, DropReason.TOO_BIG_NO_DF, without, burst.mark)
+            self._drop_known(number, DropReason.TOO_BIG_NO_DF, without, burst.mark)
         if without < burst.packets - fits:
-            self._drop_of(flow, DropReason.TOO_BIG, burst.packets - fits - without, burst.mark)
+            self._drop_known(number, DropReason.TOO_BIG, burst.packets - fits - without, burst.mark)
             if self._view.topology.profile.icmp_too_big:
                 self._answer_too_big(flow, burst.row(int(np.argmax(rows))), effects, now, burst.mark)
         return burst.slice(burst.count - 1, burst.count) if fits else None
@@ -396,7 +399,7 @@ class Egress:
         if room < burst.packets:  # none yet, or its key is worn out before the next is there
             if burst.gso_size and tunnel.active is not None:
                 # A key may hold fewer records than a super-packet has: its packets go one by one.
-                for part in self._cut(flow, burst):
+                for part in self._cut(number, burst):
                     self._send_worn(number, part, effects, now)
                 return
             if room and not burst.gso_size:
@@ -405,7 +408,7 @@ class Egress:
             self._await_tunnel(number, tunnel, burst, effects, now)
             return
         caused = []
-        for wire in self._wire(flow, burst, RECORD_PREFIX, TAG):
+        for wire in self._wire(number, burst, RECORD_PREFIX, TAG):
             nbytes = wire.nbytes - wire.count * ENCAPSULATION
             self._account(number, flow.decision, Sent.ENCRYPTED, wire, nbytes, now)
             association, outcome = tunnel.seal(wire, now)
@@ -425,7 +428,7 @@ class Egress:
     ) -> None:
         flow = self.flows[number]
         assert flow.peer is not None  # what is not encapsulated has nowhere to go
-        for wire in self._wire(flow, burst, 0, 0):
+        for wire in self._wire(number, burst, 0, 0):
             nbytes = wire.nbytes - wire.count * ENCAPSULATION
             self._account(number, decision, Sent.CLEAR, wire, nbytes, now)
             self.counters.clear += wire.count
@@ -437,7 +440,7 @@ class Egress:
         """The tunnel is not up (yet): keep the packets, drop them, or send them in clear, as the profile says."""
         flow, profile = self.flows[number], self._view.topology.profile
         if tunnel.is_ending:
-            self._drop_of(flow, DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
+            self._drop_known(number, DropReason.TUNNEL_DOWN, burst.packets, burst.mark)
             return
         choice = while_building(flow.facts, profile)
         if choice is FirstPacket.QUEUE:
@@ -446,25 +449,26 @@ class Egress:
             if self.watcher is not None and kept:
                 self.watcher.queued(tunnel.peer.name, kept, burst.mark)
             if kept < burst.packets:
-                self._drop_of(flow, DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
+                self._drop_known(number, DropReason.QUEUE_FULL, burst.packets - kept, burst.mark)
         elif choice is FirstPacket.CLEAR:
             self._send_clear(number, in_clear_meanwhile(flow.facts, profile), burst, effects, now)
         else:
-            self._drop_of(flow, DropReason.FIRST_PACKET, burst.packets, burst.mark)
+            self._drop_known(number, DropReason.FIRST_PACKET, burst.packets, burst.mark)
         outcome = tunnel.connect(now, waiting=choice is FirstPacket.QUEUE)
         self.tunnels.after(tunnel, outcome, effects, now)
 
-    def _wire(self, flow: EgressFlow, burst: Burst, headroom: int, tailroom: int) -> list[Burst]:
+    def _wire(self, number: int, burst: Burst, headroom: int, tailroom: int) -> list[Burst]:
         """The rows behind their encapsulation, with room for a record around each."""
+        flow = self.flows[number]
         assert flow.header is not None  # it goes to another host
         if not burst.gso_size:
             memory = self._arena.take(burst.count * (burst.size + ENCAPSULATION + headroom + tailroom))
             return [encapsulate(burst, flow.header, memory, headroom=headroom, tailroom=tailroom)]
-        return self._cut(flow, burst, header=flow.header, headroom=headroom, tailroom=tailroom)
+        return self._cut(number, burst, header=flow.header, headroom=headroom, tailroom=tailroom)
 
     def _cut(
         self,
-        flow: EgressFlow,
+        number: int,
         burst: Burst,
         *,
         header: NDArray[np.uint8] | None = None,
@@ -483,7 +487,7 @@ class Egress:
             layout=burst.layout,
         )
         if not parts:
-            self._drop_of(flow, DropReason.MALFORMED, burst.packets, burst.mark)
+            self._drop_known(number, DropReason.MALFORMED, burst.packets, burst.mark)
         return parts
 
     # --------------------------------------------------------------------------------------- counters
@@ -497,6 +501,11 @@ class Egress:
             self._on_packets(decision, sent, burst.packets, burst.mark)
         if self.watcher is not None:
             self.watcher.forwarded(self.flows[number], burst, decision, sent)
+
+    def _drop_known(self, number: int, reason: DropReason, count: int, mark: int) -> None:
+        """Count packets of a flow, by its number, that have found its entry and go no further."""
+        self.flows.count_dropped(number, count)
+        self._drop_of(self.flows[number], reason, count, mark)
 
     def _drop_of(self, flow: EgressFlow, reason: DropReason, count: int, mark: int) -> None:
         """Count packets of a flow that go no further."""

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["VM_FULL", "FlowCounts", "FlowTable", "LiveCounts", "find_key", "place_key"]
+__all__ = [
+    "VM_FULL",
+    "FlowCounts",
+    "FlowStanding",
+    "FlowTable",
+    "LiveCounts",
+    "find_key",
+    "place_key",
+]
 
 Decided = TypeVar("Decided")
 
@@ -46,6 +54,19 @@ VM_FULL: Final = -2
 """Instead of a flow's number: its VM has as many as it may."""
 
 _VM_OF_RECORD: Final = (FLOW.names or ()).index("vm")
+
+_HISTORY: Final = np.dtype(
+    [
+        ("began", np.float64),
+        ("decided", np.int64),
+        ("exceptions", np.int64),
+        ("dropped", np.int64),
+        ("packets", np.int64),
+        ("nbytes", np.int64),
+    ]
+)
+"""What only Python knows of a flow: when it began, how often it was decided, packets that were a miss, and that were dropped
+as decided; and what its earlier decisions have counted."""
 
 _SWEEP_PAUSE: Final = 1.0
 """Seconds between two sweeps: a table that stays full must not be swept for every new flow."""
@@ -69,6 +90,38 @@ class FlowCounts(Generic[Decided]):
     nbytes: int
     started: float
     last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStanding(Generic[Decided]):
+    """How a flow of a table stands.
+
+    Fields:
+        key: the flow.
+        flow: what is decided for it.
+        packets, nbytes: inner IP packets that were sent on or delivered since it began, and their bytes.
+        dropped: packets that found its entry and went no further.
+        exceptions: packets that found none, or an outdated one.
+        decided: how often it was decided.
+        began, last_seen: when its first and its newest packet were, in seconds.
+        is_fast: its newest packet found a valid entry.
+    """
+
+    key: FlowKey
+    flow: Decided
+    packets: int
+    nbytes: int
+    dropped: int
+    exceptions: int
+    decided: int
+    began: float
+    last_seen: float
+    is_fast: bool
+
+    @property
+    def hits(self) -> int:
+        """Packets that found a valid entry."""
+        return max(self.packets + self.dropped - self.exceptions, 0)
 
 
 class FlowTable(Generic[Decided]):
@@ -122,15 +175,38 @@ class FlowTable(Generic[Decided]):
 
     def find(self, keys: NDArray[np.uint64], row: int) -> Decided | None:
         """What was decided for the key in ``keys[row]``, or None."""
-        number = find_key(self.slots, self.keys, keys, row)
+        number = self.number(keys, row)
         return None if number < 0 else self._decided[number]
+
+    def number(self, keys: NDArray[np.uint64], row: int) -> int:
+        """The number of the flow whose key is in ``keys[row]``, or -1."""
+        return find_key(self.slots, self.keys, keys, row)
+
+    def count_dropped(self, number: int, packets: int) -> None:
+        """Count packets of a flow that go no further; of one that has no place, nothing."""
+        if number < len(self._decided):
+            self._history["dropped"][number] += packets
+
+    def standings(self, most: int) -> list[FlowStanding[Decided]]:
+        """How flows stand, in the order in which they began; of more than ``most`` those with the newest packets."""
+        numbers = np.arange(len(self._decided))
+        if len(numbers) > most:
+            seen = self.records["seen"][: len(numbers)]
+            numbers = np.sort(np.argpartition(seen, -most)[-most:]) if most else numbers[:0]
+        return [self._standing(number) for number in numbers.tolist()]
 
     def live(self, keys: NDArray[np.uint64], row: int) -> LiveCounts:
         """What is counted of the flow whose key is in ``keys[row]``, read whenever it is asked for."""
         return LiveCounts(self, keys[row : row + 1].copy())
 
     def insert(
-        self, keys: NDArray[np.uint64], row: int, flow: Decided, record: tuple[Any, ...], now: float
+        self,
+        keys: NDArray[np.uint64],
+        row: int,
+        flow: Decided,
+        record: tuple[Any, ...],
+        now: float,
+        missed: int = 1,
     ) -> int:
         """Add the flow whose key is in ``keys[row]``, or decide it anew; its counts begin at 0.
 
@@ -140,6 +216,7 @@ class FlowTable(Generic[Decided]):
             record: the fields of its :data:`~dtls_emu.nic.offload.state.FLOW`, but for the counts before `seen`,
                 which is ``now``: see :meth:`dtls_emu.nic.flows.EgressFlow.record`.
             now: seconds.
+            missed: packets that were an exception.
 
         Returns:
             Its number; -1 when the table is full of flows that are not idle, -2 when the flow's VM has as many as it may.
@@ -151,6 +228,11 @@ class FlowTable(Generic[Decided]):
             self._end(number)
             self._owned[int(self.records["vm"][number])] -= 1
             self._decided[number], self._started[number] = flow, now
+            history, record_before = self._history[number], self.records[number]
+            history["packets"] += record_before["packets"]
+            history["nbytes"] += record_before["nbytes"]
+            history["decided"] += 1
+            history["exceptions"] += missed
         elif owner >= 0 and not self._has_room_of(owner, now):
             return VM_FULL
         elif len(self._decided) >= self._limit and not self._sweep(now):
@@ -162,6 +244,7 @@ class FlowTable(Generic[Decided]):
             self._decided.append(flow)
             self._started.append(now)
             self.keys[number] = keys[row]
+            self._history[number] = now, 1, missed, 0, 0, 0
             place_key(self.slots, self.keys, number)
         self.records[number] = record
         self._owned[owner] += 1
@@ -212,6 +295,22 @@ class FlowTable(Generic[Decided]):
             float(record["seen"]),
         )
 
+    def _standing(self, number: int) -> FlowStanding[Decided]:
+        began, decided, exceptions, dropped, packets, nbytes = self._history[number].item()
+        counts = self._counts(number)
+        return FlowStanding(
+            counts.key,
+            counts.flow,
+            packets + counts.packets,
+            nbytes + counts.nbytes,
+            dropped,
+            exceptions,
+            decided,
+            began,
+            counts.last_seen,
+            counts.last_seen > counts.started,
+        )
+
     def _unpark(self) -> None:
         if self._parked is not None and self.on_end is not None:
             self.on_end(self._counts_of(len(self.records) - 1, *self._parked))
@@ -249,13 +348,15 @@ class FlowTable(Generic[Decided]):
         rows = slots * 3 // 4 + 1  # the last one is that of a flow that finds no place
         self.keys: NDArray[np.uint64] = np.zeros((rows, KEY_WORDS), np.uint64)
         self.records: NDArray[Any] = np.zeros(rows, FLOW)
+        self._history: NDArray[Any] = np.zeros(rows, _HISTORY)
         self._on_move()
 
     def _rebuild(self, slots: int, kept: NDArray[np.int64]) -> None:
-        keys, records = self.keys[kept], self.records[kept]
+        keys, records, history = self.keys[kept], self.records[kept], self._history[kept]
         self._allocate(slots)
         self.keys[: len(keys)] = keys
         self.records[: len(records)] = records
+        self._history[: len(history)] = history
         _place_keys(self.slots, self.keys, len(keys))
 
 

@@ -221,32 +221,35 @@ class Ingress:
             part = burst if runs == 1 else burst.slice(start, stop)
             if self.watcher is not None and flow not in _WITHOUT_A_FLOW:
                 self._tell_flow(self.watcher, start, part, is_valid=flow != _MISS)
-            found = (
-                flow
-                if flow != _MISS
-                else self._decide(run, start, peer, in_clear, burst.tos, burst.mark, now)
-            )
+            found = flow if flow != _MISS else self._decide(run, start, peer, in_clear, part, now)
             if found >= 0:
                 self._deliver_run(run, found, part, start, effects, now)
-            elif found == In.REFUSED:
-                refused = self.flows.find(self._datapath.rows.keys, start) or self.flows.parked
-                assert refused.refused is not None  # it is what the kernel has seen
-                self.drop(refused.refused, part.count, part.mark)
             elif found != In.NONE:
-                self.drop(_REASONS[In(found)], part.count, part.mark)
+                self._refuse(In(found), start, part)
 
-    def _decide(self, run: int, row: int, peer: int, in_clear: bool, tos: int, mark: int, now: float) -> int:
+    def _refuse(self, why: In, row: int, part: Burst) -> None:
+        """Count a run, whose first row that is, that is not delivered."""
+        number = -1 if why is In.MALFORMED else self.flows.number(self._datapath.rows.keys, row)
+        if number >= 0:
+            self.flows.count_dropped(number, part.count)
+        reason = _REASONS.get(why)
+        if reason is None:
+            reason = (self.flows[number] if number >= 0 else self.flows.parked).refused
+            assert reason is not None  # it is what the kernel has seen
+        self.drop(reason, part.count, part.mark)
+
+    def _decide(self, run: int, row: int, peer: int, in_clear: bool, part: Burst, now: float) -> int:
         """The slow path: decide the flow of a run, install it, and look at the run again."""
         view, datapath = self._view, self._datapath
         flow = self._slow_path.ingress(datapath.rows.keys[row])
         # A flow between VMs of this host has no peer: whoever sends it over the fabric forges it.
         source = None if flow.source_host in {"", view.host} else view.topology.hosts[flow.source_host]
-        number = datapath.install_in(row, flow, source, view.generation, now)
+        number = datapath.install_in(row, flow, source, view.generation, now, part.count)
         if self.watcher is not None and number < len(self.flows):
             key = unpack_key(datapath.rows.keys[row])
             live = self.flows.live(datapath.rows.keys, row)
-            self.watcher.decided_ingress(key, flow, live, mark, in_clear=in_clear)
-        return judge(datapath.addresses, run, number, peer, in_clear, tos)
+            self.watcher.decided_ingress(key, flow, live, part.mark, in_clear=in_clear)
+        return judge(datapath.addresses, run, number, peer, in_clear, part.tos)
 
     def _deliver_run(
         self, run: int, flow: int, part: Burst, row: int, effects: list[Effect], now: float

@@ -9,18 +9,18 @@ looked up again.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dtls_emu.capture.notebook import table
-from dtls_emu.events import Classified, Direction, FlowCounters, FlowEnded, FlowStarted, Missed
+from dtls_emu.events import Classified, Direction, FlowCounters, FlowEnded, FlowId, FlowStarted, Missed
 from dtls_emu.policy import rows
+from dtls_emu.vocabulary import FlowEncryption, Verdict
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from dtls_emu.events import Event, FlowId
-    from dtls_emu.vocabulary import FlowEncryption, Verdict
+    from dtls_emu.events import Event
 
 
 __all__ = ["FlowEntry", "FlowTable", "flow_table"]
@@ -71,6 +71,34 @@ class FlowEntry:
         if not self.generation:
             return "none"
         return "fast" if self.is_fast else "slow"
+
+    @classmethod
+    def from_dict(cls, data_untrusted: Mapping[str, Any]) -> Self:
+        """The entry that :meth:`as_dict` made this of, here or on a running host.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        verdict, code = data_untrusted["verdict"], data_untrusted["encryption"]
+        return cls(
+            host=str(data_untrusted["host"]),
+            vm=str(data_untrusted["vm"]),
+            direction=Direction(data_untrusted["direction"]),
+            flow=FlowId(**{name: data_untrusted[name] for name in FlowId.__slots__}),
+            verdict=None if verdict is None else Verdict(verdict),
+            code=None if code is None else FlowEncryption(code),
+            row=int(data_untrusted["row"]),
+            name=str(data_untrusted["name"]),
+            packets=int(data_untrusted["packets"]),
+            nbytes=int(data_untrusted["bytes"]),
+            hits=int(data_untrusted["hits"]),
+            exceptions=int(data_untrusted["exceptions"]),
+            generation=int(data_untrusted["generation"]),
+            is_fast=data_untrusted["path"] == "fast",
+            age=float(data_untrusted["age_seconds"]),
+            idle=float(data_untrusted["idle_seconds"]),
+            ended=str(data_untrusted["ended"]),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""

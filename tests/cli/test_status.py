@@ -66,7 +66,7 @@ def status(monkeypatch, stopped):
         monkeypatch.setattr(run_directory, "control_sockets", lambda _run="*": list(reports))
 
         def ask(path, command):
-            assert command == "status"
+            assert command == ("flows" if "--flows" in arguments else "status")
             found = reports[str(path)]
             if isinstance(found, Exception):
                 raise found
@@ -261,3 +261,54 @@ def test_an_answer_that_is_no_report_is_no_traceback(status, answer):
     assert done.exit_code == 1
     assert done.stderr == "dtls-emu: /odd.sock: what answers there is no host of this version\n"
     assert "host-1" in done.stdout
+
+
+FLOW = {
+    "host": "host-1",
+    "vm": "vm-a",
+    "direction": "egress",
+    "vni": 1,
+    "protocol": 17,
+    "source": "10.0.0.4",
+    "destination": "10.0.0.5",
+    "source_port": 1000,
+    "destination_port": 53,
+    "fragment": False,
+    "verdict": "encrypt",
+    "encryption": "X",
+    "row": 16,
+    "name": "encrypted",
+    "path": "fast",
+    "packets": 12,
+    "bytes": 3400,
+    "dropped": 0,
+    "hits": 11,
+    "exceptions": 1,
+    "generation": 1,
+    "age_seconds": 3.5,
+    "idle_seconds": 0.25,
+    "ended": "",
+}
+
+
+def test_flow_tables_are_shown_by_host_and_direction(status):
+    """With what is not shown; as JSON they are what the host says."""
+    said = {"run": "demo", "host": "host-1", "flows": [FLOW], "left_out": 7}
+    done = status({"/h1.sock": said}, "--flows")
+    assert done.exit_code == 0
+    for expected in ("demo/host-1: from its VMs", "10.0.0.4:1000", "encrypt", "12", "fast", "7 more"):
+        assert expected in done.stdout, expected
+    assert json.loads(status({"/h1.sock": said}, "--flows", "--json").stdout)["hosts"] == [said]
+
+
+@pytest.mark.parametrize("answer", [{"run": "demo", "host": "h"}, {"flows": [{"vm": 1}], "left_out": 0}, []])
+def test_flows_of_another_version_are_refused(status, answer):
+    """One line, and exit status 1, as where nobody answers."""
+    done = status({"/h1.sock": answer}, "--flows")
+    assert done.exit_code == 1
+    assert "no host of this version" in done.stderr
+
+
+def test_flows_are_no_metrics(status):
+    """Their labels would be of hostile input."""
+    assert status({"/h1.sock": report()}, "--flows", "--prometheus").exit_code == 2

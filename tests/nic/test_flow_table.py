@@ -117,3 +117,32 @@ def test_a_vm_has_no_more_flows_than_it_may_and_others_are_not_kept_from_theirs(
     assert enter(6, 7, 240.5) == VM_FULL
     table.clear()
     assert enter(6, 7, 241.0) >= 0
+
+
+def test_how_a_flow_stands_outlives_its_decisions_and_every_rebuild():
+    """Counts of earlier decisions, misses and drops are added up, wherever the table moves the flow to."""
+    table = FlowTable[Flow](limit=4000)
+    for number in range(3000):
+        insert(table, number, Flow("first"), float(number))
+    table.records["packets"][7] = 5
+    table.records["nbytes"][7] = 500
+    record = (1, 0, 2, 50, 5000.0, inf, 0, 0, 1500, SEND)
+    assert table.insert(key(7), 0, Flow("second"), record, 4000.0, missed=3) == 7
+    table.count_dropped(7, 4)
+    for number in range(3000, 3500):
+        insert(table, number, Flow("first"), 4000.0)
+    standing = table.standings(3500)[7]
+    assert (standing.packets, standing.nbytes) == (7, 550)
+    assert (standing.dropped, standing.exceptions, standing.decided, standing.hits) == (4, 4, 2, 7)
+    assert (standing.began, standing.last_seen, standing.is_fast) == (7.0, 5000.0, True)
+    assert standing.flow.name == "second"
+
+
+def test_of_many_flows_those_stand_that_were_seen_last():
+    """In the order in which they began; a bounded answer to however many."""
+    table = FlowTable[Flow](limit=4000)
+    for number in range(1000):
+        insert(table, number, Flow(number), 0.0, seen=float(number * 7 % 1000))
+    found = [standing.flow.name for standing in table.standings(10)]
+    assert found == sorted(number for number in range(1000) if number * 7 % 1000 >= 990)
+    assert table.standings(0) == []

@@ -11,6 +11,8 @@ command    arguments                           result
 ping       --                                  the process lives: ``{"pid": ...}``
 ready      --                                  ``{"ready": bool, "reason": str}``: sockets open, devices there
 status     --                                  everything that ``dtls-emu status`` prints
+flows      ``most``, 1000 by default           ``{"host", "flows", "left_out"}``: the flow tables, at most so many
+                                               entries of each direction; see :mod:`dtls_emu.host.flows`
 set        ``path``, ``value``                 the lab is changed: ``{}``; see :mod:`dtls_emu.assembly.lab_document`
 change     ``target``, ``values``              ``{"changes": [{"path", "value"}]}``: the lab is changed, all or nothing;
                                                see :mod:`dtls_emu.assembly.targets`
@@ -61,6 +63,7 @@ __all__ = [
     "Close",
     "ControlServer",
     "ControlSocketError",
+    "Flows",
     "InstallKeys",
     "KeysWanted",
     "Ping",
@@ -87,6 +90,9 @@ MAX_PATH: Final = 8
 MAX_TARGET: Final = 128
 """Characters: two names of 63, and an arrow between them."""
 
+MAX_FLOWS: Final = 1000
+"""Entries of each direction in one answer: what a host describes in the time of a slow packet, 20 ms."""
+
 _READ_BYTES: Final = 16 << 10
 _REQUESTS_A_TURN: Final = 4
 
@@ -111,6 +117,13 @@ class Status(_Request):
     """What is going on?"""
 
     command: Literal["status"]
+
+
+class Flows(_Request):
+    """What is in the flow tables?"""
+
+    command: Literal["flows"]
+    most: Annotated[StrictInt, Field(gt=0, le=MAX_FLOWS)] = MAX_FLOWS
 
 
 class SetValue(_Request):
@@ -158,7 +171,7 @@ class InstallKeys(_Request):
     material: Annotated[Base64Bytes, Field(repr=False)]
 
 
-Request = Ping | Ready | Status | SetValue | ChangeTarget | Rekey | Close | KeysWanted | InstallKeys
+Request = Ping | Ready | Status | Flows | SetValue | ChangeTarget | Rekey | Close | KeysWanted | InstallKeys
 _REQUESTS: Final[TypeAdapter[Request]] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 
 

@@ -74,8 +74,12 @@ class Datapath:
             self._addresses = addresses_of(self.memory)
         return self._addresses
 
-    def install_out(self, flow: EgressFlow, generation: int, now: float) -> int:
-        """Enter a decision for the flow whose key is in the first of `rows`. Returns its number, or what :meth:`~dtls_emu.nic.flow_table.FlowTable.insert` does."""
+    def install_out(self, flow: EgressFlow, generation: int, now: float, missed: int) -> int:
+        """Enter a decision for the flow whose key is in the first of `rows`, of which so many packets were a miss.
+
+        Returns:
+            its number, or what :meth:`~dtls_emu.nic.flow_table.FlowTable.insert` gives instead.
+        """
         path = 0
         if flow.peer is not None:
             path = path_to(self.paths.number(flow.peer), sealed=flow.decision.verdict is Verdict.ENCRYPT)
@@ -97,16 +101,17 @@ class Datapath:
                 flow.action,
             ),
             now,
+            missed,
         )
 
     def install_in(
-        self, row: int, flow: IngressFlow, source: Host | None, generation: int, now: float
+        self, row: int, flow: IngressFlow, source: Host | None, generation: int, now: float, missed: int
     ) -> int:
         """Likewise a decision for the flow of any of the rows, which comes from a host; it always gets a number."""
         peer = -1 if source is None else self.paths.number(source)
         vm = self.numbers.get(flow.vm, -1)
         record = (generation, 0, 0, 0, now, inf, vm, peer, 0, flow.action)
-        number = self.into.insert(self.rows.keys, row, flow, record, now)
+        number = self.into.insert(self.rows.keys, row, flow, record, now, missed)
         if number == VM_FULL:
             flow = IngressFlow("", "", DropReason.FLOW_LIMIT, accepts_clear=False)
             record = (generation, 0, 0, 0, now, inf, -1, peer, 0, flow.action)
