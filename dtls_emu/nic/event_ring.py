@@ -5,8 +5,9 @@ ring that is full takes no more, and counts what it was not told. Python empties
 and tells as many records as it has time for; which ones, goes by the numbers of their packets, so that the hosts at both
 ends tell of the same ones. Both run on one thread, so neither needs to look out for the other.
 
-Where nobody observes there is no ring (arrays of no records), and the loop looks at its length once for each packet or
-super-packet that it reads, and once for each run of packets that it delivers.
+Where nobody observes there is no ring, and the loop looks at its address once for each packet or super-packet that it
+reads, and once for each read from the fabric. Kernels are given the address: an argument more would cost each call of the
+loop 0.3 us.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from dtls_emu.wire.memory import kernel
+from dtls_emu.wire.memory import array_at, kernel, words_at
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 
@@ -29,9 +32,9 @@ __all__ = [
     "SENT_SEALED",
     "EventRing",
     "Noted",
-    "RingMemory",
     "Taken",
     "note",
+    "ring_is_empty",
 ]
 
 SENT_SEALED: Final = 0
@@ -69,8 +72,22 @@ Fields:
     tos: type of service of the outer packets; of what came in.
 """
 
-RING_STATE: Final = np.dtype([("written", np.int64), ("read", np.int64)])
-"""How many records were ever written, and read."""
+RING: Final = np.dtype(
+    [
+        ("records", np.int64),
+        ("size", np.int64),
+        ("left_out", np.int64),
+        ("written", np.int64),
+        ("read", np.int64),
+    ]
+)
+"""A ring, as kernels find it.
+
+Fields:
+    records, size: address and number of its :data:`RING_RECORD`.
+    left_out: address of as many counters as there are kinds: of records that found no room.
+    written, read: how many records ever were.
+"""
 
 _RECORDS: Final = 4096
 """262 KB: what a loop carries in a hundredth of a second, of super-packets of one flow in ten times as long."""
@@ -101,40 +118,28 @@ class Taken(NamedTuple):
     left_out: list[int]
 
 
-class RingMemory(NamedTuple):
-    """What kernels write.
-
-    Fields:
-        records: :data:`RING_RECORD`; none where nobody observes.
-        state: one :data:`RING_STATE`.
-        left_out: how many records of each kind found no room.
-    """
-
-    records: NDArray[Any]
-    state: NDArray[Any]
-    left_out: NDArray[np.int64]
-
-
 class EventRing:
     """The ring of one card.
 
     Fields:
-        memory: what kernels write.
+        address: of its :data:`RING`, good as long as it lives.
 
     Args:
-        size: how many records it holds; 0: there is no ring.
+        size: how many records it holds.
     """
 
     def __init__(self, size: int = _RECORDS) -> None:
-        self.memory = RingMemory(
-            np.zeros(size, RING_RECORD), np.zeros(1, RING_STATE), np.zeros(_KINDS, np.int64)
-        )
+        self._records: NDArray[Any] = np.zeros(size, RING_RECORD)
+        self._left_out: NDArray[np.int64] = np.zeros(_KINDS, np.int64)
+        self._ring: NDArray[Any] = np.zeros(1, RING)
+        self._ring["records"], self._ring["size"] = self._records.ctypes.data, size
+        self._ring["left_out"] = self._left_out.ctypes.data
+        self.address: int = self._ring.ctypes.data
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was written since it was emptied."""
-        written, read = self.memory.state[0].item()
-        return bool(written == read)
+        return bool(self._ring["written"][0] == self._ring["read"][0])
 
     def take(self, most: int) -> Taken:
         """Empty it.
@@ -143,14 +148,12 @@ class EventRing:
             most: records that are told at the most. Where there are more, it is those that have a packet whose number is
                 a multiple of a power of two: of the smallest that lets so few through.
         """
-        records, state, left_out = self.memory
-        written, read = state[0].item()
-        size = len(records)
-        found = records[np.arange(read, written) % max(size, 1)]
-        state["read"] = written
+        written, read = int(self._ring["written"][0]), int(self._ring["read"][0])
+        found = self._records[np.arange(read, written) % len(self._records)]
+        self._ring["read"] = written
         chosen = found if len(found) <= most else found[_sampled(found, most)]
-        missing = left_out.copy()
-        left_out[:] = 0
+        missing = self._left_out.copy()
+        self._left_out[:] = 0
         if len(chosen) < len(found):
             missing += np.bincount(found["kind"], minlength=_KINDS)
             missing -= np.bincount(chosen["kind"], minlength=_KINDS)
@@ -170,14 +173,25 @@ def _sampled(found: NDArray[Any], most: int) -> NDArray[np.bool_]:
             return chosen & (np.cumsum(chosen) <= most)
 
 
+_rings_at: Callable[[int, int], NDArray[Any]] = array_at("rings_at", RING)
+_records_at: Callable[[int, int], NDArray[Any]] = array_at("records_of_ring_at", RING_RECORD)
+
+
 @kernel
-def note(ring: RingMemory, noted: Noted) -> None:
-    """Leave a record in a ring; where there is no room, count it."""
-    records, state = ring.records, ring.state[0]
-    if state.written - state.read >= len(records):
-        ring.left_out[noted.kind] += 1
+def ring_is_empty(address: int) -> bool:
+    """Whether nothing was written to the ring at an address since it was emptied."""
+    ring = _rings_at(address, 1)[0]
+    return bool(ring.written == ring.read)
+
+
+@kernel
+def note(address: int, noted: Noted) -> None:
+    """Leave a record in the ring at an address; where there is no room, count it."""
+    ring = _rings_at(address, 1)[0]
+    if ring.written - ring.read >= ring.size:
+        words_at(ring.left_out, _KINDS)[noted.kind] += 1
         return
-    record = records[state.written % len(records)]
+    record = _records_at(ring.records, ring.size)[ring.written % ring.size]
     record.time = noted.time
     record.kind = noted.kind
     record.flow = noted.flow
@@ -186,4 +200,4 @@ def note(ring: RingMemory, noted: Noted) -> None:
     record.nbytes = noted.nbytes
     record.number = noted.number
     record.tos = noted.tos
-    state.written += 1
+    ring.written += 1

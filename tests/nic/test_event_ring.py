@@ -28,7 +28,7 @@ def test_a_record_comes_out_as_it_was_left():
     first = Noted(0.25, SENT_SEALED, 3, 1, 64, 64 * 1400, 1 << 40, 0)
     second = Noted(0.5, DELIVERED_CLEAR, 7, 1, 2, 300, 0, 4)
     for each in (first, second):
-        note(ring.memory, each)
+        note(ring.address, each)
     assert not ring.is_empty
     assert ring.take(4) == ([first, second], [0, 0, 0, 0])
     assert ring.is_empty
@@ -47,7 +47,7 @@ def test_what_is_told_and_what_is_left_out_is_everything(size, steps, kind):
     number = 0
     for burst, most in steps:
         for _ in range(burst):
-            note(ring.memory, noted(number, 2, kind))
+            note(ring.address, noted(number, 2, kind))
             number += 2
         told, left_out = ring.take(most)
         assert len(told) <= min(burst, size, most)
@@ -67,7 +67,7 @@ def test_which_packets_are_told_goes_by_their_numbers(sizes, most):
     number, left = 0, []
     for packets in sizes:
         left.append(noted(number, packets))
-        note(ring.memory, left[-1])
+        note(ring.address, left[-1])
         number += packets
     told = ring.take(most).told
     expected = [

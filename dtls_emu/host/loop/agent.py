@@ -178,6 +178,8 @@ class Agent:
         self._flows_at = inf if observer is None else self._clock() + FLOWS_EVERY
         self.card.observe(observer, leave_out, carried=carried)
         self.edge.observe(observer)
+        if self._fast_loop is not None:
+            self._fast_loop.watch(self.card.ring)
 
     @property
     def shows_bytes(self) -> bool:
@@ -308,7 +310,8 @@ class Agent:
         while True:
             code = loop.run(self._clock(), until, forever=wait)
             now = self._clock()
-            self.card.tell_carried(now)
+            if self._observer is not None:
+                self.card.tell_carried(now)
             self._handle_exception(loop, code, now)
             if not loop.unfinished:
                 break

@@ -9,7 +9,7 @@ of the fabric and of the devices, which kernels work on whoever calls them.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from dtls_emu.fabric.syscalls import EVENT, POLLFD, TIMESPEC
 from dtls_emu.fabric.udp_send import NO_SOCKET, WIRE_BYTES, lead_path, make_paths
 from dtls_emu.host.loop.state import DEVICE, FABRIC, FILE, GUEST, LOOP, MAX_EVENTS, OTHER, LoopState
 from dtls_emu.host.loop.turn import run_loop
-from dtls_emu.nic.event_ring import EventRing
 from dtls_emu.wire.burst import MAX_ROWS, Burst
 from dtls_emu.wire.merge import GROUP_WORDS
 from dtls_emu.wire.overhead import RECORD_OVERHEAD, RECORD_PREFIX
@@ -33,11 +32,10 @@ if TYPE_CHECKING:
     from dtls_emu.host.device.tun import TunDevice
     from dtls_emu.lab.topology import Topology
     from dtls_emu.nic.card import Card
+    from dtls_emu.nic.event_ring import EventRing
 
 
 __all__ = ["FastLoop", "why_not"]
-
-_NO_RING: Final = EventRing(0)
 
 
 def why_not(card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology) -> str:
@@ -72,7 +70,7 @@ class FastLoop:
     def __init__(
         self, card: Card, fabric: UdpFabric, devices: Mapping[str, TunDevice], topology: Topology, epoll: int
     ) -> None:
-        self._card = card
+        self._ring: EventRing | None = None  # keeps alive what the loop points to
         self._fabric = fabric
         self._devices = list(devices.values())
         self._vms = list(devices)
@@ -107,8 +105,12 @@ class FastLoop:
             events=np.zeros(MAX_EVENTS, EVENT),
             time=np.zeros(1, TIMESPEC),
             poll=np.zeros(1, POLLFD),
-            ring=_NO_RING.memory,
         )
+
+    def watch(self, ring: EventRing | None) -> None:
+        """Leave what is carried in a ring from now on; None: nobody wants to know."""
+        self._ring = ring
+        self._loop["ring"] = 0 if ring is None else ring.address
 
     def impair(self, peers: Collection[str]) -> None:
         """Leave what goes to these underlay addresses to the slow path: their links are impaired."""
@@ -120,9 +122,8 @@ class FastLoop:
         if self._ports_seen != self._fabric.ports_changed:
             self._look_at_ports()
         memory = self._datapath.memory
-        ring = self._card.ring or _NO_RING
-        if memory is not self._state.card or ring.memory is not self._state.ring:
-            self._state = self._state._replace(card=memory, ring=ring.memory)
+        if memory is not self._state.card:
+            self._state = self._state._replace(card=memory)
         code = run_loop(self._state, now, until, forever)
         self._fabric.attend(self._paths)
         return code

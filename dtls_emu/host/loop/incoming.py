@@ -63,7 +63,7 @@ def _take_arrival(state: LoopState, now: float) -> int:
         state.loop[0].path = path
         state.loop[0].opened = opening.opened
         return OPENED
-    if len(state.ring.records):
+    if state.loop[0].ring:
         note_delivered(state, path, shape, arrival.tos, opening.runs, now)
     _deliver(state, card.paths[path].sealed != 0, shape, opening.runs)
     return DONE

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dtls_emu.nic.event_ring import DELIVERED, DELIVERED_CLEAR, SENT_CLEAR, SENT_SEALED, Noted, note
+from dtls_emu.nic.event_ring import (
+    DELIVERED,
+    DELIVERED_CLEAR,
+    SENT_CLEAR,
+    SENT_SEALED,
+    Noted,
+    note,
+    ring_is_empty,
+)
 from dtls_emu.wire.memory import kernel, load_u48_be
 from dtls_emu.wire.overhead import ENCAPSULATION, RECORD_OVERHEAD
 
@@ -72,7 +80,7 @@ def _number(buffer: NDArray[np.uint8], at: int) -> int:
 @kernel
 def _note(state: LoopState, noted: Noted) -> None:
     """Leave a record, and come back to Python in time to tell it."""
-    ring, card = state.ring.state[0], state.card.card[0]
-    if ring.written == ring.read:
+    address, card = state.loop[0].ring, state.card.card[0]
+    if ring_is_empty(address):
         card.due = min(card.due, noted.time + TELL_SECONDS)
-    note(state.ring, noted)
+    note(address, noted)

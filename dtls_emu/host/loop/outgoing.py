@@ -60,7 +60,7 @@ def _take_packet(state: LoopState, device: Any, number: int, now: float) -> bool
     if not seal_out(state.card, plan, memory, shape, gso_size, layout, state.wire, sender.used, now):
         return False
     count_offered(state.card, plan.rows, length)
-    if len(state.ring.records):
+    if state.loop[0].ring:
         note_sent(state, plan, sender.used, length, now)
     note_waiting(state.sender, state.paths, datagrams, now)
     return True

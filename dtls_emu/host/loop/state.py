@@ -12,7 +12,6 @@ from dtls_emu.fabric.syscalls import ADDRESS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dtls_emu.nic.event_ring import RingMemory
     from dtls_emu.nic.offload.state import CardMemory
 
 
@@ -74,6 +73,7 @@ LOOP: Final = np.dtype(
         # Events of this pass, and the next of them.
         ("ready", np.int64),
         ("next", np.int64),
+        ("ring", np.int64),  # address of the ring for who observes the card; 0: nobody does
         ("seen_other", np.int64),  # a file that is not the loop's own was readable
         # Of an exception: number of the VM; of opened datagrams the path, and how many of them verified.
         ("guest", np.int64),
@@ -98,7 +98,6 @@ class LoopState(NamedTuple):
         groups: scratch of the merge.
         events: scratch of epoll.
         time, poll: scratch of sleeping: one ``timespec``, one ``pollfd``.
-        ring: where the loop leaves what it has carried, for whoever observes the card.
     """
 
     card: CardMemory
@@ -116,4 +115,3 @@ class LoopState(NamedTuple):
     events: NDArray[np.void]
     time: NDArray[np.void]
     poll: NDArray[np.void]
-    ring: RingMemory
