@@ -79,9 +79,6 @@ OTHER_MEANINGS = {
     ("dtls_emu.capture.shipped", 1280): "an identification of IPv4, 0x0500",
 }
 
-REACHING_INSIDE = {"dtls_emu.testing.offloaded", "dtls_emu.testing.wire_watch"}
-"""Modules of ``testing`` that know private attributes of what they watch. No others may."""
-
 SOURCES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
@@ -182,6 +179,16 @@ def test_the_product_needs_no_tests():
     assert users == []
 
 
+def slots_of(tree: ast.Module) -> list[ast.AST]:
+    """The names of fields in ``__slots__``: a class's own."""
+    return [
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__slots__"
+        for name in ast.walk(node.value)
+    ]
+
+
 def test_fakes_and_suites_use_what_is_public():
     """So that the product can change inside, and so that a plug-in's tests may do the same.
 
@@ -192,12 +199,20 @@ def test_fakes_and_suites_use_what_is_public():
     reaching = [
         f"{module}:{node.lineno}: {ast.unparse(node)}"
         for module, tree in TREES.items()
-        if floor_of(module) == "testing" and module not in REACHING_INSIDE
+        if floor_of(module) == "testing"
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and re.match(r"_[^_]", node.attr)
-        and node.attr not in public
-        and not (isinstance(node.value, ast.Name) and node.value.id in own)
+        if (
+            isinstance(node, ast.Attribute)
+            and re.match(r"_[^_]", node.attr)
+            and node.attr not in public
+            and not (isinstance(node.value, ast.Name) and node.value.id in own)
+        )
+        or (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.fullmatch(r"_[a-z]\w*", node.value)
+            and node not in slots_of(tree)
+        )
     ]
     assert reaching == []
 

@@ -1,8 +1,8 @@
 """pcapng: captures with named interfaces, nanoseconds, comments, and the secrets that open them; written and read.
 
 Source: "PCAP Now Generic (pcapng) Capture File Format", draft-ietf-opsawg-pcapng. Written are the blocks of its section
-4.1 (Section Header), 4.2 (Interface Description), 4.3 (Enhanced Packet) and 4.7 (Decryption Secrets), little-endian, in
-one section. A file is these blocks one after the other, so it can be written to a pipe as it comes about::
+4.1 (Section Header), 4.2 (Interface Description), 4.3 (Enhanced Packet), 4.6 (Interface Statistics) and 4.7 (Decryption
+Secrets), little-endian, in one section. A file is these blocks one after the other, so it can be written to a pipe as it comes about::
 
     section_header() + interface_description(Interface("vm-a")) + enhanced_packet(0, time_ns, packet)
 
@@ -33,6 +33,7 @@ __all__ = [
     "decryption_secrets",
     "enhanced_packet",
     "interface_description",
+    "interface_statistics",
     "parse_pcapng",
     "section_header",
 ]
@@ -44,6 +45,7 @@ OUTBOUND: Final = 2
 _SECTION: Final = 0x0A0D0D0A
 _INTERFACE: Final = 0x00000001
 _PACKET: Final = 0x00000006
+_STATISTICS: Final = 0x00000005
 _SECRETS: Final = 0x0000000A
 _TLS_KEY_LOG: Final = 0x544C534B
 _BYTE_ORDER: Final = 0x1A2B3C4D
@@ -56,6 +58,8 @@ _NAME: Final = 2  # if_name
 _DESCRIPTION: Final = 3  # if_description
 _RESOLUTION: Final = 9  # if_tsresol
 _FLAGS: Final = 2  # epb_flags
+_SEEN: Final = 4  # isb_ifrecv
+_MISSED: Final = 5  # isb_ifdrop
 
 _NANOSECONDS: Final = 9
 """As a power of ten (4.2, `if_tsresol`)."""
@@ -113,6 +117,7 @@ class Pcapng:
         interfaces: of all sections, in the order of the file.
         packets: likewise.
         secrets: TLS key logs, each with the number of packets before it.
+        missed: packets that were not captured, as statistics of interfaces say, by the interface's name.
     """
 
     comments: list[str] = field(default_factory=list)
@@ -120,6 +125,7 @@ class Pcapng:
     interfaces: list[Interface] = field(default_factory=list)
     packets: list[Packet] = field(default_factory=list)
     secrets: list[tuple[int, bytes]] = field(default_factory=list)
+    missed: dict[str, int] = field(default_factory=dict)
 
 
 # ------------------------------------------------------------------------------------------------ written
@@ -161,6 +167,24 @@ def enhanced_packet(
     options = [(_FLAGS, direction.to_bytes(4, "little"))] if direction else []
     options += [(_COMMENT, _text(each)) for each in comments]
     return _block(_PACKET, head + _padded(data), options)
+
+
+def interface_statistics(
+    interface: int, time_ns: int, *, seen: int, missed: int, comments: Iterable[str] = ()
+) -> bytes:
+    """The block that says at the end of a capture how much of what an interface has carried is in it (4.6).
+
+    Args:
+        interface: its number.
+        time_ns: nanoseconds.
+        seen: packets that were there to be captured.
+        missed: those of them that are not in the capture.
+        comments: on it.
+    """
+    head = struct.pack("<III", interface, time_ns >> 32, time_ns & 0xFFFFFFFF)
+    options = [(_COMMENT, _text(each)) for each in comments]
+    options += [(_SEEN, seen.to_bytes(8, "little")), (_MISSED, missed.to_bytes(8, "little"))]
+    return _block(_STATISTICS, head, options)
 
 
 def decryption_secrets(key_log: bytes) -> bytes:
@@ -262,6 +286,10 @@ def _take(found: Pcapng, section: list[tuple[Interface, int]], kind: int, body: 
         found.interfaces.append(interface)
     elif kind == _PACKET:
         found.packets.append(_packet(section, body, order))
+    elif kind == _STATISTICS:
+        interface = section[struct.unpack_from(f"{order}I", body)[0]][0]
+        missed = dict(_options(body[12:], order)).get(_MISSED, bytes(8))
+        found.missed[interface.name] = struct.unpack(f"{order}Q", missed)[0]
     elif kind == _SECRETS:
         secrets_type, length = struct.unpack_from(f"{order}II", body)
         if secrets_type == _TLS_KEY_LOG:

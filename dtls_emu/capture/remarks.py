@@ -30,32 +30,19 @@ from dtls_emu.events import (
     Sent,
 )
 from dtls_emu.policy import rows
-from dtls_emu.vocabulary import DropReason
 from dtls_emu.wire.record import pull_records_untrusted
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dtls_emu.events import Event, UnderlayAddress
-    from dtls_emu.vocabulary import FlowEncryption
+    from dtls_emu.events import Event, PacketEvent, UnderlayAddress
+    from dtls_emu.vocabulary import DropReason, FlowEncryption
 
 
 __all__ = ["Remarks"]
 
 _ROWS: Final = {row.number: row.name for row in rows()}
-
-_OF_WHAT_IS_OPEN: Final = frozenset(
-    {
-        DropReason.MALFORMED,
-        DropReason.UNEXPECTED_CONTENT,
-        DropReason.FOREIGN_SOURCE,
-        DropReason.CE_NOT_CAPABLE,
-        DropReason.UNKNOWN_VNI,
-        DropReason.UNKNOWN_DESTINATION,
-    }
-)
-"""Why records that verified go no further; for all other reasons records are refused before they are open."""
 
 
 @dataclass(slots=True)
@@ -97,8 +84,9 @@ class Remarks:
     def __init__(self, events: Sequence[Event]) -> None:
         self._events = events
         self._said: defaultdict[tuple[int, int], dict[str, None]] = defaultdict(dict)
-        self._offered: dict[int, int] = {}
-        self._sent: dict[int, int] = {}
+        # By host, too: hosts that are up number what they have by themselves.
+        self._offered: dict[tuple[str, int], int] = {}
+        self._sent: dict[tuple[str, int], int] = {}
         self._arrivals: defaultdict[tuple[str, int], list[_Arrival]] = defaultdict(list)
         self._again: dict[tuple[str, int, int], tuple[int, int]] = {}
         self._damaged: dict[tuple[UnderlayAddress, int, bytes], tuple[int, int]] = {}
@@ -126,14 +114,14 @@ class Remarks:
     def _take(self, index: int, event: Event) -> None:
         match event:
             case Offered():
-                self._offered[event.packet] = index
+                self._offered[event.host, event.packet] = index
                 if not event.vm:
                     self._arrivals[event.host, event.packet].append(_Arrival(index, event.packets))
             case Decided():
                 words = f"decided: row {event.row}, {event.name}: {event.verdict}{_code(event.code)}"
-                self._say_of_first(event.packet, words)
+                self._say_of_first(event, words)
             case Queued():
-                self._say_of_first(event.packet, f"waits for the tunnel to {event.peer}")
+                self._say_of_first(event, f"waits for the tunnel to {event.peer}")
             case Dropped():
                 self._drop(event)
             case Answered():
@@ -142,30 +130,34 @@ class Remarks:
                 ends = event.host, *event.association
                 self._again[ends] = event.datagrams, event.retransmission
             case Sent():
-                self._sent[event.datagram] = index
+                self._sent[event.host, event.datagram] = index
                 self._send(index, event)
-            case Lost() | Duplicated() | Damaged() | Reordered() | Marked() if event.datagram in self._sent:
-                self._on_link(self._sent[event.datagram], event)
+            case Lost() | Duplicated() | Damaged() | Reordered() | Marked():
+                if (event.host, event.datagram) in self._sent:
+                    self._on_link(self._sent[event.host, event.datagram], event)
             case Received():
                 self._receive(index, event)
             case Refused():
                 self._note_refused(event)
             case Opened():
                 numbers = list(event.numbers)
-                for arrival in reversed(self._arrivals[event.host, event.packet]):
+                arrivals = self._arrivals[event.host, event.packet]
+                # What nobody has numbered is told of burst by burst.
+                for arrival in reversed(arrivals if event.packet else arrivals[-1:]):
                     arrival.open(event.epoch, numbers)
 
     def _say(self, index: int, place: int, words: str) -> None:
         self._said[index, place][words] = None
 
-    def _say_of_first(self, packet: int, words: str) -> None:
-        if packet in self._offered:
-            self._say(self._offered[packet], 0, words)
+    def _say_of_first(self, event: PacketEvent, words: str) -> None:
+        index = self._offered.get((event.host, event.packet))
+        if index is not None:
+            self._say(index, 0, words)
 
     # ----------------------------------------------------------------------------------------- from a VM
 
     def _drop(self, event: Dropped) -> None:
-        index = self._offered.get(event.packet)
+        index = self._offered.get((event.host, event.packet))
         if index is None:
             return
         offered = self._events[index]
@@ -223,8 +215,7 @@ class Remarks:
         arrivals = self._arrivals[event.host, event.packet]
         if arrivals:
             arrival = arrivals[-1]
-            is_open = bool(arrival.opened) and event.reason in _OF_WHAT_IS_OPEN
-            reasons = arrival.unwanted if is_open else arrival.unopened
+            reasons = arrival.unwanted if arrival.opened else arrival.unopened
             reasons.append((event.reason, event.count))
 
     def _refuse(self, arrival: _Arrival) -> None:

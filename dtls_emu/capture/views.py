@@ -13,6 +13,7 @@ when it happens. Keys of a broker are of no handshake: there is no format for th
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ from dtls_emu.capture.pcapng import (
     decryption_secrets,
     enhanced_packet,
     interface_description,
+    interface_statistics,
     section_header,
 )
 from dtls_emu.capture.remarks import Remarks
@@ -115,6 +117,7 @@ class CaptureStream:
         addresses: underlay address by host; those that are not there are learnt as hosts send.
         secrets: master secret by client random, of each handshake that is to be opened; may grow meanwhile. None: the
             capture has what an eavesdropper has, and says so: neither secrets nor the inside of VMs, nor remarks.
+        epoch_ns: what the capture's clock shows at second 0 of the events', in nanoseconds.
 
     Fields:
         interfaces: number of each that was needed.
@@ -122,9 +125,13 @@ class CaptureStream:
         handshakes, opened: client randoms of those that had records, and of those whose secrets were written.
     """
 
-    def __init__(self, addresses: Mapping[str, str], secrets: Mapping[bytes, bytes] | None) -> None:
+    def __init__(
+        self, addresses: Mapping[str, str], secrets: Mapping[bytes, bytes] | None, *, epoch_ns: int = 0
+    ) -> None:
         self.interfaces: dict[Interface, int] = {}
         self.packets = 0
+        self._seen: Counter[Interface] = Counter()
+        self._epoch_ns = epoch_ns
         self.handshakes: dict[bytes, None] = {}
         self.opened: dict[bytes, None] = {}
         self._secrets = {} if secrets is None else secrets
@@ -163,6 +170,32 @@ class CaptureStream:
                 case Answered():
                     yield from self._inside(index, event, event.vm, (event.answer,), INBOUND)
 
+    def statistics(self, missed: Mapping[tuple[str, str], int], time: float) -> Iterator[bytes]:
+        """The blocks that a capture of hosts that are up ends with: how much each interface has missed.
+
+        Args:
+            missed: packets, by the host and the place there: a VM of it, or the underlay address of the other end of a
+                link.
+            time: seconds on the events' clock.
+        """
+        lost: Counter[Interface] = Counter()
+        for (host, place), count in missed.items():
+            is_address = ":" in place or place[:1].isdigit()
+            interface = self._link_end(host, place) if is_address else _inside_of(place, host)
+            if is_address or not self._is_outside:
+                lost[interface] += count
+                yield from self._described(interface)
+        for interface, number in self.interfaces.items():
+            seen = self._seen[interface] + lost[interface]
+            said = [f"{lost[interface]} of {seen} packets are missing: more came than could be shown"]
+            yield interface_statistics(
+                number,
+                self._nanoseconds(time),
+                seen=seen,
+                missed=lost[interface],
+                comments=said if lost[interface] else (),
+            )
+
     def _sent(self, index: int, event: Sent) -> Iterator[bytes]:
         yield from self._open(event)
         packet = _outer(event.source, event.destination, event.payload, event.tos)
@@ -184,7 +217,7 @@ class CaptureStream:
         if vm and self._is_outside:
             return
         if vm:
-            interface = Interface(vm, f"inside of VM {vm}, on {event.host}")
+            interface = _inside_of(vm, event.host)
         else:
             interface = Interface(f"{event.host}:internet", f"{event.host}, to and from the internet")
             direction ^= INBOUND | OUTBOUND  # as the host has it: what it gets from there comes in
@@ -198,13 +231,20 @@ class CaptureStream:
     def _packet(
         self, interface: Interface, index: int, place: int, time: float, packet: bytes, direction: int
     ) -> Iterator[bytes]:
+        yield from self._described(interface)
+        self.packets += 1
+        self._seen[interface] += 1
+        number, time_ns = self.interfaces[interface], self._nanoseconds(time)
+        remarks = () if self._is_outside else self._remarks.on(index, place)
+        yield enhanced_packet(number, time_ns, packet, remarks, direction=direction)
+
+    def _described(self, interface: Interface) -> Iterator[bytes]:
         if interface not in self.interfaces:
             self.interfaces[interface] = len(self.interfaces)
             yield interface_description(interface)
-        self.packets += 1
-        number, time_ns = self.interfaces[interface], round(time * _NANOSECONDS)
-        remarks = () if self._is_outside else self._remarks.on(index, place)
-        yield enhanced_packet(number, time_ns, packet, remarks, direction=direction)
+
+    def _nanoseconds(self, time: float) -> int:
+        return self._epoch_ns + round(time * _NANOSECONDS)
 
     def _open(self, event: Sent) -> Iterator[bytes]:
         """The secrets of a datagram's handshake, when it has the first record under their keys."""
@@ -228,6 +268,10 @@ class CaptureStream:
                 yield decryption_secrets(
                     f"CLIENT_RANDOM {found.hex()} {self._secrets[found].hex()}\n".encode()
                 )
+
+
+def _inside_of(vm: str, host: str) -> Interface:
+    return Interface(vm, f"inside of VM {vm}, on {host}")
 
 
 def _client_random(fragment: memoryview) -> bytes:

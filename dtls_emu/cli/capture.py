@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dtls_emu.cli.captures import CaptureTarget, refuse_inputs
+from dtls_emu.cli.live_capture import capture_run
 from dtls_emu.cli.output import ForceOption, complain
 from dtls_emu.cli.streams import EXIT_FAILED
 from dtls_emu.cli.traces import TraceOption, gather
@@ -27,6 +28,10 @@ def capture(
         typer.Argument(metavar="[lab]", help="A lab file, or the name of a shipped lab; it is run."),
     ] = None,
     trace_file: TraceOption = None,
+    live: Annotated[
+        str | None,
+        typer.Option("--live", metavar="run", help="Capture a run that is up, until Ctrl-C or its end."),
+    ] = None,
     keys: Annotated[
         Path | None, typer.Option("--keys", metavar="file", help="A key log, for a trace. A run has its own.")
     ] = None,
@@ -39,14 +44,23 @@ def capture(
 ) -> None:
     """Run a lab and write everything that was seen anywhere to one file for Wireshark, which it opens decrypted.
 
+    Of a lab that is up: dtls-emu capture --live two-vms -o - | wireshark -k -i -
+
     An interface for each end of each link: what left there, and what came in: damaged, twice, late, or not at all.
     One for the inside of each VM, and one for the internet. Comments say what was decided and why packets were dropped
     (filter: frame.comment). The secrets of each handshake stand before the first record that they open.
 
     The command that opens it is printed: it brings Wireshark to show what is inside the tunnels.
 
-    Simulated runs and their traces only: hosts of a lab that is up do not tell their packets to others.
+    With --live Python carries all packets of the run while it is captured, so they are slower. Tunnels that are up get
+    fresh keys, because nobody has the secrets of the old ones any more; not with --no-secrets. What could not be shown
+    is counted, and stands in the statistics of the interfaces at the end of the file.
     """
+    if live is not None:
+        if lab is not None or trace_file is not None or keys is not None or seed is not None:
+            raise DtlsEmuError("--live captures a run that is up: without LAB, --trace, --keys and --seed")
+        capture_run(live, CaptureTarget(output, force=force, secrets=not no_secrets), opens=not no_secrets)
+        return
     from dtls_emu.lab import load_lab
     from dtls_emu.teach.secrets import read_key_log
 

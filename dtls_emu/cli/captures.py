@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dtls_emu.cli.output import complain, say
 from dtls_emu.errors import DtlsEmuError
@@ -69,8 +70,7 @@ class CaptureTarget:
 
         known = {each.client_random: each.master_secret for each in secrets}
         made = capture_trace(trace, known if self._has_secrets else None)
-        where = "stdout" if self.file is None else str(self.path)
-        for line in self._announcements(made, where):
+        for line in self._announcements(made, self.where):
             complain(line)
         if self.file is None:
             sys.stdout.buffer.write(made.content)
@@ -85,6 +85,26 @@ class CaptureTarget:
             else:
                 say(f"{told}\n{open_command(self.path)}")
         return trouble
+
+    @property
+    def where(self) -> str:
+        """The place, for messages."""
+        return "stdout" if self.file is None else str(self.path)
+
+    def begin(self) -> BinaryIO:
+        """Open the place for a capture that grows.
+
+        Raises:
+            ResultFileError: it cannot be written.
+        """
+        return os.fdopen(os.dup(1), "wb") if self.file is None else self.file.begin()
+
+    def say_how_to_open(self) -> None:
+        """Say the command that opens a capture that has grown to its end; a pipe's reader has it open."""
+        from dtls_emu.capture.wireshark import open_command
+
+        if self.file is not None:
+            complain(f"to open it: {open_command(self.path)}")
 
     def _announcements(self, made: Capture, where: str) -> Iterable[str]:
         if not self._has_secrets:

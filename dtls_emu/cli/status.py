@@ -311,12 +311,39 @@ def _drop_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             if each["link"]
         ),
         *((f"device of {vm}", device["dropped"]) for vm, device in report["devices"].items()),
+        *(
+            (f"kernel, inside {vm}", _kernel_drops(device, "device"))
+            for vm, device in report["devices"].items()
+        ),
+        ("kernel, of the host", _kernel_drops(report, "interfaces")),
         ("internet", {"no gateway": report["left_for_internet"]}),
     ]
     for where, dropped in places:
         for reason, count in dropped.items():
             if count:
                 yield report["host"], where, reason, str(count)
+
+
+_SOCKET_DROPS: Final = {
+    "udp_receive_buffer": "UDP receive buffer full",
+    "udp_send_buffer": "UDP send buffer full",
+    "udp_nobody_listens": "UDP: nobody listens",
+    "tcp_backlog": "TCP backlog full",
+    "ip_in": "IP, on the way in",
+    "ip_out": "IP, on the way out",
+    "ip_no_route": "IP: no route",
+}
+
+
+def _kernel_drops(document: dict[str, Any], what: str) -> dict[str, int]:
+    """What the kernel has dropped in one namespace, in words; older hosts do not say."""
+    kernel = document.get("kernel", {})
+    queues, sockets = kernel.get("queues", {}), kernel.get("sockets", {})
+    return {
+        f"{what}: queue full": queues.get("queue_out", 0),
+        f"{what}: not taken": queues.get("queue_in", 0),
+        **{words: sockets.get(reason, 0) for reason, words in _SOCKET_DROPS.items()},
+    }
 
 
 def _off_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dtls_emu.cli.output import JsonOption, print_json
+from dtls_emu.cli.output import ForceOption, JsonOption, print_json
 from dtls_emu.vocabulary import Keying
 
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.deploy.plan import Plan
     from dtls_emu.deploy.state import RunState
-    from dtls_emu.lab import Topology
+    from dtls_emu.lab import Lab, Topology
     from dtls_emu.lab.topology import Vm
 
 
@@ -67,12 +67,23 @@ def up(
         str, typer.Option("--name", help="Name of the run; by default the lab's.", metavar="RUN")
     ] = "",
     flow_log: FlowLogOption = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option("--capture", metavar="FILE", help="Capture all of it, as pcapng, until it is down."),
+    ] = None,
+    no_secrets: Annotated[
+        bool, typer.Option("--no-secrets", help="What an eavesdropper would have of it: for --capture.")
+    ] = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a lab up: a network namespace for each host and VM, cables, TUN devices, cards.
 
     It returns when packets get through. The lab then stays up until `dtls-emu down`. The lab's traffic is left
     out: use real programs, with `dtls-emu exec`.
+
+    --capture writes everything that is seen anywhere, as `dtls-emu capture --live` does; while it does, Python carries
+    all packets, so they are slower.
 
     Without root all of it is in a user, network and mount namespace of the run's own, where this user is root, and
     state and control sockets are below XDG_RUNTIME_DIR. Everybody must be allowed to open /dev/net/tun. Whether this
@@ -89,6 +100,10 @@ def up(
     except ValueError as error:
         raise DtlsEmuError(f"--name: {error}") from None
     _check_backend(backend)
+    if capture is None and (no_secrets or force):
+        raise DtlsEmuError("--no-secrets and --force are about a capture; name one with --capture FILE")
+    if capture is not None:
+        _check_capture(capture, lab, loaded, force=force, secrets=not no_secrets)
     if dry_run:
         _dry_run(topology, run, as_json=as_json)
         return
@@ -104,6 +119,10 @@ def up(
         flow_log=flow_log,
         report=_progress,
     )
+    if capture is not None:
+        from dtls_emu.cli.live_capture import capture_from_the_start
+
+        capture_from_the_start(run, capture, force=force, opens=not no_secrets)
     if as_json:
         print_json(_document(state, topology))
         return
@@ -223,6 +242,23 @@ def _encrypts(topology: Topology, name: str) -> bool:
         and vm.discovery
     )
     return is_able and topology.networks[vm.network].encrypted and topology.hosts[vm.host].smartnic_present
+
+
+def _check_capture(path: Path, name: str, lab: Lab, *, force: bool, secrets: bool) -> None:
+    """Try the place of a capture before anything is made.
+
+    Raises:
+        DtlsEmuError: it cannot be written there.
+    """
+    from dtls_emu.cli.captures import STDOUT, CaptureTarget, refuse_inputs
+    from dtls_emu.errors import DtlsEmuError
+
+    if path == STDOUT:
+        raise DtlsEmuError(
+            "--capture - : `up` returns while the lab stays up; use dtls-emu capture --live RUN -o -"
+        )
+    refuse_inputs(name, lab, [("--capture", path)])
+    CaptureTarget(path, force=force, secrets=secrets)
 
 
 def _check_backend(name: str) -> None:

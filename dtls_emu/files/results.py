@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import F_GETFL, fcntl
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from dtls_emu.errors import DtlsEmuError
 
@@ -123,6 +123,21 @@ class ResultFile:
         except OSError as error:
             raise ResultFileError(f"cannot write {self.path}: {why(error)}") from error
 
+    def begin(self) -> BinaryIO:
+        """Open the place for a result that grows: what was flushed is there, whatever happens later.
+
+        Raises:
+            ResultFileError: it cannot be written.
+        """
+        try:
+            return os.fdopen(self._open_to_grow(), "wb")
+        except FileExistsError as error:
+            raise ResultFileError(
+                f"cannot write {self.path}: somebody has made it meanwhile; --force writes over it"
+            ) from error
+        except OSError as error:
+            raise ResultFileError(f"cannot write {self.path}: {why(error)}") from error
+
     def save(self, content: bytes) -> Saved:
         """Write the result; where that fails, keep it in the temporary folder. Raises nothing of its own."""
         try:
@@ -185,6 +200,20 @@ class ResultFile:
             if self._old is None or error.errno not in CANNOT_REPLACE:
                 raise
             return self._write_in_place(content)
+
+    def _open_to_grow(self) -> int:
+        if self._descriptor is not None:
+            return os.dup(self._descriptor)
+        if not self._is_regular:
+            return os.open(self.path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT
+        if self._old is None and not self._force:
+            return os.open(self._target, flags | os.O_EXCL, self._mode)
+        descriptor = os.open(self._target, flags, self._mode)
+        if self._old is not None:  # nobody may read on who could read what was there
+            os.fchmod(descriptor, self._mode_to_keep(self._old))
+        os.ftruncate(descriptor, 0)
+        return descriptor
 
     def _replace(self, content: bytes) -> Path:
         """Write beside the target, then give it the target's name."""

@@ -99,6 +99,8 @@ def _facts(report: Mapping[str, Any]) -> Iterator[Fact]:
     yield from _sockets(report["fabric"])
     for vm, device in report["devices"].items():
         yield from _device((("vm", vm),), device)
+        yield from _kernel((("vm", vm),), device)
+    yield from _kernel((("vm", ""),), report)
     name, said = "left_for_internet_packets_total", "Packets for the internet, to which there is no gateway."
     yield name, "counter", said, (), report["left_for_internet"]
 
@@ -210,6 +212,13 @@ def _device(vm: Labels, device: Mapping[str, Any]) -> Iterator[Fact]:
     )
     said = "Packets that a VM's device did not take."
     yield from _dropped("device_dropped_packets_total", said, device, vm)
+
+
+def _kernel(vm: Labels, document: Mapping[str, Any]) -> Iterator[Fact]:
+    kernel = document["kernel"]
+    said = "Packets that the kernel dropped inside a VM, or in the host's own namespace, whose vm is empty."
+    dropped = {"dropped": {**kernel["queues"], **kernel["sockets"]}}
+    yield from _dropped("kernel_dropped_packets_total", said, dropped, vm)
 
 
 def _counted(document: Mapping[str, Any], labels: Labels = (), **wanted: tuple[str, str]) -> Iterator[Fact]:

@@ -50,6 +50,7 @@ from dtls_emu.host.device.addressing import (
     limit_super_packets,
     super_packet_limit,
 )
+from dtls_emu.host.device.kernel_drops import KernelDrops
 from dtls_emu.host.device.tun import open_tun
 from dtls_emu.host.device.underlays import with_underlays
 from dtls_emu.host.flow_logging import FlowLogging, Watching
@@ -117,6 +118,7 @@ class RunningHost:
         self.started_at = time.monotonic()
         self.privileges = Privileges(None, "not given up", 0)
         self.super_packets: dict[str, str] = {}
+        self.kernel_drops: dict[str, KernelDrops] = {}
         self._logs_keys = False
         document = without_traffic(config.lab)
         if config.container:
@@ -136,6 +138,9 @@ class RunningHost:
                 devices[each.vm] = device = open_tun(each.device, netns=each.netns, create=each.create)
                 undo.callback(device.close)
                 self._set_up(each, metric)
+                if each.netns is not None:
+                    self._watch_kernel(each.vm, each.netns, undo)
+            self._watch_kernel("", None, undo)
             self.control = ControlServer(config.socket_path, self._answer)
             undo.callback(self.control.close)
             self._flow_logging = (
@@ -213,7 +218,7 @@ class RunningHost:
         agent.attach(self._flow_logging)
 
         def listened_to(somebody: bool) -> None:
-            agent.card.tell_of_carried(wanted=somebody)
+            agent.tell_of_carried(wanted=somebody)
             agent.card.revalidate()
 
         watching = Watching(self._flow_logging, listened_to)
@@ -244,6 +249,7 @@ class RunningHost:
                     self.topology,
                     privileges=self.privileges,
                     super_packets=self.super_packets,
+                    kernel_drops=self.kernel_drops,
                     uptime=time.monotonic() - self.started_at,
                 )
             case Flows():
@@ -308,6 +314,11 @@ class RunningHost:
             configure_device(device.device, device.netns, vm, self.topology, metric)
         limit = super_packet_limit(min(vm.mtu, _smallest_inner_mtu(self.config.host, self.topology)))
         self.super_packets[vm.name] = limit_super_packets(device.device, device.netns, limit)
+
+    def _watch_kernel(self, vm: str, netns: str | None, undo: ExitStack) -> None:
+        """Read the kernel's counters of a VM's namespace, or of the host's own, from now on."""
+        self.kernel_drops[vm] = drops = KernelDrops(netns)
+        undo.callback(drops.close)
 
     def _open_port(self, fabric: UdpFabric, port: int) -> None:
         with self.privileges.raised():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dtls_emu.fabric.offload import Offload
     from dtls_emu.host.config import HostConfig
+    from dtls_emu.host.device.kernel_drops import KernelDrops
     from dtls_emu.host.loop.agent import Agent
     from dtls_emu.lab.topology import Link, Topology
     from dtls_emu.machine.privileges import Privileges
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["STATUS_VERSION", "describe", "offloads_of"]
 
 STATUS_VERSION: Final = 1
+
+_CAPTURED: Final = "somebody captures: Python carries what is shown"
 
 CIPHER: Final = "AES-256-GCM"
 NO_CIPHER: Final = "none"
@@ -36,6 +39,7 @@ def describe(
     *,
     privileges: Privileges,
     super_packets: Mapping[str, str],
+    kernel_drops: Mapping[str, KernelDrops],
     uptime: float,
 ) -> dict[str, Any]:
     """Everything that ``dtls-emu status`` prints of one host.
@@ -46,6 +50,7 @@ def describe(
         topology: the lab as it is now.
         privileges: what is left of root's.
         super_packets: by VM, why the size of super-packets could not be set; "" where it could.
+        kernel_drops: of the VMs' namespaces, by VM, and of the host's own, whose name is "".
         uptime: seconds since it was started.
     """
     agent.look_at_paths()
@@ -67,7 +72,8 @@ def describe(
             "offloads": {"fast_path": _fast_path(agent)},
             "tunnels": _tunnels(agent, topology, encrypts=config.encryption == "on"),
         },
-        "devices": _devices(agent, config, super_packets),
+        "devices": _devices(agent, config, super_packets, kernel_drops),
+        "kernel": _kernel(agent, config, kernel_drops[""], fabric.kernel_drops),
         "fabric": {
             "address": topology.hosts[config.host].underlay,
             "offloads": agent.fabric.offloads(),
@@ -92,13 +98,13 @@ def _io_path(agent: Agent) -> str:
     fabric = agent.fabric.offloads()
     merges = all(device.merges for device in agent.devices.values())
     on = [name for name, key in (("GSO", "udp_gso"), ("GRO", "udp_gro")) if fabric[key]["state"] == "on"]
-    loop = "interpreted" if agent.interpreted else "compiled"
+    loop = "interpreted" if agent.interpreted or agent.shows_bytes else "compiled"
     return f"TUN {'super-packets' if merges else 'packets'}, UDP {'+'.join(on) or 'datagrams'}, {loop}"
 
 
 def _fast_path(agent: Agent) -> Offload:
     """Whether compiled code carries the packets of known flows."""
-    reason = agent.interpreted
+    reason = agent.interpreted or (_CAPTURED if agent.shows_bytes else "")
     return {"state": "off" if reason else "on", "reason": reason}
 
 
@@ -134,7 +140,34 @@ def _impairments(link: Link) -> dict[str, float]:
     return {"delay": link.delay, **found} if found or link.delay > DEFAULT_DELAY else {}
 
 
-def _devices(agent: Agent, config: HostConfig, super_packets: Mapping[str, str]) -> dict[str, Any]:
+def _kernel(agent: Agent, config: HostConfig, drops: KernelDrops, counted: int) -> dict[str, Any]:
+    """What the kernel has dropped in the host's own namespace, VMs' devices aside.
+
+    What the buffers of the card's sockets had no room for is counted there.
+    """
+    sockets = drops.of_sockets()
+    sockets["udp_receive_buffer"] = max(sockets["udp_receive_buffer"] - counted, 0)
+    shared = [agent.devices[each.vm].name for each in config.vms if each.netns is None]
+    return {"queues": drops.of_interfaces(but=shared), "sockets": sockets, "unknown": drops.unknown}
+
+
+def _inside(device: str, own: KernelDrops, drops: KernelDrops | None) -> dict[str, Any]:
+    """Likewise of a VM; one that shares the host's namespace has a device of its own there, and no sockets."""
+    if drops is None:
+        return {"queues": own.of_interface(device), "sockets": {}, "unknown": own.unknown}
+    return {
+        "queues": drops.of_interface(device),
+        "sockets": drops.of_sockets(),
+        "unknown": drops.unknown,
+    }
+
+
+def _devices(
+    agent: Agent,
+    config: HostConfig,
+    super_packets: Mapping[str, str],
+    kernel_drops: Mapping[str, KernelDrops],
+) -> dict[str, Any]:
     places = {each.vm: each.netns for each in config.vms}
     return {
         vm: {
@@ -143,6 +176,7 @@ def _devices(agent: Agent, config: HostConfig, super_packets: Mapping[str, str])
             "gone": device.gone,
             "offloads": device.offloads(),
             "super_packet_limit": super_packets[vm] or "set",
+            "kernel": _inside(device.name, kernel_drops[""], kernel_drops.get(vm)),
             **asdict(device.statistics()),
             "balanced": device.statistics().balanced,
         }

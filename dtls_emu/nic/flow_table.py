@@ -345,19 +345,32 @@ class FlowTable(Generic[Decided]):
 
     def _allocate(self, slots: int) -> None:
         self.slots: NDArray[np.int32] = np.full(slots, _EMPTY, np.int32)
-        rows = slots * 3 // 4 + 1  # the last one is that of a flow that finds no place
+        rows = _rows_of(slots)
         self.keys: NDArray[np.uint64] = np.zeros((rows, KEY_WORDS), np.uint64)
         self.records: NDArray[Any] = np.zeros(rows, FLOW)
         self._history: NDArray[Any] = np.zeros(rows, _HISTORY)
         self._on_move()
 
     def _rebuild(self, slots: int, kept: NDArray[np.int64]) -> None:
-        keys, records, history = self.keys[kept], self.records[kept], self._history[kept]
-        self._allocate(slots)
-        self.keys[: len(keys)] = keys
-        self.records[: len(records)] = records
-        self._history[: len(history)] = history
-        _place_keys(self.slots, self.keys, len(keys))
+        """Have so many slots for these flows. One array after the other: a large table needs no room for two of itself."""
+        rows = _rows_of(slots)
+        self.slots = np.full(slots, _EMPTY, np.int32)
+        self.records = _moved(self.records, kept, rows)
+        self.keys = _moved(self.keys, kept, rows)
+        self._history = _moved(self._history, kept, rows)
+        self._on_move()
+        _place_keys(self.slots, self.keys, len(kept))
+
+
+def _rows_of(slots: int) -> int:
+    return slots * 3 // 4 + 1  # the last one is that of a flow that finds no place
+
+
+def _moved(array: NDArray[Any], kept: NDArray[np.int64], rows: int) -> NDArray[Any]:
+    """An array of so many rows that begins with these."""
+    moved = np.zeros((rows, *array.shape[1:]), array.dtype)
+    moved[: len(kept)] = array[kept]
+    return moved
 
 
 class LiveCounts:

@@ -121,7 +121,7 @@ class Ingress:
             self._deliver(burst, self._all_ok, host, effects, now, in_clear=True)
         else:
             tunnel = self.tunnels[host.name]
-            outcome = tunnel.receive(burst, local_port, source[1], now)
+            outcome = self.tunnels.refuse(tunnel.receive(burst, local_port, source[1], now))
             for opened, status in outcome.opened:
                 opened.tos = burst.tos
                 if self.watcher is not None:
@@ -141,7 +141,7 @@ class Ingress:
         """Take datagrams that kernels have opened, and cannot deliver; `ok` of them verified."""
         self.counters.received += burst.count
         tunnel = self.tunnels[host.name]
-        outcome = tunnel.receive_opened(burst, status, ok, now)
+        outcome = self.tunnels.refuse(tunnel.receive_opened(burst, status, ok, now))
         path = path_to(self._paths.number(host), sealed=True)
         ends = self._paths.local_port(path), self._paths.destination(path)[1]
         for opened, verdicts in outcome.opened:

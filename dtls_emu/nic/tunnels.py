@@ -167,6 +167,15 @@ class Tunnels(Mapping[str, Tunnel]):
 
     # ------------------------------------------------------------------------------------------- outcomes
 
+    def refuse(self, outcome: Outcome) -> Outcome:
+        """Count what a tunnel has refused of what came in; the rest of the outcome is for :meth:`after`.
+
+        It is refused before anything else of the burst is open, so it is told of before that is.
+        """
+        for reason, count, mark in outcome.dropped:
+            self._drop_in(reason, count, mark)
+        return outcome._replace(dropped=()) if outcome.dropped else outcome
+
     def after(self, tunnel: Tunnel, outcome: Outcome, effects: list[Effect], now: float) -> None:
         """Carry out what a tunnel's call has caused, but for what it has opened, which is delivered before."""
         if outcome.is_quiet:

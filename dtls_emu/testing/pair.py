@@ -128,7 +128,7 @@ class Pair:
         burst = Burst.from_packets(packets, headroom=RECORD_PREFIX, tailroom=TAG)
         association, outcome = self._tunnels[sender].seal(burst, self.now)
         for row in burst.rows():
-            self._put(sender, *association.ends, row.tobytes())
+            self.pass_on(sender, *association.ends, row.tobytes())
         self.carry_out(sender, outcome)
 
     def inject(self, receiver: str, local_port: int, remote_port: int, datagram: bytes) -> None:
@@ -145,7 +145,7 @@ class Pair:
         self.key_requests[name] += outcome.key_requests
         self.happenings[name] += outcome.happenings
         for out in outcome.datagrams:
-            self._put(name, out.local_port, out.remote_port, out.datagram)
+            self.pass_on(name, out.local_port, out.remote_port, out.datagram)
 
     def freeze(self, name: str) -> None:
         """As SIGSTOP does: what arrives waits in the host's sockets, and its timers are late."""
@@ -181,7 +181,8 @@ class Pair:
     def _awake(self) -> list[tuple[str, Tunnel]]:
         return [(name, tunnel) for name, tunnel in self._tunnels.items() if name not in self._frozen]
 
-    def _put(self, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
+    def pass_on(self, sender: str, local_port: int, remote_port: int, datagram: bytes) -> None:
+        """Put a datagram on the wire."""
         self.wire.append((self.now, sender, local_port, remote_port, datagram))
         number = self._sent[sender]
         self._sent[sender] += 1

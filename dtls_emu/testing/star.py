@@ -96,18 +96,18 @@ class Star:
 
     def send(self, vm: str, burst: Burst) -> None:
         """Have a VM send, and carry everything that follows from it."""
-        self._carry_out(vm, self.cards[vm].from_guest(vm, burst, self.now))
+        self.pass_on(vm, self.cards[vm].from_guest(vm, burst, self.now))
         self._deliver_all()
 
     def inject(self, host: str, source: tuple[str, int], port: int, datagram: bytes) -> None:
         """A datagram from nowhere arrives at a host; its answers go where they are sent."""
         burst = Burst.from_packets([datagram])
-        self._carry_out(host, self.cards[host].from_fabric(burst, source, port, self.now))
+        self.pass_on(host, self.cards[host].from_fabric(burst, source, port, self.now))
         self._deliver_all()
 
     def carry_out(self, host: str, effects: Sequence[Effect]) -> None:
         """Do what a card asks for, and everything that follows from it."""
-        self._carry_out(host, effects)
+        self.pass_on(host, effects)
         self._deliver_all()
 
     def wait(self, until: float) -> None:
@@ -119,7 +119,7 @@ class Star:
             self.now = max(self.now, moment)
             for name, card in self.cards.items():
                 if card.next_timeout() <= self.now:
-                    self._carry_out(name, card.handle_timeout(self.now))
+                    self.pass_on(name, card.handle_timeout(self.now))
             self._deliver_all()
         self.now = until
 
@@ -127,7 +127,8 @@ class Star:
         """Fabric address of a host."""
         return self._hosts[host].underlay
 
-    def _carry_out(self, host: str, effects: Iterable[Effect]) -> None:
+    def pass_on(self, host: str, effects: Iterable[Effect]) -> None:
+        """Do what a card asks for; what it sends is under way then."""
         carry_out(effects, _HostDriver(host, self.delivered, self._under_way))
 
     def _deliver_all(self) -> None:
@@ -136,7 +137,7 @@ class Star:
             peer = self._by_address.get(address)
             if peer is not None:
                 source = self._hosts[host].underlay, source_port
-                self._carry_out(peer, self.cards[peer].from_fabric(burst, source, port, self.now))
+                self.pass_on(peer, self.cards[peer].from_fabric(burst, source, port, self.now))
 
     def _topology(self, names: Sequence[str]) -> Topology:
         prefixes = (ip_network("10.0.0.0/9"),)

@@ -184,9 +184,10 @@ class Wire:
     def put(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
         """Put datagrams on the wire, if their port is not another program's."""
         if (host, effect.source_port) not in self.taken:
-            self._transmit(host, effect, datagrams)
+            self.pass_on(host, effect, datagrams)
 
-    def _transmit(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
+    def pass_on(self, host: str, effect: Transmit, datagrams: list[bytes]) -> None:
+        """Put datagrams of a card on the wire, and hand them to the card at its other end."""
         address, port = effect.destination
         self.datagrams += [(host, effect.source_port, effect.destination, each) for each in datagrams]
         self.services += [effect.burst.tos] * len(datagrams)

@@ -228,11 +228,11 @@ def watching() -> Iterator[WireWatch]:
 
         around(Cloud, "__init__", _around_cloud)
         around(Wire, "__post_init__", _around_wire)
-        around(Wire, "_transmit", _around_transmit)
+        around(Wire, "pass_on", _around_transmit)
         around(Star, "__init__", _around_star)
-        around(Star, "_carry_out", _around_carrying)
+        around(Star, "pass_on", _around_carrying)
         around(Pair, "send", _around_send)
-        around(Pair, "_put", _around_put)
+        around(Pair, "pass_on", _around_put)
         around(openssl_driver, "traffic_keys", _around_keys)
         around(SessionKeys, "established", _around_session)
         yield watch

@@ -312,3 +312,20 @@ def test_flows_of_another_version_are_refused(status, answer):
 def test_flows_are_no_metrics(status):
     """Their labels would be of hostile input."""
     assert status({"/h1.sock": report()}, "--flows", "--prometheus").exit_code == 2
+
+
+def test_what_the_kernel_drops_is_in_the_ledger(status):
+    """Inside a VM and on the host, by its cause; a host of an older version does not say."""
+    said = report()
+    said["devices"]["vm-a"]["kernel"] = {
+        "queues": {"queue_out": 7100, "queue_in": 0},
+        "sockets": {"udp_receive_buffer": 82},
+    }
+    said["kernel"] = {"queues": {"queue_in": 9}, "sockets": {}}
+    shown = status({"/h1.sock": said}).stdout
+    rows = [" ".join(line.split()) for line in shown.split("Dropped")[1].splitlines()]
+    assert "host-1 kernel, inside vm-a device: queue full 7100" in rows
+    assert "host-1 kernel, inside vm-a UDP receive buffer full 82" in rows
+    assert "host-1 kernel, of the host interfaces: not taken 9" in rows
+    cards = rows_of(shown, "Cards", "host-1")
+    assert cards, shown

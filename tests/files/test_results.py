@@ -269,3 +269,24 @@ def test_where_nothing_can_be_kept_it_is_said(tmp_path, monkeypatch):
     saved = file.save(NEW)
     assert saved.path is None
     assert saved.trouble.startswith("cannot write /dev/full: No space left on device; nor can it be kept")
+
+
+def test_a_result_that_grows_is_there_as_far_as_it_was_flushed(tmp_path):
+    """With its mode, and under its name from the start; a file that is there is refused, or written over with its mode."""
+    path = tmp_path / "growing"
+    with ResultFile(path, mode=SECRET).begin() as file:
+        file.write(b"one")
+        file.flush()
+        assert path.read_bytes() == b"one"
+        assert path.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(ResultFileError, match="--force"):
+            ResultFile(path)
+    path.chmod(0o640)
+    with ResultFile(path, force=True, mode=SECRET).begin() as file:
+        file.write(b"2")
+    assert path.read_bytes() == b"2"
+    assert path.stat().st_mode & 0o777 == 0o600
+    late = ResultFile(tmp_path / "late")
+    (tmp_path / "late").touch()
+    with pytest.raises(ResultFileError, match="meanwhile"):
+        late.begin()

@@ -131,10 +131,10 @@ class Testbed(Wire):
         for source, port, datagram in held:
             self.receive("h2", source, port, Burst.from_packets([datagram]))
 
-    def _transmit(self, host, effect, datagrams):
+    def pass_on(self, host, effect, datagrams):
         peer = self.topology.host_by_underlay(effect.destination[0])
         if peer is None or peer.name != self.holds:
-            super()._transmit(host, effect, datagrams)
+            super().pass_on(host, effect, datagrams)
             return
         _, port = effect.destination
         self.datagrams += [(host, effect.source_port, effect.destination, each) for each in datagrams]

@@ -106,8 +106,10 @@ def report(host="h1", run="demo", **changes):
                 "written": 880,
                 "writes": 60,
                 "dropped": {"device_full": 3},
+                "kernel": {"queues": {"queue_out": 71}, "sockets": {"udp_receive_buffer": 9}, "unknown": ""},
             }
         },
+        "kernel": {"queues": {"queue_in": 1}, "sockets": {}, "unknown": ""},
         "left_for_internet": 2,
         **changes,
     }
@@ -154,6 +156,9 @@ def test_the_text_is_what_the_status_says():
         ("socket_kernel_drops_total",): 4,
         ("device_present", ("vm", "vm-a")): 1,
         ("device_dropped_packets_total", ("vm", "vm-a"), ("reason", "device_full")): 3,
+        ("kernel_dropped_packets_total", ("vm", "vm-a"), ("reason", "queue_out")): 71,
+        ("kernel_dropped_packets_total", ("vm", "vm-a"), ("reason", "udp_receive_buffer")): 9,
+        ("kernel_dropped_packets_total", ("vm", ""), ("reason", "queue_in")): 1,
         ("left_for_internet_packets_total",): 2,
     }
     found = {key: value(samples, key[0], **dict(key[1:])) for key in expected}

@@ -77,10 +77,10 @@ class LossyWire(Wire):
                     if not tunnel.is_ending:
                         self.carry_out(name, self.cards[name].install(HOSTS[name], keys, self.now))
 
-    def _transmit(self, host, effect, datagrams):
+    def pass_on(self, host, effect, datagrams):
         kept = [each for each in datagrams if self.rng.random() >= self.loss]
         if kept:
-            super()._transmit(host, effect, kept)
+            super().pass_on(host, effect, kept)
 
     def check(self):
         """What must be so at every moment."""

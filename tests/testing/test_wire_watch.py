@@ -231,7 +231,7 @@ def test_it_notices_a_record_that_is_sent_twice(watch):
     pair = _up()
     pair.send("alpha", TEXT)
     _, sender, local, remote, datagram = pair.wire[-1]
-    pair._put(sender, local, remote, datagram)
+    pair.pass_on(sender, local, remote, datagram)
     assert {each.split()[0] for each in found(watch)} == {"nonce", "record"}
 
 

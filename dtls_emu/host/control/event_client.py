@@ -100,6 +100,29 @@ class EventClient:
         while (line := self._read_line()) is not None:
             yield self._parsed(line)
 
+    def take(self) -> tuple[list[Batch], bool]:
+        """The batches that have come, without waiting; and whether the host has ended.
+
+        Raises:
+            ControlError: it tells what makes no sense.
+        """
+        is_over = False
+        self._socket.setblocking(False)
+        try:
+            while len(self._received) <= MAX_BATCH:
+                part = self._socket.recv(1 << 18)
+                self._received += part
+                if not part:
+                    is_over = True
+                    break
+        except BlockingIOError:
+            pass
+        except OSError:
+            is_over = True
+        whole, _, rest = self._received.rpartition(b"\n")
+        self._received = rest
+        return [self._parsed(bytes(line)) for line in whole.split(b"\n") if line], is_over
+
     def fileno(self) -> int:
         """Readable when the host has told something."""
         return self._socket.fileno()

@@ -8,6 +8,8 @@ what it wants, in one line that may be left out::
     {"host": "host-1", "events": [...], "left_out": {"sealed": 120, "forwarded": 120}}
     {"host": "host-1", "events": [...], "left_out": {"offered": 2}, "missed": {"vm-a": 90}, "secrets": ["CLIENT_RANDOM ..."]}
 
+A line of what it wants is answered at once by a batch, be it empty: from then on it has what it wants.
+
 Keys may be added to both; who does not know them passes them over. The events are those of :mod:`dtls_emu.events`.
 
 A host does not wait for who listens: each listener has a queue of :data:`MAX_WAITING` events and :data:`MAX_WAITING_BYTES` bytes. A queue that fills up is told of some packets only: of
@@ -95,6 +97,7 @@ class _Listener:
         left_out: events by name, since the last batch.
         missed: likewise packets, by place.
         secrets: likewise lines that are to be told.
+        is_heard: its line was read, which the next batch tells it, be it empty.
         outgoing: what is left of a batch that is being sent.
         incoming: the beginning of its own line.
     """
@@ -107,13 +110,14 @@ class _Listener:
     left_out: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     secrets: list[str] = field(default_factory=list)
+    is_heard: bool = False
     outgoing: memoryview = field(default_factory=lambda: memoryview(b""))
     incoming: bytearray = field(default_factory=bytearray)
 
     @property
     def has_something(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self.outgoing or self.waiting or self.left_out or self.secrets)
+        return bool(self.outgoing or self.waiting or self.left_out or self.secrets or self.is_heard)
 
     def admits(self, event: Event) -> bool:
         """Whether there is room for an event of its kind."""
@@ -258,6 +262,7 @@ class EventServer:
                 self._dismiss(listener)
                 return
             listener.wants_bytes, listener.wants_secrets = wish
+            listener.is_heard = True
             if listener.wants_secrets:
                 self._on_wish_for_secrets()
 
@@ -289,6 +294,7 @@ class EventServer:
         listener.left_out.clear()
         listener.missed.clear()
         listener.secrets.clear()
+        listener.is_heard = False
         return batch
 
     def _miss(self, listener: _Listener, event: Event) -> None:

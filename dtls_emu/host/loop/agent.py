@@ -178,8 +178,12 @@ class Agent:
         self._flows_at = inf if observer is None else self._clock() + FLOWS_EVERY
         self.card.observe(observer, leave_out, carried=carried)
         self.edge.observe(observer)
-        if self._fast_loop is not None:
-            self._fast_loop.watch(self.card.ring)
+        self._watch_ring()
+
+    def tell_of_carried(self, *, wanted: bool) -> None:
+        """Tell the observer, from now on, of packets that compiled code carries, or not."""
+        self.card.tell_of_carried(wanted=wanted)
+        self._watch_ring()
 
     @property
     def shows_bytes(self) -> bool:
@@ -270,6 +274,11 @@ class Agent:
         """Why packets do not get through: a socket or a device is missing. "" when nothing is."""
         gone = [f"{device.name} of {vm}: {device.gone}" for vm, device in self.devices.items() if device.gone]
         return "; ".join([*gone, *([] if self.edge.ports else ["no UDP port is open"])])
+
+    def _watch_ring(self) -> None:
+        """Have the compiled loop write to the ring that the card reads, where it has one."""
+        if self._fast_loop is not None:
+            self._fast_loop.watch(self.card.ring)
 
     # -------------------------------------------------------------------------------------------- wait
 

@@ -40,7 +40,8 @@ class Host:
         self.now = 0.0
         self.said: list[Any] = []
         self.clients: list[Any] = []
-        self.server = EventServer(path, "h1", self.said.append)
+        self.wishes: list[None] = []
+        self.server = EventServer(path, "h1", self.said.append, lambda: self.wishes.append(None))
         self.path = path
 
     def listen(self, **options):
@@ -149,7 +150,8 @@ def test_an_event_waits_only_so_long_for_others(host):
         host.now = host.server.next_timeout()
         host.serve()
         assert host.server.next_timeout() == float("inf")
-        assert events_of([next(iter(client))]) == [sent(1)]
+        heard, batch = (next(iter(client)) for _ in range(2))
+        assert (events_of([heard]), events_of([batch])) == ([], [sent(1)])
 
 
 def test_a_listener_that_does_not_read_costs_a_bounded_amount_and_nobody_else_anything(host):
@@ -320,3 +322,56 @@ def test_a_card_that_is_listened_to_tells_of_its_packets_and_flows(host, make_la
     host.serve()
     assert host.said == [server, None]
     assert card._watcher is None
+
+
+def test_each_listener_is_shown_what_it_asked_for(host):
+    """Bytes go to who wants them, and to nobody else, although the host builds them for one."""
+    plain, curious = host.listen(), host.listen(wants_bytes=True)
+    event = sent(1, payload=b"of interest")
+    host.server(event)
+    bare, whole = told(host, [plain, curious])
+    assert events_of(whole) == [event]
+    assert events_of(bare) == [sent(1)]
+
+
+def test_secrets_are_told_only_to_who_asks(host):
+    """At once; the server is told that somebody wants them, and before that nobody is asked for any."""
+    plain = host.listen(wants_bytes=True)
+    assert host.wishes == []
+    opener = host.listen(wants_secrets=True)
+    assert host.wishes == [None]
+    told(host, [plain, opener])
+    host.server.tell_secret(b"CLIENT_RANDOM aa bb")
+    assert host.server.next_timeout() <= host.now
+    without, having = told(host, [plain, opener])
+    assert [batch.secrets for batch in having] == [("CLIENT_RANDOM aa bb",)]
+    assert [batch.secrets for batch in without] == []
+
+
+def test_a_wish_is_answered_when_it_is_heard(host):
+    """By a batch, be it empty: who captures asks for fresh keys only then."""
+    (batches,) = told(host, [host.listen(wants_bytes=True)])
+    assert [(batch.events, batch.left_out) for batch in batches] == [((), {})]
+    assert told(host, host.clients) == [[]]
+
+
+def test_packets_that_are_not_shown_are_counted_by_place(host):
+    """Inside of a VM, or at this end of the link to an address: for the statistics of a capture's interfaces."""
+    curious, plain = host.listen(wants_bytes=True), host.listen()
+    for number in range(1, MAX_WAITING + 100):
+        host.server(sent(number, payload=b"?"))
+        host.server(Offered(0.5, "h1", 2, number, "a", 3, 90, (b"packet",)))
+    batches, others = told(host, [curious, plain])
+    missed = sum((Counter(batch.missed) for batch in batches), Counter())
+    counted = left_out(batches)
+    assert missed == Counter({"192.0.2.2": counted["sent"], "a": 3 * counted["offered"]})
+    assert counted.total() + len(events_of(batches)) == 2 * (MAX_WAITING + 99)
+    assert [batch.missed for batch in others if batch.missed] == []
+
+
+def test_what_there_was_no_time_for_is_left_out_for_everybody(host):
+    """By name, with the next batch."""
+    clients = [host.listen(), host.listen()]
+    told(host, clients)
+    host.server.leave_out("sealed", 5)
+    assert [left_out(batches) for batches in told(host, clients)] == [Counter(sealed=5)] * 2

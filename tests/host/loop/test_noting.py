@@ -80,6 +80,22 @@ def test_nothing_is_left_behind_when_nobody_observes(make_compiled_rig):
     assert rig.agents["h1"].card.ring is None
 
 
+def test_who_wants_flows_only_is_told_of_packets_when_others_want_them(make_compiled_rig):
+    """The ring that the loop writes to is the one that the card reads, however often they change their mind."""
+    rig = make_compiled_rig()
+    rig.warm()
+    witness = Witness(rig)
+    for wanted in (False, True, False, True):
+        for agent in rig.agents.values():
+            agent.tell_of_carried(wanted=wanted)
+        rig.warm()
+        del witness.events[:]
+        rig.guests["a"].send(ping("a", "b"))
+        rig.settle()
+        assert len(rig.guests["b"].received()) == 1
+        assert [name_of(event) for event in witness.events][:1] == (["offered"] if wanted else [])
+
+
 def test_more_than_can_be_told_is_counted(make_compiled_rig, monkeypatch):
     """By name: what is told and what is left out is everything, and a second later there is room again."""
     monkeypatch.setattr("dtls_emu.nic.carried._MOST_AT_ONCE", 8)
