@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dtls_emu.simulation import simulate
+
 
 pytestmark = [pytest.mark.browser, pytest.mark.axe]
 
@@ -24,6 +26,7 @@ axe.run(document, {{ runOnly: {{ type: "tag", values: {json.dumps(RULES)} }}, re
 
 @pytest.fixture(scope="module")
 def address():
+    simulate("two-vms")  # compiles kernels where none are kept, which takes longer than a page is waited for
     command = [sys.executable, "-m", "dtls_emu", "serve", "two-vms", "--no-browser", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -12,6 +12,7 @@ import pytest
 from dtls_emu.capture.trace_file import Trace, encode_trace
 from dtls_emu.events import Classified, Delivered, Direction, FlowId, Offered, Received, Sent
 from dtls_emu.lab import load_lab
+from dtls_emu.simulation import simulate
 
 
 pytestmark = pytest.mark.browser
@@ -41,6 +42,7 @@ ROWS = "dtlsEmu.history.rows"
 @pytest.fixture(scope="module")
 def serve():
     """Serve something; the page's address."""
+    simulate("two-vms")  # compiles kernels where none are kept, which takes longer than a page is waited for
     running = []
 
     def serve(*words):
