@@ -12,7 +12,7 @@ from dtls_emu.measure.result import AnySection
 from dtls_emu.measure.suites.registry import SUITES, chosen_suites, suite_named
 
 
-@pytest.mark.parametrize("suite", SUITES.values(), ids=str)
+@pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
 def test_a_suite_says_what_it_is(suite):
     """Its name, its document, a question that ends so, and how much it measures."""
     assert SUITES[suite.name] is suite
