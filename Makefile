@@ -16,7 +16,7 @@ DEBIAN_TEST := chromium curl gcc gnutls-bin iperf3 iputils-ping libc6-dev libwol
 .PHONY: run test setup setup-test lint types tests docs bench bench-peers containers-test fuzz random-labs clean help
 
 run: setup
-	$(BIN)/dtls-emu bench --quick --out results/latest --force throughput latency fragments handshake scale offload
+	$(BIN)/dtls-emu bench --quick --out results/latest --force
 
 test: setup-test lint types tests
 

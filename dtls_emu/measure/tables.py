@@ -69,7 +69,8 @@ def in_words(ratio: Estimate, verdict: Verdict | None, what: str) -> str:
     Such as ``0.67 (0.65-0.68) of the plain path's packets``.
     """
     if ratio.low is None:
-        return f"{ratio.value:.2f} {what} ({ratio.n} rounds are too few for an interval)"
+        few = "one round is" if ratio.n == 1 else f"{ratio.n} rounds are"
+        return f"{ratio.value:.2f} {what} ({few} too few for an interval)"
     if verdict is Verdict.UNRESOLVED:
         return f"{ratio} {what}, which this run cannot tell from 1,"
     return f"{ratio} {what}"

@@ -42,7 +42,7 @@ MASKS = {
             "",
         ),
         (re.compile(r"\d[\d,.]*(?<![,.])"), "N"),
-        (re.compile(r"N [mµn]?s\b"), "N s"),
+        (re.compile(r"N\s+[mµn]?s\b"), "N s"),
         (re.compile(r"results/bench-\w+\.json"), "FILE"),
         (re.compile(r"\s+"), " "),
         # So is what it could not tell: too few rounds, or an interval that holds 1, or a cost that may be none.
@@ -50,7 +50,7 @@ MASKS = {
         (re.compile(r"n=N"), "N-N"),
         (re.compile(r"N %"), "N"),  # nothing lost is 0, and something a share
         (re.compile(r", which this run cannot tell from N,?"), ""),
-        (re.compile(r"\(N rounds are too few for an interval\)"), "(N-N)"),
+        (re.compile(r"\((?:N rounds are|one round is) too few for an interval\)"), "(N-N)"),
         (
             re.compile(
                 r"N \(N-N\) (of the plain path's packets|times (?:the CPU|what pyOpenSSL alone takes|that of plain))"
@@ -72,6 +72,10 @@ MASKS = {
             "NOISE",
         ),
         (re.compile(r"─+"), "─"),
+        # Wide figures leave no room for columns that matter less.
+        (re.compile(r"\(no room for: [^)]*\) ?"), ""),
+        (re.compile(r"(?:\b(?:lost|noise|packets/s|µs/packet)\b|±) "), ""),
+        (re.compile(r"N(?:-N)?(?: N(?:-N)?)+\b"), "N"),
     ],
 }
 """What may differ from run to run, and what stands for it."""

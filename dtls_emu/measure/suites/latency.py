@@ -14,9 +14,10 @@ from dtls_emu.measure.delays import Delays
 from dtls_emu.measure.plan import PLAIN, PLAIN_AGAIN, BenchPath, Cell
 from dtls_emu.measure.records.base import Better, Figure, Stopped
 from dtls_emu.measure.records.latency import LatencyCell, LatencySection, LatencyTrial
+from dtls_emu.measure.search import PARTIAL_LOSS
 from dtls_emu.measure.source import Load
 from dtls_emu.measure.statistics import Verdict, median_estimate, median_ratio, verdicts
-from dtls_emu.measure.suites.open_loop import arms_of, closed_loop_rate, timed_extent, warm_up
+from dtls_emu.measure.suites.open_loop import arms_of, closed_loop_rate, find_rate, timed_extent, warm_up
 from dtls_emu.measure.suites.suite import Suite
 from dtls_emu.measure.tables import Table, as_duration, as_interval, as_percent, as_ratio, in_words
 from dtls_emu.measure.trials import Trial, observe, trial_record
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["LOADS", "Latency", "measure_latency"]
 
 LOADS: Final = (0.0, 0.1, 0.5, 0.9)
-"""Shares of the arm's own highest rate."""
+"""Shares of the highest rate at which 99.5 % of the arm's packets arrive."""
+
+_SEARCHES: Final = 2
+"""One that a neighbour has spoilt would set all loads too low."""
 
 IDLE_RATE: Final = 1_000.0
 """Single packets a second at load 0: a packet has long arrived when the next one is due."""
@@ -150,11 +154,7 @@ def measure_latency(bench: Bench, extent: Extent) -> LatencySection | None:
     try:
         for done, cell in enumerate(cells):
             bench.progress(done, total, f"latency: rate of {cell}")
-            warm_up(testbeds[cell.path], plan, cell)
-            # Of three, since one that a neighbour spoilt would set all loads too low.
-            highest[cell] = max(
-                closed_loop_rate(testbeds[cell.path], plan, cell, extent.trial_s) for _ in range(3)
-            )
+            highest[cell] = _rate_of(testbeds[cell.path], plan, cell, extent.trial_s)
         for number in range(extent.rounds):
             if rounds and time.monotonic() >= deadline:
                 stopped = Stopped.BUDGET
@@ -173,6 +173,16 @@ def measure_latency(bench: Bench, extent: Extent) -> LatencySection | None:
     except KeyboardInterrupt:
         stopped = Stopped.INTERRUPTED
     return _conclude(rounds, places, highest, extent, stopped) if rounds else None
+
+
+def _rate_of(testbed: Testbed, plan: Plan, cell: Cell, seconds: float) -> float:
+    """Packets a second that a schedule may offer and 99.5 % arrive: above that, delays are those of a full queue."""
+    warm_up(testbed, plan, cell)
+    found = 0.0
+    for _ in range(_SEARCHES):
+        fastest = closed_loop_rate(testbed, plan, cell, seconds)
+        found = max(found, find_rate(testbed, plan, cell, seconds, fastest, PARTIAL_LOSS).rate)
+    return max(found, IDLE_RATE)
 
 
 def _measure(
