@@ -141,8 +141,9 @@ def measure(
 ) -> None:
     """Measure what encryption costs: plain, and every backend, by packet size and path.
 
-    Arms are interleaved in random order and compared pair by pair; every packet is accounted for. Ctrl-C ends
-    the run and keeps what was measured. Exits 1 when the result cannot be written where it was to go.
+    Arms are interleaved in random order and compared pair by pair; every packet is accounted for.
+
+    Ctrl-C ends the run and keeps what was measured. Exits 1 when the result cannot be written where it was to go.
     """
     if context.invoked_subcommand is not None:
         return
@@ -350,7 +351,8 @@ def _lab_and_suites(words: list[str], *, full: bool) -> tuple[str, tuple[str, ..
     suites = tuple(word for word in words if word in SUITES)
     labs = [word for word in words if word not in SUITES]
     for word in labs:
-        if word not in shipped_labs() and not Path(word).exists():
+        is_file = Path(word).suffix in {".yaml", ".yml"} or Path(word).exists()
+        if word not in shipped_labs() and not is_file:
             raise DtlsEmuError(
                 f"{word!r} is neither a suite ({', '.join(SUITES)}) nor a lab: there is no such file, and the shipped "
                 f"labs are {', '.join(shipped_labs())}"

@@ -227,6 +227,7 @@ def watching() -> Iterator[WireWatch]:
             stack.enter_context(patch.object(owner, name, wraps(original)(make(watch, original))))
 
         around(Cloud, "__init__", _around_cloud)
+        around(Cloud, "restart", _around_restart)
         around(Wire, "__post_init__", _around_wire)
         around(Wire, "pass_on", _around_transmit)
         around(Star, "__init__", _around_star)
@@ -245,6 +246,14 @@ def _around_cloud(watch: WireWatch, original: Callable[..., None]) -> Callable[.
         cloud.fabric.tap(observer_of(watch.see_event, wants_bytes=True))
 
     return init
+
+
+def _around_restart(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:
+    def restart(cloud: Cloud, host: str, *args: Any, **options: Any) -> None:
+        original(cloud, host, *args, **options)
+        watch.follow([cloud.cards[host]])
+
+    return restart
 
 
 def _around_wire(watch: WireWatch, original: Callable[..., None]) -> Callable[..., None]:

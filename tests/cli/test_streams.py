@@ -235,7 +235,8 @@ def test_a_benchmark_that_is_told_to_end_keeps_what_it_measured(tmp_path, number
     assert b"plain-again" in out
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert result["end"]["stopped"] == "interrupted"
-    assert result["intervals"]
+    assert all(section["trials"] for section in result["sections"])
+    assert result["sections"]
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

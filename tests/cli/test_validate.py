@@ -22,7 +22,7 @@ vms:
   vm-a: {host: host-2, virtual_network: blue, address: 10.0.0.4}
 """
 PROBLEMS = [
-    "lab.yaml:4: hosts.host-1.colour: unknown key; write one of: region, smartnic",
+    "lab.yaml:4: hosts.host-1.colour: unknown key; write one of: region, smartnic, servicing",
     "lab.yaml:6: vms.vm-a.host: no host `host-2`; did you mean `host-1`?",
 ]
 

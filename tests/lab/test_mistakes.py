@@ -272,7 +272,16 @@ def test_one_mistake_is_one_problem(changed, problems_of, lab_data, path, value,
         ),
         (
             ("hosts", "host-1"),
-            {"underlay": "192.0.2.1", "smartnic": {"present": True, "backend": "auto", "colour": 1}},
+            {
+                "underlay": "192.0.2.1",
+                "smartnic": {
+                    "present": True,
+                    "backend": "auto",
+                    "model": "accelnet-2018",
+                    "line_rate": "2Gbit/s",
+                    "colour": 1,
+                },
+            },
             ["hosts.host-1.smartnic.colour: unknown key; leave it out"],
         ),
         (
