@@ -71,7 +71,9 @@ def test_what_a_lab_that_is_up_carries_opens_packet_for_packet(tmp_path):
         assert "somebody captures" in cli("status", "--run", run).stdout
         watching = [
             subprocess.Popen(
-                [*COMMAND, "capture", "--live", run, *map(str, words)], stderr=subprocess.PIPE, text=True
+                ["env", "--default-signal=INT", *COMMAND, "capture", "--live", run, *map(str, words)],
+                stderr=subprocess.PIPE,
+                text=True,
             )
             for words in (("-o", later), ("-o", outside, "--no-secrets"))
         ]

@@ -28,8 +28,9 @@ from dtls_emu.machine.processes import ProcessId, is_alive, processes_with_mount
 from dtls_emu.machine.unsharing import mount_source
 
 folder = Path.cwd() / "run"
-keeper = keeping.start_keeper("{TOKEN}", folder)
-source = mount_source("{TOKEN}")
+token = f"{{os.getpid():08x}}{TOKEN[8:]}"  # of its own: a keeper of another test may still be ending
+keeper = keeping.start_keeper(token, folder)
+source = mount_source(token)
 
 def await_end():
     deadline = time.monotonic() + 60
